@@ -1,0 +1,195 @@
+//! Decisions as data: what the engine asks a repository to make true, all or nothing.
+
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::error::{Error, Reason};
+use crate::id::PayloadId;
+use crate::lifecycle::{LifecycleEvent, StateKind};
+use crate::name::{Actor, Principal, RequestId};
+use crate::payload::{Payload, Version};
+use crate::tier::Durability;
+use crate::time::Timestamp;
+
+/// Changes that happen together or not at all.
+#[derive(Clone, Debug)]
+pub struct ChangeSet {
+    /// Each guarded by the version it starts from.
+    pub changes: Vec<Change>,
+    /// Remembers the answer for a retry; if the id is known already, nothing of the set is applied.
+    pub request: Option<RequestRecord>,
+    /// What the acknowledgement promises: a volatile set waits for no fsync.
+    pub durability: Durability,
+}
+
+/// One payload from one version to the next, with the event that says why.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The row as the decision saw it; absent for a new payload.
+    pub before: Option<Arc<Payload>>,
+    /// The row as it shall be. Its version is the one after `before`, or the first.
+    pub after: Arc<Payload>,
+    /// Goes into the log under (payload, version of `after`).
+    pub event: EventRecord,
+}
+
+/// What became of a change set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// All of it is true now, as durably as was asked.
+    Applied,
+    /// Nothing was changed: a payload is not at the version that the decision saw, or exists already.
+    Conflict,
+    /// Nothing was changed: the request id was used before, with this record.
+    Duplicate(RequestRecord),
+}
+
+/// One immutable record of a thing that happened to a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRecord {
+    /// What happened.
+    pub kind: EventKind,
+    /// Who caused it.
+    pub actor: Actor,
+    /// Why, in the words of whoever caused it.
+    pub reason: Option<Arc<str>>,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+    /// The state before; absent for the first event.
+    pub from: Option<StateKind>,
+    /// The state after.
+    pub to: StateKind,
+}
+
+/// What an event records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// Room was reserved.
+    Allocated,
+    /// The bytes became immutable and visible.
+    Committed,
+    /// The producer gave up.
+    Aborted,
+    /// The producer's session closed before its commit.
+    WriterDied,
+    /// The allocation's time was over.
+    AllocationTimedOut,
+    /// Somebody asked for the deletion.
+    DeleteRequested,
+    /// The time to live was over.
+    Expired,
+    /// The bytes were given up.
+    Deleted,
+    /// The last replica was lost.
+    Lost,
+    /// One of several replicas was lost.
+    ReplicaLost,
+}
+
+impl EventKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 10] = [
+        Self::Allocated,
+        Self::Committed,
+        Self::Aborted,
+        Self::WriterDied,
+        Self::AllocationTimedOut,
+        Self::DeleteRequested,
+        Self::Expired,
+        Self::Deleted,
+        Self::Lost,
+        Self::ReplicaLost,
+    ];
+
+    /// The word for it, everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allocated => "allocated",
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
+            Self::WriterDied => "writer_died",
+            Self::AllocationTimedOut => "allocation_timed_out",
+            Self::DeleteRequested => "delete_requested",
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Lost => "lost",
+            Self::ReplicaLost => "replica_lost",
+        }
+    }
+}
+
+impl From<LifecycleEvent> for EventKind {
+    fn from(event: LifecycleEvent) -> Self {
+        match event {
+            LifecycleEvent::Commit { .. } => Self::Committed,
+            LifecycleEvent::Abort => Self::Aborted,
+            LifecycleEvent::WriterDied => Self::WriterDied,
+            LifecycleEvent::AllocationTimedOut => Self::AllocationTimedOut,
+            LifecycleEvent::Delete => Self::DeleteRequested,
+            LifecycleEvent::Expire => Self::Expired,
+            LifecycleEvent::Drained => Self::Deleted,
+            LifecycleEvent::LastReplicaLost => Self::Lost,
+        }
+    }
+}
+
+/// The mutations that take a request id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Reserve room.
+    Allocate,
+    /// Make the bytes immutable and visible.
+    Commit,
+    /// Allocate, write and commit in one call.
+    Put,
+    /// Give the payload up.
+    Delete,
+}
+
+impl Operation {
+    /// Every operation there is.
+    pub const ALL: [Self; 4] = [Self::Allocate, Self::Commit, Self::Put, Self::Delete];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allocate => "allocate",
+            Self::Commit => "commit",
+            Self::Put => "put",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What a mutation with a request id did, so that a retry gets the first answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Whose request; ids of different principals never meet.
+    pub principal: Principal,
+    /// Chosen by the client.
+    pub request_id: RequestId,
+    /// Over everything else the request said: another request under the same id is refused.
+    pub fingerprint: Digest,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The payload that it was done to.
+    pub payload: PayloadId,
+    /// The version that it made.
+    pub version: Version,
+    /// When; records are forgotten after a configured time.
+    pub at: Timestamp,
+}
+
+impl RequestRecord {
+    /// Whether `self`, found under the same id, is the same request as `retry`.
+    pub fn check_same(&self, retry: &Self) -> Result<(), Error> {
+        if self.operation == retry.operation && self.fingerprint == retry.fingerprint {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::RequestIdReused,
+            "request id was used before, for another request",
+        )
+        .field("request_id"))
+    }
+}

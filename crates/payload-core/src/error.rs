@@ -1,0 +1,300 @@
+//! One error type for the whole system: a reason that never changes its meaning, and what the caller should do about it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::time::Span;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller can do; two kinds differ only if somebody would act differently. Maps one to one to a gRPC status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Correct the request.
+    InvalidArgument,
+    /// It does not exist, or the caller may not know that it does.
+    NotFound,
+    /// The thing is in the wrong state; the same request fails until something else changes.
+    FailedPrecondition,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// A bound is reached; try again later, or free something.
+    ResourceExhausted,
+    /// Somebody else was first; read again and decide anew.
+    Aborted,
+    /// The caller's time ran out.
+    DeadlineExceeded,
+    /// Not now; try again with the same request id.
+    Unavailable,
+    /// Bytes are gone or damaged, and no other replica has them.
+    DataLoss,
+    /// A fault of the server's own.
+    Internal,
+}
+
+/// Whether a failed mutation may have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing happened.
+    NotApplied,
+    /// It may have happened: ask again with the same request id, never guess.
+    Unknown,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal => $kind:ident,)*) => {
+        /// Why something was refused or failed: stable, machine-readable, documented in `docs/reference/errors.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What a caller can do about it.
+            pub const fn kind(self) -> ErrorKind {
+                match self { $(Self::$name => ErrorKind::$kind,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// An id or token that is not well-formed.
+    BadId = "BAD_ID" => InvalidArgument,
+    /// A name, label, request id or reason that breaks its rules.
+    BadName = "BAD_NAME" => InvalidArgument,
+    /// A digest that is not well-formed.
+    BadDigest = "BAD_DIGEST" => InvalidArgument,
+    /// A size above the limit, or one that contradicts the bytes.
+    BadSize = "BAD_SIZE" => InvalidArgument,
+    /// A duration above its limit.
+    BadDuration = "BAD_DURATION" => InvalidArgument,
+    /// A page token that this server did not give out for this query.
+    BadPageToken = "BAD_PAGE_TOKEN" => InvalidArgument,
+    /// A message that cannot be understood, or a field that is missing or contradicts another.
+    BadRequest = "BAD_REQUEST" => InvalidArgument,
+    /// The tier is not one that this server has.
+    TierNotConfigured = "TIER_NOT_CONFIGURED" => InvalidArgument,
+    /// Tier and durability (or other policies) contradict each other.
+    PolicyContradiction = "POLICY_CONTRADICTION" => InvalidArgument,
+
+    /// No such payload in this namespace.
+    PayloadNotFound = "PAYLOAD_NOT_FOUND" => NotFound,
+    /// No such lease of this holder: released, expired, revoked, or never granted.
+    LeaseNotFound = "LEASE_NOT_FOUND" => NotFound,
+    /// No such session to resume.
+    SessionNotFound = "SESSION_NOT_FOUND" => NotFound,
+
+    /// The payload is still allocated: nothing has been committed.
+    PayloadNotCommitted = "PAYLOAD_NOT_COMMITTED" => FailedPrecondition,
+    /// The payload was committed already.
+    PayloadCommitted = "PAYLOAD_COMMITTED" => FailedPrecondition,
+    /// The allocation was aborted, timed out, or its writer died.
+    PayloadAborted = "PAYLOAD_ABORTED" => FailedPrecondition,
+    /// The payload is being deleted or is deleted.
+    PayloadDeleted = "PAYLOAD_DELETED" => FailedPrecondition,
+    /// The payload's time to live is over.
+    PayloadExpired = "PAYLOAD_EXPIRED" => FailedPrecondition,
+    /// The payload's last replica was lost.
+    PayloadLost = "PAYLOAD_LOST" => FailedPrecondition,
+    /// The event is not due yet.
+    NotDue = "NOT_DUE" => FailedPrecondition,
+    /// The allocation belongs to another session.
+    AllocationNotOwned = "ALLOCATION_NOT_OWNED" => FailedPrecondition,
+    /// Somebody still has the bytes open or mapped for writing.
+    WriterMapped = "WRITER_MAPPED" => FailedPrecondition,
+    /// The bytes do not have the digest that the client named.
+    DigestMismatch = "DIGEST_MISMATCH" => FailedPrecondition,
+    /// The request id was used before, for another request.
+    RequestIdReused = "REQUEST_ID_REUSED" => FailedPrecondition,
+    /// The lease's term is over.
+    LeaseExpired = "LEASE_EXPIRED" => FailedPrecondition,
+    /// The lease was revoked.
+    LeaseRevoked = "LEASE_REVOKED" => FailedPrecondition,
+
+    /// The peer may not use this socket.
+    PeerNotAllowed = "PEER_NOT_ALLOWED" => PermissionDenied,
+
+    /// The tier has no room.
+    TierFull = "TIER_FULL" => ResourceExhausted,
+    /// The host has no memory to spare.
+    MemoryShort = "MEMORY_SHORT" => ResourceExhausted,
+    /// The server has no file descriptor, or no place in the keeper, to spare.
+    SegmentsExhausted = "SEGMENTS_EXHAUSTED" => ResourceExhausted,
+    /// The principal has as many leases as it may have.
+    TooManyLeases = "TOO_MANY_LEASES" => ResourceExhausted,
+    /// The principal has as many open allocations as it may have.
+    TooManyAllocations = "TOO_MANY_ALLOCATIONS" => ResourceExhausted,
+    /// There are as many sessions as there may be.
+    TooManySessions = "TOO_MANY_SESSIONS" => ResourceExhausted,
+    /// More work is waiting than the server lets wait.
+    Overloaded = "OVERLOADED" => ResourceExhausted,
+
+    /// Another change of the same thing came first.
+    Conflict = "CONFLICT" => Aborted,
+
+    /// The payload was not committed within the time that the caller gave.
+    WaitTimedOut = "WAIT_TIMED_OUT" => DeadlineExceeded,
+
+    /// The server has just started and does not serve yet.
+    Starting = "STARTING" => Unavailable,
+    /// The server is shutting down.
+    ShuttingDown = "SHUTTING_DOWN" => Unavailable,
+    /// The repository does not answer, or is busy for longer than its timeout.
+    RepositoryUnavailable = "REPOSITORY_UNAVAILABLE" => Unavailable,
+    /// The repository takes no writes: its disk is full or read-only.
+    RepositoryReadOnly = "REPOSITORY_READ_ONLY" => Unavailable,
+    /// Another server took over this node; this one must stop.
+    Fenced = "FENCED" => Unavailable,
+    /// The tier cannot be written to or read from now.
+    TierUnavailable = "TIER_UNAVAILABLE" => Unavailable,
+    /// The fd keeper does not answer.
+    KeeperUnavailable = "KEEPER_UNAVAILABLE" => Unavailable,
+    /// The connection broke while a request was under way.
+    ConnectionLost = "CONNECTION_LOST" => Unavailable,
+
+    /// The bytes do not have the digest they were committed with.
+    BytesCorrupt = "BYTES_CORRUPT" => DataLoss,
+    /// The bytes are not where the row says.
+    BytesMissing = "BYTES_MISSING" => DataLoss,
+    /// The repository's file is damaged.
+    RepositoryCorrupt = "REPOSITORY_CORRUPT" => DataLoss,
+
+    /// A fault of the server's own; the message says where to look.
+    Internal = "INTERNAL" => Internal,
+}
+
+impl std::str::FromStr for Reason {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// What went wrong, for whom to act on.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    reason: Reason,
+    message: Cow<'static, str>,
+    field: Option<&'static str>,
+    retry_after: Option<Span>,
+    outcome: Outcome,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error with a message for people: lower case, no full stop.
+    pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            reason,
+            message: message.into(),
+            field: None,
+            retry_after: None,
+            outcome: Outcome::NotApplied,
+            source: None,
+        }))
+    }
+
+    /// The same, for a reason that says the request is wrong.
+    pub fn invalid(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        debug_assert_eq!(reason.kind(), ErrorKind::InvalidArgument);
+        Self::new(reason, message)
+    }
+
+    /// Names the field of the request that is at fault.
+    pub fn field(mut self, field: &'static str) -> Self {
+        self.0.field = Some(field);
+        self
+    }
+
+    /// Says when to try again.
+    pub fn retry_after(mut self, span: Span) -> Self {
+        self.0.retry_after = Some(span);
+        self
+    }
+
+    /// Marks the mutation as one that may have happened.
+    pub fn outcome_unknown(mut self) -> Self {
+        self.0.outcome = Outcome::Unknown;
+        self
+    }
+
+    /// Adds the cause.
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.reason.kind()
+    }
+
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The field of the request that is at fault, if one is.
+    pub fn fault_field(&self) -> Option<&'static str> {
+        self.0.field
+    }
+
+    /// When to try again, if that is known.
+    pub fn retry_delay(&self) -> Option<Span> {
+        self.0.retry_after
+    }
+
+    /// Whether the mutation may have happened.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_of_reasons_are_distinct_and_parse_back() {
+        let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(*reason));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The words and rules of Payload Manager, without I/O, clocks or randomness.
+//!
+//! Everything that decides lives here and is tested as a table; everything that acts (the engine, the
+//! repositories, the tier stores, the servers) depends on this crate and not the other way round. Time,
+//! randomness and the outside world come in as arguments or through the ports in [`port`].
+
+pub mod change;
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod lease;
+pub mod lifecycle;
+pub mod limits;
+pub mod name;
+pub mod page;
+pub mod payload;
+pub mod port;
+pub mod sync;
+pub mod tier;
+pub mod time;
+
+pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Operation, RequestRecord};
+pub use digest::Digest;
+pub use error::{Error, ErrorKind, Outcome, Reason, Result};
+pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, SegmentId, SessionId};
+pub use lifecycle::{LifecycleEvent, State, StateKind, step};
+pub use name::{Actor, Label, Namespace, Principal, RequestId};
+pub use payload::{Payload, Replica, ReplicaState, Version};
+pub use tier::{Container, Durability, Location, Tier};
+pub use time::{Instant, Span, Timestamp};

@@ -1,0 +1,74 @@
+//! Time and randomness, passed in so that tests own them.
+
+use std::sync::Arc;
+
+use crate::id::{FileId, PayloadId, ReplicaId, SegmentId};
+use crate::time::{Instant, Timestamp};
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The boot-time clock: never goes back, counts suspend, cannot be set.
+    fn now(&self) -> Instant;
+
+    /// The wall clock: may jump.
+    fn wall(&self) -> Timestamp;
+}
+
+/// Gives random bytes that nobody can guess.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Makes new ids out of a clock and entropy.
+#[derive(Clone)]
+pub struct Ids {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Ids {
+    /// From its two sources.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { clock, entropy }
+    }
+
+    /// A new payload id.
+    pub fn payload(&self) -> PayloadId {
+        let (millis, random) = self.parts();
+        PayloadId::from_parts(millis, random)
+    }
+
+    /// A new replica id.
+    pub fn replica(&self) -> ReplicaId {
+        let (millis, random) = self.parts();
+        ReplicaId::from_parts(millis, random)
+    }
+
+    /// A new segment id.
+    pub fn segment(&self) -> SegmentId {
+        let (millis, random) = self.parts();
+        SegmentId::from_parts(millis, random)
+    }
+
+    /// A new file id.
+    pub fn file(&self) -> FileId {
+        let (millis, random) = self.parts();
+        FileId::from_parts(millis, random)
+    }
+
+    fn parts(&self) -> (u64, [u8; 10]) {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        (
+            u64::try_from(self.clock.wall().as_micros() / 1_000).unwrap_or(0),
+            random,
+        )
+    }
+}
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids")
+    }
+}

@@ -1,0 +1,14 @@
+//! The ports: what the engine needs from the outside world, as contracts that adapters fulfil.
+//!
+//! Ports block. Callers are threads that may wait (never an async executor); whoever wants many calls in flight makes
+//! them from many threads, and adapters group what comes together (see ADR 2).
+
+mod clock;
+mod fd_store;
+mod repository;
+mod tier_store;
+
+pub use clock::{Clock, Entropy, Ids};
+pub use fd_store::FdStore;
+pub use repository::{Repository, Usage};
+pub use tier_store::{Claim, Placed, Reserved, Source, TierStore, TierUsage};

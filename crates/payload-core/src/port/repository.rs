@@ -1,0 +1,78 @@
+//! The catalog's store: one contract, the same answers from every engine.
+
+use crate::change::{ChangeSet, CommitOutcome, EventRecord, RequestRecord};
+use crate::error::Result;
+use crate::id::{NodeId, PayloadId};
+use crate::name::{Namespace, Principal, RequestId};
+use crate::page::ListQuery;
+use crate::payload::{Payload, Version};
+use crate::tier::{Container, Durability, Tier};
+use crate::time::Timestamp;
+
+/// Rows of payloads, their events and the requests that made them.
+///
+/// Several servers may share one repository: nothing here assumes that this process is the only writer. A row's
+/// replicas belong to nodes, and every change set is checked against the versions that its decision saw.
+pub trait Repository: Send + Sync {
+    /// The strongest class that a commit here can promise.
+    fn strongest(&self) -> Durability;
+
+    /// Takes a node over: raises its epoch and returns it. From then on every commit of an earlier claimant of the
+    /// same node fails with `FENCED`, whatever it says. Must come before the first `commit`.
+    fn claim(&self, node: NodeId, at: Timestamp) -> Result<u64>;
+
+    /// Makes one change set true, all or nothing, and returns when that is as durable as the set asks for.
+    /// Concurrent calls share a transaction and an fsync; each has its own outcome.
+    ///
+    /// The set is applied in order. `Duplicate` is looked for first, then versions. An error whose
+    /// [`outcome`](crate::Error::outcome) is unknown must be resolved with [`find_request`](Self::find_request) or
+    /// [`get`](Self::get).
+    fn commit(&self, set: ChangeSet) -> Result<CommitOutcome>;
+
+    /// One payload, with labels and replicas; tombstones too.
+    fn get(&self, id: PayloadId) -> Result<Option<Payload>>;
+
+    /// A page in order of creation (that is, of ids).
+    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>>;
+
+    /// The events of one payload, oldest first, with the version that each made.
+    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>>;
+
+    /// What a request id did.
+    fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>>;
+
+    /// Forgets at most `limit` requests made before `before`; returns how many.
+    fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32>;
+
+    /// What a node must know before it serves, in order of ids, after `after`: payloads that are allocated or being
+    /// deleted, and those with a replica of the node in the RAM tier. The cost depends on their number alone.
+    fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>>;
+
+    /// At most `limit` allocated or active payloads whose deadline is at or before `now`, the earliest first.
+    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>>;
+
+    /// The earliest deadline of an allocated or active payload.
+    fn next_deadline(&self) -> Result<Option<Timestamp>>;
+
+    /// For each container whether a replica of any state is in it.
+    fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>>;
+
+    /// What the node's replicas add up to, by tier and namespace; kept by counters, not by scanning.
+    fn usage(&self, node: NodeId) -> Result<Vec<Usage>>;
+
+    /// Whether reads and writes work now.
+    fn check(&self) -> Result<()>;
+}
+
+/// What the replicas of one namespace in one tier of one node add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Which tier.
+    pub tier: Tier,
+    /// Whose.
+    pub namespace: Namespace,
+    /// How many replicas, of any state.
+    pub replicas: u64,
+    /// Bytes of capacity charged for them.
+    pub charged: u64,
+}

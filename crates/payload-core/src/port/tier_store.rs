@@ -1,0 +1,127 @@
+//! One tier's bytes: reserve, fill, seal, read, free.
+
+use std::any::Any;
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::name::Namespace;
+use crate::tier::{Container, Location, Tier};
+
+/// Stores replicas' bytes in one tier.
+///
+/// The contract, proved by one suite for every adapter:
+/// - bytes at a location never change once they were sealed or stored, and a location is never used again;
+/// - what `seal`, `store` and `copy_in` return is as durable as the tier is: for `disk`, file and directory are fsynced;
+/// - capacity is charged before anything is handed out, and refused with `TIER_FULL`;
+/// - nothing is left behind by a death at any moment, except containers that [`sweepable`](Self::sweepable) names.
+pub trait TierStore: Send + Sync {
+    /// Which tier this is.
+    fn tier(&self) -> Tier;
+
+    /// Reserves exactly `size` bytes in a container of their own, for somebody else to fill in place. The room is
+    /// really there: writing to it fails for no lack of space. `size` is above zero.
+    fn reserve(&self, namespace: &Namespace, size: u64) -> Result<Reserved>;
+
+    /// Another descriptor to write reserved bytes with; for a producer that comes back after a restart.
+    fn writer(&self, location: &Location) -> Result<OwnedFd>;
+
+    /// Makes the first `size` reserved bytes immutable, gives the rest back, and returns what is charged now.
+    /// Fails with `WRITER_MAPPED` while anybody could still change them. Sealing again what is sealed is fine.
+    fn seal(&self, location: &Location, size: u64) -> Result<u64>;
+
+    /// Stores bytes that the server has in hand; small ones share a container with others of their namespace.
+    fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed>;
+
+    /// Copies bytes from another tier, and digests them on the way. Small ones may share a container.
+    fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)>;
+
+    /// Whether `size` immutable bytes are at `location`; fails with `BYTES_MISSING`. For a restarted server.
+    fn check(&self, location: &Location, size: u64) -> Result<()>;
+
+    /// Appends the `size` bytes at `location` to `out`. For small payloads.
+    fn read(&self, location: &Location, size: u64, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Digests the `size` bytes at `location`.
+    fn digest(&self, location: &Location, size: u64) -> Result<Digest>;
+
+    /// A read-only descriptor of the container at `location`, to be handed to another process.
+    fn open(&self, location: &Location) -> Result<OwnedFd>;
+
+    /// Frees the bytes. A container of their own goes at once; of a shared one it becomes sweepable. What is already
+    /// gone is fine.
+    fn remove(&self, location: &Location, charged: u64) -> Result<()>;
+
+    /// Containers that may have no replica any more and that no live [`Claim`] protects: all of them at the first
+    /// call, later those from which something was removed. The caller asks the repository which of them are in use,
+    /// and drops the others.
+    fn sweepable(&self) -> Result<Vec<Container>>;
+
+    /// Frees a container that no replica is in.
+    fn drop_container(&self, container: Container) -> Result<()>;
+
+    /// What is taken up now.
+    fn usage(&self) -> TierUsage;
+}
+
+/// Protects a container that no row names yet from being swept. Dropped when the row is committed, or the bytes removed.
+#[derive(Default)]
+pub struct Claim(Option<Box<dyn Any + Send + Sync>>);
+
+impl Claim {
+    /// Protects for as long as `guard` lives.
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(guard)))
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Claim" } else { "Claim(none)" })
+    }
+}
+
+/// Bytes that have a place.
+#[derive(Debug)]
+pub struct Placed {
+    /// Where.
+    pub location: Location,
+    /// What they take up of the capacity.
+    pub charged: u64,
+    /// Keep it until the row is committed.
+    pub claim: Claim,
+}
+
+/// Room for bytes, with the means to fill it.
+#[derive(Debug)]
+pub struct Reserved {
+    /// Where, and for how much.
+    pub placed: Placed,
+    /// Readable, writable, mappable; goes to the producer.
+    pub writer: OwnedFd,
+}
+
+/// Immutable bytes in another tier.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Open for reading; can be mapped.
+    pub fd: BorrowedFd<'a>,
+    /// Where in it the bytes begin.
+    pub offset: u64,
+    /// How many.
+    pub size: u64,
+}
+
+/// What a tier holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierUsage {
+    /// What it may hold.
+    pub capacity: u64,
+    /// What is taken up, everything counted.
+    pub used: u64,
+    /// The part of `used` that is not charged to a replica: unfilled or given-up room in shared containers.
+    pub slack: u64,
+    /// How many memfds or files.
+    pub containers: u64,
+}

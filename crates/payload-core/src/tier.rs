@@ -1,0 +1,160 @@
+//! Where bytes can be, how fast to how durable, and how a place is named.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Reason};
+use crate::id::{FileId, SegmentId};
+
+/// A kind of storage, ordered from fast to durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Shared memory of this host.
+    Ram,
+    /// Files of this host.
+    Disk,
+}
+
+impl Tier {
+    /// Every tier there is, fast to durable.
+    pub const ALL: [Self; 2] = [Self::Ram, Self::Disk];
+
+    /// The word for it, everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ram => "ram",
+            Self::Disk => "disk",
+        }
+    }
+
+    /// The durability that bytes in this tier have by being there.
+    pub const fn durability(self) -> Durability {
+        match self {
+            Self::Ram => Durability::Volatile,
+            Self::Disk => Durability::Host,
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Tier {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|tier| tier.as_str() == text).ok_or_else(|| {
+            Error::invalid(
+                Reason::TierNotConfigured,
+                format!("there is no tier {text:?}; there are ram and disk"),
+            )
+            .field("tier")
+        })
+    }
+}
+
+/// What an acknowledged commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// A crash of the server, not of the host.
+    Volatile,
+    /// A crash of the host: file and directory are fsynced.
+    Host,
+}
+
+impl Durability {
+    /// Every class there is, weak to strong.
+    pub const ALL: [Self; 2] = [Self::Volatile, Self::Host];
+
+    /// The word for it, everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Volatile => "volatile",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Durability {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str() == text)
+            .ok_or_else(|| {
+                Error::invalid(
+                    Reason::PolicyContradiction,
+                    format!("there is no durability {text:?}; there are volatile and host"),
+                )
+                .field("durability")
+            })
+    }
+}
+
+/// Where a replica's bytes are. A location that was ever granted never holds other bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// A whole memfd of its own.
+    Segment(SegmentId),
+    /// A range of a slab: a memfd that packs many small payloads and that only the server writes.
+    Slab {
+        /// The slab.
+        slab: SegmentId,
+        /// Where the bytes begin.
+        offset: u64,
+    },
+    /// A whole file of its own.
+    File(FileId),
+    /// A range of a pack: an append-only file that holds many small payloads.
+    Pack {
+        /// The pack.
+        pack: FileId,
+        /// Where the bytes begin.
+        offset: u64,
+    },
+}
+
+impl Location {
+    /// The tier that such a place belongs to.
+    pub const fn tier(&self) -> Tier {
+        match self {
+            Self::Segment(_) | Self::Slab { .. } => Tier::Ram,
+            Self::File(_) | Self::Pack { .. } => Tier::Disk,
+        }
+    }
+
+    /// The memfd or file that the bytes are in.
+    pub const fn container(&self) -> Container {
+        match self {
+            Self::Segment(segment) | Self::Slab { slab: segment, .. } => Container::Segment(*segment),
+            Self::File(file) | Self::Pack { pack: file, .. } => Container::File(*file),
+        }
+    }
+
+    /// Where in its segment or file the bytes begin.
+    pub const fn offset(&self) -> u64 {
+        match self {
+            Self::Segment(_) | Self::File(_) => 0,
+            Self::Slab { offset, .. } | Self::Pack { offset, .. } => *offset,
+        }
+    }
+}
+
+/// What is allocated and freed as a whole: a memfd or a file, with one payload in it or many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Container {
+    /// A memfd.
+    Segment(SegmentId),
+    /// A file.
+    File(FileId),
+}
