@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::{Error, Reason};
 use crate::id::PayloadId;
 use crate::lifecycle::{LifecycleEvent, StateKind};
 use crate::name::{Actor, Principal, RequestId};
@@ -178,18 +177,4 @@ pub struct RequestRecord {
     pub version: Version,
     /// When; records are forgotten after a configured time.
     pub at: Timestamp,
-}
-
-impl RequestRecord {
-    /// Whether `self`, found under the same id, is the same request as `retry`.
-    pub fn check_same(&self, retry: &Self) -> Result<(), Error> {
-        if self.operation == retry.operation && self.fingerprint == retry.fingerprint {
-            return Ok(());
-        }
-        Err(Error::new(
-            Reason::RequestIdReused,
-            "request id was used before, for another request",
-        )
-        .field("request_id"))
-    }
 }

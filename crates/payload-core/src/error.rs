@@ -118,6 +118,8 @@ reasons! {
     LeaseExpired = "LEASE_EXPIRED" => FailedPrecondition,
     /// The lease was revoked.
     LeaseRevoked = "LEASE_REVOKED" => FailedPrecondition,
+    /// The repository's schema is not one that this version of the server can work with.
+    RepositoryIncompatible = "REPOSITORY_INCOMPATIBLE" => FailedPrecondition,
 
     /// The peer may not use this socket.
     PeerNotAllowed = "PEER_NOT_ALLOWED" => PermissionDenied,

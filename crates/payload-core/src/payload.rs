@@ -68,7 +68,7 @@ pub struct Payload {
     pub committed_at: Option<Timestamp>,
     /// How long it lives, counted from the commit.
     pub ttl: Option<Span>,
-    /// Where its bytes are.
+    /// Where its bytes are, in order of the replicas' ids.
     pub replicas: Vec<Replica>,
 }
 

@@ -61,6 +61,14 @@ impl Timestamp {
         )
     }
 
+    /// The moment that lies `span` earlier; saturates.
+    pub fn before(self, span: Span) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// How long it is from `self` until `later`; zero if that has passed.
     pub fn until(self, later: Self) -> Span {
         Span::from_micros(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))

@@ -1,0 +1,325 @@
+//! Acquire: grant a lease, and with it the way to the bytes.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use payload_core::lease::{self, HolderKind, Term};
+use payload_core::{
+    Container, Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result,
+    Span, StateKind, Tier, limits,
+};
+
+use crate::engine::{Engine, not_found};
+use crate::entry::{Entry, LeaseRecord, Live};
+use crate::holder::Holder;
+use crate::timers::Due;
+
+/// What a consumer asks for besides the payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AcquireOptions {
+    /// Term of the lease; see [`payload_core::lease::grant`].
+    pub ttl: Option<Span>,
+    /// Contents up to this size come with the answer.
+    pub inline_max: u64,
+}
+
+/// A lease and the way to its bytes.
+#[derive(Debug)]
+pub struct Grant {
+    /// Proves the right to it.
+    pub lease: LeaseId,
+    /// The payload as it was granted.
+    pub row: Arc<Payload>,
+    /// The replica that the lease holds.
+    pub replica: ReplicaId,
+    /// When the lease ends unless it is renewed; absent: with the session.
+    pub expires_in: Option<Span>,
+    /// How to get at the bytes.
+    pub access: Access,
+}
+
+impl Grant {
+    /// The replica that the lease holds.
+    pub fn replica(&self) -> &Replica {
+        self.row
+            .replica(self.replica)
+            .expect("a grant names a replica of its row")
+    }
+}
+
+/// How to get at a leased payload's bytes.
+#[derive(Debug)]
+pub enum Access {
+    /// Here they are.
+    Content(Bytes),
+    /// In a container whose descriptor the client has already.
+    Known,
+    /// In a container with this descriptor. Call [`Holder::remember`] once the client has been sent it.
+    Descriptor(OwnedFd),
+    /// In a place that cannot be reached from where the holder is.
+    Elsewhere,
+}
+
+/// Somebody who waits for a payload to be committed.
+pub(crate) struct Waiter {
+    number: u64,
+    holder: Arc<Holder>,
+    options: AcquireOptions,
+    done: Done,
+}
+
+/// Called once, from whatever thread has the answer.
+type Done = Box<dyn FnOnce(Result<Grant>) + Send>;
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Waiter({} for {:?})", self.number, self.holder)
+    }
+}
+
+impl Engine {
+    /// Grants a lease if that needs no I/O: the payload is known, and its bytes are in memory or in a container that
+    /// the client has. `None` means that [`acquire`](Self::acquire) must be asked, where blocking is allowed.
+    pub fn acquire_quick(
+        &self,
+        holder: &Arc<Holder>,
+        namespace: &Namespace,
+        id: PayloadId,
+        options: AcquireOptions,
+    ) -> Option<Result<Grant>> {
+        let entry = self.table.get(id)?;
+        let mut live = entry.live();
+        if live.row.namespace != *namespace {
+            return Some(Err(not_found()));
+        }
+        let replica = match live.leasable(self.wall()) {
+            Ok(replica) if !is_quick(holder, &live.row, replica, options) => return None,
+            Ok(replica) => replica.clone(),
+            // A payload without a readable replica is for the path that may repair it.
+            Err(error) if error.kind() == ErrorKind::DataLoss => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        let granted = self.grant(holder, &entry, &mut live, &replica, options.ttl);
+        drop(live);
+        let mut grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.access(holder, &grant.row, &replica, options) {
+            Ok(access) => grant.access = access,
+            Err(_) => {
+                self.end_lease(&entry, grant.lease.serial());
+                return None;
+            }
+        }
+        Some(Ok(grant))
+    }
+
+    /// Grants a lease. Reads the payload's row if it is cold, and turns to the next replica if one is damaged.
+    pub fn acquire(
+        &self,
+        holder: &Arc<Holder>,
+        namespace: &Namespace,
+        id: PayloadId,
+        options: AcquireOptions,
+    ) -> Result<Grant> {
+        let entry = self.entry(namespace, id)?;
+        self.acquire_entry(holder, &entry, options)
+    }
+
+    pub(crate) fn acquire_entry(
+        &self,
+        holder: &Arc<Holder>,
+        entry: &Arc<Entry>,
+        options: AcquireOptions,
+    ) -> Result<Grant> {
+        for _ in 0..limits::REPLICAS_MAX {
+            let mut live = entry.live();
+            let replica = live.leasable(self.wall())?.clone();
+            let mut grant = self.grant(holder, entry, &mut live, &replica, options.ttl)?;
+            drop(live);
+            match self.access(holder, &grant.row, &replica, options) {
+                Ok(access) => {
+                    grant.access = access;
+                    return Ok(grant);
+                }
+                Err(error) => {
+                    self.end_lease(entry, grant.lease.serial());
+                    if error.kind() != ErrorKind::DataLoss {
+                        return Err(error);
+                    }
+                    tracing::error!(payload = %entry.id, replica = %replica.id, %error, "a replica is damaged");
+                    self.replica_lost(entry, replica.id, error)?;
+                }
+            }
+        }
+        Err(Error::new(
+            Reason::Internal,
+            "a payload kept losing replicas while it was being read",
+        ))
+    }
+
+    /// Grants a lease, and waits for the payload to be committed if it is still allocated. `done` is called once.
+    pub fn acquire_when_committed(
+        &self,
+        holder: &Arc<Holder>,
+        namespace: &Namespace,
+        id: PayloadId,
+        options: AcquireOptions,
+        wait: Span,
+        done: impl FnOnce(Result<Grant>) + Send + 'static,
+    ) {
+        let entry = match self.entry(namespace, id) {
+            Ok(entry) => entry,
+            Err(error) => return done(Err(error)),
+        };
+        let mut live = entry.live();
+        if live.row.state.kind() != StateKind::Allocated || wait.is_zero() {
+            drop(live);
+            return done(self.acquire_entry(holder, &entry, options));
+        }
+        let number = self.next_waiter();
+        live.waiters.push(Waiter {
+            number,
+            holder: Arc::clone(holder),
+            options,
+            done: Box::new(done),
+        });
+        drop(live);
+        self.timers
+            .set(self.now().after(wait), Due::Wait(Arc::downgrade(&entry), number));
+    }
+
+    /// Answers everybody who waits for a payload whose allocation has ended, one way or the other.
+    pub(crate) fn answer_waiters(&self, entry: &Arc<Entry>) {
+        let waiters = std::mem::take(&mut entry.live().waiters);
+        for waiter in waiters {
+            let grant = self.acquire_entry(&waiter.holder, entry, waiter.options);
+            (waiter.done)(grant);
+        }
+    }
+
+    /// Answers one waiter whose time is over, if it still waits.
+    pub(crate) fn time_out_waiter(&self, entry: &Arc<Entry>, number: u64) {
+        let mut live = entry.live();
+        let Some(position) = live.waiters.iter().position(|waiter| waiter.number == number) else {
+            return;
+        };
+        let waiter = live.waiters.swap_remove(position);
+        drop(live);
+        (waiter.done)(Err(Error::new(
+            Reason::WaitTimedOut,
+            "the payload was not committed within the time given",
+        )));
+    }
+
+    /// Writes the lease down. The holder's own list is updated under the payload's lock, so that the two never disagree.
+    pub(crate) fn grant(
+        &self,
+        holder: &Arc<Holder>,
+        entry: &Arc<Entry>,
+        live: &mut Live,
+        replica: &Replica,
+        ttl: Option<Span>,
+    ) -> Result<Grant> {
+        let id = self.mint.lease(&holder.principal, entry.id, replica.id);
+        let term = lease::grant(&self.settings.lease_terms, holder.kind, ttl, self.now())?;
+        self.write_lease(holder, entry, live, replica.id, id, term)
+    }
+
+    /// The same under a given id and term; for a lease of an earlier start.
+    pub(crate) fn write_lease(
+        &self,
+        holder: &Arc<Holder>,
+        entry: &Arc<Entry>,
+        live: &mut Live,
+        replica: ReplicaId,
+        id: LeaseId,
+        term: Term,
+    ) -> Result<Grant> {
+        if holder.kind == HolderKind::Remote {
+            self.note_remote_leases()?;
+        }
+        holder
+            .account
+            .leases
+            .add(self.settings.caps.leases_per_principal, Reason::TooManyLeases, "leases")?;
+        let mut held = holder.held();
+        if held.closed {
+            holder.account.leases.sub();
+            return Err(Error::new(Reason::SessionNotFound, "the session has closed"));
+        }
+        held.leases.insert(id, Arc::clone(entry));
+        drop(held);
+
+        let now = self.now();
+        live.leases.insert(
+            id.serial(),
+            LeaseRecord {
+                id,
+                holder: Arc::clone(holder),
+                replica,
+                granted_at: now,
+                term,
+            },
+        );
+        self.lease_count.fetch_add(1, Ordering::Relaxed);
+        self.metrics.lease_granted(holder.kind);
+        if let Some(end) = term.ends_at {
+            self.timers.set(end, Due::Lease(Arc::downgrade(entry), id.serial()));
+        }
+        Ok(Grant {
+            lease: id,
+            row: Arc::clone(&live.row),
+            replica,
+            expires_in: term.ends_at.map(|end| end.since(now)),
+            access: Access::Elsewhere,
+        })
+    }
+
+    /// The way to a leased replica's bytes.
+    pub(crate) fn access(
+        &self,
+        holder: &Holder,
+        row: &Payload,
+        replica: &Replica,
+        options: AcquireOptions,
+    ) -> Result<Access> {
+        let store = self.tier(replica.tier())?;
+        if row.size <= inline_max(options) {
+            let mut content = Vec::with_capacity(row.size as usize);
+            store.read(&replica.location, row.size, &mut content)?;
+            if row.digest.is_some_and(|digest| digest != Digest::of(&content)) {
+                return Err(Error::new(
+                    Reason::BytesCorrupt,
+                    "the bytes do not have the digest they were committed with",
+                ));
+            }
+            return Ok(Access::Content(content.into()));
+        }
+        if holder.kind == HolderKind::Remote {
+            return Ok(Access::Elsewhere);
+        }
+        if knows(holder, &replica.location.container()) {
+            return Ok(Access::Known);
+        }
+        store.open(&replica.location).map(Access::Descriptor)
+    }
+}
+
+fn inline_max(options: AcquireOptions) -> u64 {
+    options.inline_max.min(limits::INLINE_SIZE_MAX)
+}
+
+fn knows(holder: &Holder, container: &Container) -> bool {
+    holder.held().known.contains(container)
+}
+
+/// Whether the way to the bytes needs no I/O.
+fn is_quick(holder: &Holder, row: &Payload, replica: &Replica, options: AcquireOptions) -> bool {
+    let inline = row.size <= inline_max(options);
+    replica.tier() == Tier::Ram
+        || (!inline && (holder.kind == HolderKind::Remote || knows(holder, &replica.location.container())))
+}

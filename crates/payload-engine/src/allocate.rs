@@ -1,0 +1,280 @@
+//! Allocate: reserve room, write down that it is reserved, hand out the means to fill it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use payload_core::port::{Placed, Reserved};
+use payload_core::{
+    AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
+    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, Result, Span, State, StateKind,
+    Tier, Version, limits,
+};
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::holder::Holder;
+use crate::placement::Place;
+use crate::transition::{Cause, Request};
+
+/// What a producer asks for.
+#[derive(Clone, Debug)]
+pub struct AllocateRequest {
+    /// Whose payload it will be.
+    pub namespace: Namespace,
+    /// Makes a retry safe.
+    pub request_id: Option<RequestId>,
+    /// Bytes.
+    pub size: u64,
+    /// RAM if open.
+    pub tier: Option<Tier>,
+    /// What the tier gives by itself if open.
+    pub durability: Option<Durability>,
+    /// How long the payload lives after its commit.
+    pub ttl: Option<Span>,
+    /// Labels, in order.
+    pub labels: Vec<Label>,
+    /// How long the allocation may take.
+    pub timeout: Option<Span>,
+}
+
+/// Room that waits to be filled.
+#[derive(Debug)]
+pub struct Allocation {
+    /// The row.
+    pub row: Arc<Payload>,
+    /// Proves the right to finish it.
+    pub token: AllocationToken,
+    /// What to write with; absent for an empty payload, and for holders that no descriptor can be passed to.
+    pub writer: Option<OwnedFd>,
+}
+
+/// A new payload before it has a row.
+pub(crate) struct Draft<'a> {
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) owner: &'a Principal,
+    pub(crate) place: Place,
+    pub(crate) size: u64,
+    pub(crate) ttl: Option<Span>,
+    pub(crate) labels: &'a [Label],
+}
+
+impl Engine {
+    /// Reserves room for a payload. The room is charged, and really there, before this returns.
+    pub fn allocate(&self, holder: &Arc<Holder>, request: &AllocateRequest) -> Result<Allocation> {
+        check_span(request.ttl, "ttl_ms")?;
+        check_span(request.timeout, "timeout_ms")?;
+        let place = self.place(request.size, request.tier, request.durability)?;
+        holder.account.allocations.add(
+            self.settings.caps.allocations_per_principal,
+            Reason::TooManyAllocations,
+            "open allocations",
+        )?;
+        let result = self.allocate_counted(holder, request, place);
+        if !matches!(result, Ok((_, true))) {
+            holder.account.allocations.sub();
+        }
+        result.map(|(allocation, _)| allocation)
+    }
+
+    /// Also says whether the holder now owns the allocation, so that the count stands.
+    fn allocate_counted(
+        &self,
+        holder: &Arc<Holder>,
+        request: &AllocateRequest,
+        place: Place,
+    ) -> Result<(Allocation, bool)> {
+        let identity = request.identity();
+        let store = self.tier(place.tier)?;
+        let (placed, writer) = if request.size == 0 {
+            (store.store(&request.namespace, &[])?, None)
+        } else {
+            let Reserved { placed, writer } = store.reserve(&request.namespace, request.size)?;
+            (placed, Some(writer))
+        };
+
+        let draft = Draft {
+            namespace: &request.namespace,
+            owner: &holder.principal,
+            place,
+            size: request.size,
+            ttl: request.ttl,
+            labels: &request.labels,
+        };
+        let until = self
+            .wall()
+            .after(request.timeout.unwrap_or(self.settings.allocation_timeout));
+        let replicas = vec![self.replica(&placed, ReplicaState::Copying)];
+        let row = self.draft(&draft, State::Allocated { until }, replicas);
+        match self.create(
+            &row,
+            EventKind::Allocated,
+            &holder.principal,
+            identity.as_ref(),
+            Durability::Volatile,
+        ) {
+            Ok(CommitOutcome::Applied) => {
+                let entry = self.table.insert(Arc::clone(&row), false);
+                self.own(holder, &entry);
+                self.note_deadline(until);
+                let token = self.mint.allocation(&holder.principal, row.id);
+                Ok((Allocation { row, token, writer }, true))
+            }
+            Ok(CommitOutcome::Duplicate(record)) => {
+                self.discard(&placed);
+                let request = identity.expect("only a request with an id can be a duplicate");
+                let entry = self.first_answer(&request, &record)?;
+                Ok((self.first_allocation(holder, &entry)?, false))
+            }
+            Ok(CommitOutcome::Conflict) => {
+                self.discard(&placed);
+                Err(Error::new(Reason::Internal, "a new payload id exists already"))
+            }
+            Err(error) => {
+                self.discard_unless_unknown(&placed, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The answer to a retry: the same allocation, with a fresh descriptor as long as it is open and not somebody else's.
+    fn first_allocation(&self, holder: &Arc<Holder>, entry: &Arc<Entry>) -> Result<Allocation> {
+        let live = entry.live();
+        let row = Arc::clone(&live.row);
+        let owner = live.owner.clone();
+        drop(live);
+        let token = self.mint.allocation(&holder.principal, row.id);
+        let open = row.state.kind() == StateKind::Allocated && row.size > 0;
+        let writer = match owner {
+            Some(owner) if open && Arc::ptr_eq(&owner, holder) => {
+                Some(self.tier(row.tier)?.writer(&row.replicas[0].location)?)
+            }
+            _ => None,
+        };
+        Ok(Allocation { row, token, writer })
+    }
+
+    /// The row of a new payload.
+    pub(crate) fn draft(&self, draft: &Draft<'_>, state: State, replicas: Vec<Replica>) -> Arc<Payload> {
+        let now = self.wall();
+        Arc::new(Payload {
+            id: self.ports.ids.payload(),
+            namespace: draft.namespace.clone(),
+            state,
+            version: Version::FIRST,
+            size: draft.size,
+            digest: None,
+            tier: draft.place.tier,
+            durability: draft.place.durability,
+            labels: draft.labels.to_vec(),
+            owner: draft.owner.clone(),
+            created_at: now,
+            committed_at: (state.kind() == StateKind::Active).then_some(now),
+            ttl: draft.ttl,
+            replicas,
+        })
+    }
+
+    pub(crate) fn replica(&self, placed: &Placed, state: ReplicaState) -> Replica {
+        Replica {
+            id: self.ports.ids.replica(),
+            node: self.settings.node,
+            state,
+            location: placed.location,
+            charged: placed.charged,
+        }
+    }
+
+    /// Writes down a payload that was not there before.
+    pub(crate) fn create(
+        &self,
+        row: &Arc<Payload>,
+        kind: EventKind,
+        principal: &Principal,
+        request: Option<&Request>,
+        durability: Durability,
+    ) -> Result<CommitOutcome> {
+        let cause = Cause::principal(principal);
+        let event = EventRecord {
+            kind,
+            actor: cause.actor,
+            reason: None,
+            at: row.created_at,
+            from: None,
+            to: row.state.kind(),
+        };
+        let change = Change {
+            before: None,
+            after: Arc::clone(row),
+            event,
+        };
+        let request = request.map(|request| self.record(principal, request, row));
+        self.commit_set(ChangeSet {
+            changes: vec![change],
+            request,
+            durability,
+        })
+    }
+
+    /// Gives back room that no row names.
+    pub(crate) fn discard(&self, placed: &Placed) {
+        self.remove_bytes(&placed.location, placed.charged);
+    }
+
+    /// The same, unless a row may name it after all; then the sweep decides.
+    pub(crate) fn discard_unless_unknown(&self, placed: &Placed, error: &Error) {
+        match error.outcome() {
+            payload_core::Outcome::NotApplied => self.discard(placed),
+            payload_core::Outcome::Unknown => self.sweep_signal.raise(),
+        }
+    }
+
+    pub(crate) fn remove_bytes(&self, location: &Location, charged: u64) {
+        let removed = self
+            .tier(location.tier())
+            .and_then(|store| store.remove(location, charged));
+        if let Err(error) = removed {
+            tracing::warn!(?location, %error, "could not free bytes; the sweep will try again");
+        }
+        self.sweep_signal.raise();
+    }
+}
+
+impl AllocateRequest {
+    fn identity(&self) -> Option<Request> {
+        let id = self.request_id.clone()?;
+        let numbers = format!(
+            "{} {:?} {:?} {:?} {:?}",
+            self.size, self.tier, self.durability, self.ttl, self.timeout
+        );
+        let labels = label_text(&self.labels);
+        Some(Request::new(
+            id,
+            Operation::Allocate,
+            &[
+                self.namespace.as_str().as_bytes(),
+                numbers.as_bytes(),
+                labels.as_bytes(),
+            ],
+        ))
+    }
+}
+
+pub(crate) fn label_text(labels: &[Label]) -> String {
+    labels
+        .iter()
+        .map(|label| format!("{}\0{}\0", label.key, label.value))
+        .collect()
+}
+
+/// Refuses durations beyond the calendar.
+pub(crate) fn check_span(span: Option<Span>, field: &'static str) -> Result<()> {
+    match span {
+        Some(span) if span > limits::TTL_MAX => Err(Error::invalid(
+            Reason::BadDuration,
+            format!("a duration is at most {} ms", limits::TTL_MAX.as_millis()),
+        )
+        .field(field)),
+        Some(Span::ZERO) => Err(Error::invalid(Reason::BadDuration, "a duration must be above zero").field(field)),
+        _ => Ok(()),
+    }
+}

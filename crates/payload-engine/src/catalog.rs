@@ -1,0 +1,61 @@
+//! Reading the catalog: one payload, a page of them, the history of one.
+
+use std::sync::Arc;
+
+use payload_core::page::{self, ListQuery};
+use payload_core::{Error, EventRecord, Namespace, Payload, PayloadId, Reason, Result, StateKind, Version};
+
+use crate::engine::{Engine, not_found};
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In order of creation.
+    pub rows: Vec<Payload>,
+    /// Lists on from here; absent on the last page.
+    pub next_token: Option<String>,
+}
+
+impl Engine {
+    /// One payload, tombstones too.
+    pub fn get(&self, namespace: &Namespace, id: PayloadId) -> Result<Arc<Payload>> {
+        match self.table.get(id) {
+            Some(entry) => Some(entry.row()),
+            None => self.repository().get(id)?.map(Arc::new),
+        }
+        .filter(|row| row.namespace == *namespace)
+        .ok_or_else(not_found)
+    }
+
+    /// A page of payloads.
+    pub fn list(&self, namespace: &Namespace, state: Option<StateKind>, size: u32, token: &str) -> Result<Page> {
+        let limit = page::page_size(size)?;
+        let mut query = ListQuery {
+            namespace: namespace.clone(),
+            state,
+            after: None,
+            limit: limit + 1,
+        };
+        if !token.is_empty() {
+            query.after = Some(page::decode_token(&query, token)?);
+        }
+        let mut rows = self.repository().list(&query)?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_token = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| page::encode_token(&query, last.id));
+        Ok(Page { rows, next_token })
+    }
+
+    /// What happened to a payload, oldest first.
+    pub fn events(&self, namespace: &Namespace, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
+        self.get(namespace, id)?;
+        let events = self.repository().events(id)?;
+        if events.is_empty() {
+            return Err(Error::new(Reason::Internal, "a payload has no events"));
+        }
+        Ok(events)
+    }
+}

@@ -1,0 +1,114 @@
+//! What the server knows of one payload: its row, who holds it, who waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use payload_core::lease::Term;
+use payload_core::{Error, Instant, Payload, PayloadId, ReplicaId, Result, StateKind, Tier};
+
+use crate::acquire::Waiter;
+use crate::holder::Holder;
+
+/// One payload in memory. Locks are taken in the order gate, live, holder.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: PayloadId,
+    /// Whoever changes the row holds it from the decision until the repository has answered. Reading needs it not.
+    gate: Mutex<()>,
+    live: Mutex<Live>,
+    /// The row was there before this server started: sessions that it does not know yet may still hold it.
+    pub(crate) inherited: bool,
+}
+
+/// The part that changes from call to call.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) row: Arc<Payload>,
+    /// By serial number.
+    pub(crate) leases: HashMap<u64, LeaseRecord>,
+    pub(crate) waiters: Vec<Waiter>,
+    /// Who may commit, while the payload is allocated. Absent after a restart until somebody reclaims it.
+    pub(crate) owner: Option<Arc<Holder>>,
+    /// Why no lease may be granted although the row still says active: a deletion is being written.
+    pub(crate) closing: bool,
+}
+
+/// A lease, from the payload's side.
+#[derive(Debug)]
+pub(crate) struct LeaseRecord {
+    pub(crate) id: payload_core::LeaseId,
+    pub(crate) holder: Arc<Holder>,
+    pub(crate) replica: ReplicaId,
+    pub(crate) granted_at: Instant,
+    pub(crate) term: Term,
+}
+
+/// Proof that its owner is the only one who changes the row.
+pub(crate) struct Gate<'a> {
+    pub(crate) entry: &'a Arc<Entry>,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Entry {
+    pub(crate) fn new(row: Arc<Payload>, inherited: bool) -> Self {
+        let live = Live {
+            row,
+            leases: HashMap::new(),
+            waiters: Vec::new(),
+            owner: None,
+            closing: false,
+        };
+        Self {
+            id: live.row.id,
+            gate: Mutex::new(()),
+            live: Mutex::new(live),
+            inherited,
+        }
+    }
+
+    pub(crate) fn gate(self: &Arc<Self>) -> Gate<'_> {
+        Gate {
+            entry: self,
+            _guard: self.gate.lock(),
+        }
+    }
+
+    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock()
+    }
+
+    pub(crate) fn row(&self) -> Arc<Payload> {
+        Arc::clone(&self.live.lock().row)
+    }
+
+    /// Whether nothing but the row would be lost if the entry were dropped from memory.
+    pub(crate) fn is_droppable(&self) -> bool {
+        let Some(live) = self.live.try_lock() else { return false };
+        live.leases.is_empty()
+            && live.waiters.is_empty()
+            && live.owner.is_none()
+            && !live.closing
+            && !matches!(live.row.state.kind(), StateKind::Allocated | StateKind::Deleting)
+            && !live.row.replicas.iter().any(|replica| replica.tier() == Tier::Ram)
+    }
+}
+
+impl Live {
+    /// The replica that a new lease gets, if one may be granted now.
+    pub(crate) fn leasable(&self, now: payload_core::Timestamp) -> Result<&payload_core::Replica> {
+        if self.closing {
+            return Err(Error::new(
+                payload_core::Reason::PayloadDeleted,
+                "payload is being deleted",
+            ));
+        }
+        self.row.state.check_leasable(now)?;
+        self.row.best_replica().ok_or_else(|| {
+            Error::new(
+                payload_core::Reason::BytesMissing,
+                "payload has no replica that can be read",
+            )
+        })
+    }
+}

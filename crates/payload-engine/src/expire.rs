@@ -1,0 +1,77 @@
+//! Expiry: payloads whose time to live is over, and allocations that took too long.
+
+use std::sync::Arc;
+
+use payload_core::{LifecycleEvent, PayloadId, Result, Span, StateKind, Timestamp};
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::transition::Cause;
+
+/// How many payloads one look at the repository brings.
+const BATCH: u32 = 256;
+/// The wall clock may be set forward while the worker sleeps; it looks again after this long at the latest.
+const NAP_MAX: Span = Span::from_secs(60);
+
+impl Engine {
+    /// Ends everything whose deadline has passed, and returns how long the worker may sleep; `None`: until it is woken.
+    pub fn expire_due(&self) -> Result<Option<Span>> {
+        loop {
+            let now = self.wall();
+            let due = self.repository().due(now, BATCH)?;
+            let mut ended = 0;
+            for id in &due {
+                ended += usize::from(self.expire_one(*id)?);
+            }
+            // A batch of which nothing could be ended would come back for ever.
+            if due.len() < BATCH as usize || ended == 0 {
+                break;
+            }
+        }
+        let mut next = self.expiry.next.lock();
+        *next = self.repository().next_deadline()?;
+        let now = self.wall();
+        Ok(next.map(|at| now.until(at).clamp(Span::from_millis(1), NAP_MAX)))
+    }
+
+    /// Wakes the expiry worker if a new deadline comes before what it sleeps until.
+    pub(crate) fn note_deadline(&self, at: Timestamp) {
+        let mut next = self.expiry.next.lock();
+        if next.is_none_or(|next| at < next) {
+            *next = Some(at);
+            self.expiry.signal.raise();
+        }
+    }
+
+    fn expire_one(&self, id: PayloadId) -> Result<bool> {
+        let Some(entry) = self.table.get_or_load(id, self.repository())? else {
+            return Ok(false);
+        };
+        match entry.row().state.kind() {
+            StateKind::Allocated => {
+                let cause = Cause::server("expiry").because("the allocation took too long".into());
+                self.abort_if_open(&entry, LifecycleEvent::AllocationTimedOut, &cause);
+                Ok(entry.row().state.kind() != StateKind::Allocated)
+            }
+            StateKind::Active => self.expire_payload(&entry),
+            _ => Ok(false),
+        }
+    }
+
+    fn expire_payload(&self, entry: &Arc<Entry>) -> Result<bool> {
+        let gate = entry.gate();
+        let row = entry.row();
+        if payload_core::step(row.state, LifecycleEvent::Expire, self.wall()).is_err() {
+            return Ok(false);
+        }
+        self.end(
+            &gate,
+            LifecycleEvent::Expire,
+            &Cause::server("expiry"),
+            &row.owner,
+            None,
+        )?;
+        self.metrics.expired();
+        Ok(true)
+    }
+}

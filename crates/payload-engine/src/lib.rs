@@ -1,0 +1,51 @@
+//! The use cases of Payload Manager, one file each, over the ports of `payload-core`.
+//!
+//! [`Engine`] performs what the core decides: it asks the tier stores for room, the repository to make a change set
+//! true, and keeps in memory what is alive — leases, sessions, waiting callers. It knows no wire, no SQL, no memfd and
+//! no executor. Every call may block, except those whose docs say that they do not.
+
+mod abort;
+mod acquire;
+mod allocate;
+mod catalog;
+mod commit;
+mod delete;
+mod engine;
+mod entry;
+mod expire;
+mod holder;
+mod leases;
+mod metrics;
+mod placement;
+mod put;
+mod reclaim;
+mod recover;
+mod release;
+mod renew;
+mod replica_loss;
+mod session;
+mod settings;
+mod stats;
+mod sweep;
+mod table;
+mod timers;
+mod token;
+mod transition;
+mod workers;
+
+pub use acquire::{Access, AcquireOptions, Grant};
+pub use allocate::{AllocateRequest, Allocation};
+pub use catalog::Page;
+pub use commit::CommitRequest;
+pub use delete::{DeleteRequest, Deletion};
+pub use engine::{Engine, Ports};
+pub use holder::{Holder, Notice, NoticeSink, Peer};
+pub use leases::LeaseView;
+pub use metrics::Metrics;
+pub use put::PutRequest;
+pub use reclaim::{AllocationClaim, LeaseClaim};
+pub use recover::Recovered;
+pub use settings::{Caps, Settings};
+pub use stats::{Stats, TierStats};
+pub use token::Key;
+pub use workers::Workers;

@@ -1,0 +1,156 @@
+//! Put: allocate, write and commit a small payload in one call and one transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use payload_core::port::Placed;
+use payload_core::{
+    CommitOutcome, Digest, Durability, Error, EventKind, Label, Namespace, Operation, Payload, Reason, ReplicaState,
+    RequestId, Result, Span, State, Tier, limits,
+};
+
+use crate::allocate::{Draft, check_span, label_text};
+use crate::engine::Engine;
+use crate::holder::Holder;
+use crate::placement::Place;
+use crate::transition::Request;
+
+/// A whole small payload.
+#[derive(Clone, Debug)]
+pub struct PutRequest {
+    /// Whose payload it will be.
+    pub namespace: Namespace,
+    /// Makes a retry safe.
+    pub request_id: Option<RequestId>,
+    /// The bytes, at most [`limits::INLINE_SIZE_MAX`] of them.
+    pub content: Bytes,
+    /// RAM if open.
+    pub tier: Option<Tier>,
+    /// What the tier gives by itself if open.
+    pub durability: Option<Durability>,
+    /// How long the payload lives.
+    pub ttl: Option<Span>,
+    /// Labels, in order.
+    pub labels: Vec<Label>,
+    /// Checked against the bytes if given.
+    pub digest: Option<Digest>,
+}
+
+impl Engine {
+    /// Stores a small payload and returns when it is as durable as was asked.
+    pub fn put(&self, holder: &Arc<Holder>, request: &PutRequest) -> Result<Arc<Payload>> {
+        check_span(request.ttl, "ttl_ms")?;
+        let size = request.content.len() as u64;
+        if size > limits::INLINE_SIZE_MAX {
+            return Err(Error::invalid(
+                Reason::BadSize,
+                format!(
+                    "put takes at most {} bytes; allocate and commit larger payloads",
+                    limits::INLINE_SIZE_MAX
+                ),
+            )
+            .field("content"));
+        }
+        let place = self.place(size, request.tier, request.durability)?;
+        let digest = Digest::of(&request.content);
+        check_digest(request.digest, digest)?;
+        let identity = request.identity(digest);
+
+        let placed = self.store_all(request, place)?;
+        let expires_at = request.ttl.map(|ttl| self.wall().after(ttl));
+        let replicas = placed
+            .iter()
+            .map(|placed| self.replica(placed, ReplicaState::Ready))
+            .collect();
+        let draft = Draft {
+            namespace: &request.namespace,
+            owner: &holder.principal,
+            place,
+            size,
+            ttl: request.ttl,
+            labels: &request.labels,
+        };
+        let mut row = self.draft(&draft, State::Active { expires_at }, replicas);
+        Arc::make_mut(&mut row).digest = Some(digest);
+
+        match self.create(
+            &row,
+            EventKind::Committed,
+            &holder.principal,
+            identity.as_ref(),
+            place.durability,
+        ) {
+            Ok(CommitOutcome::Applied) => {
+                self.table.insert(Arc::clone(&row), false);
+                if let Some(at) = expires_at {
+                    self.note_deadline(at);
+                }
+                self.metrics.committed(place.durability, size);
+                Ok(row)
+            }
+            Ok(CommitOutcome::Duplicate(record)) => {
+                placed.iter().for_each(|placed| self.discard(placed));
+                let request = identity.expect("only a request with an id can be a duplicate");
+                Ok(self.first_answer(&request, &record)?.row())
+            }
+            Ok(CommitOutcome::Conflict) => {
+                placed.iter().for_each(|placed| self.discard(placed));
+                Err(Error::new(Reason::Internal, "a new payload id exists already"))
+            }
+            Err(error) => {
+                placed
+                    .iter()
+                    .for_each(|placed| self.discard_unless_unknown(placed, &error));
+                Err(error)
+            }
+        }
+    }
+
+    /// One replica in the tier that was asked for, and one on disk if the commit promises more than that tier gives.
+    fn store_all(&self, request: &PutRequest, place: Place) -> Result<Vec<Placed>> {
+        let mut placed = vec![self.tier(place.tier)?.store(&request.namespace, &request.content)?];
+        if place.writes_through() {
+            match self.tier(Tier::Disk)?.store(&request.namespace, &request.content) {
+                Ok(durable) => placed.push(durable),
+                Err(error) => {
+                    placed.iter().for_each(|placed| self.discard(placed));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(placed)
+    }
+}
+
+impl PutRequest {
+    fn identity(&self, digest: Digest) -> Option<Request> {
+        let id = self.request_id.clone()?;
+        let numbers = format!(
+            "{} {:?} {:?} {:?}",
+            self.content.len(),
+            self.tier,
+            self.durability,
+            self.ttl
+        );
+        let labels = label_text(&self.labels);
+        let parts: [&[u8]; 4] = [
+            self.namespace.as_str().as_bytes(),
+            numbers.as_bytes(),
+            labels.as_bytes(),
+            digest.as_bytes(),
+        ];
+        Some(Request::new(id, Operation::Put, &parts))
+    }
+}
+
+/// A digest that the client names is checked before anything is acknowledged.
+pub(crate) fn check_digest(named: Option<Digest>, found: Digest) -> Result<()> {
+    match named {
+        Some(named) if named != found => Err(Error::new(
+            Reason::DigestMismatch,
+            format!("the bytes have digest {found}, not {named} as the request says"),
+        )
+        .field("digest")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! What an operator can set about the engine.
+
+use payload_core::lease::LeaseTerms;
+use payload_core::{NodeId, Span};
+
+/// The engine's settings, validated by whoever read them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node whose tiers this engine runs.
+    pub node: NodeId,
+    /// How long leases last.
+    pub lease_terms: LeaseTerms,
+    /// How long after a start earlier sessions may reclaim what they held.
+    pub grace: Span,
+    /// How long an allocation may take when its client names no time.
+    pub allocation_timeout: Span,
+    /// How long the answer to a request id is remembered.
+    pub request_retention: Span,
+    /// How many payloads without a replica in RAM are kept in memory.
+    pub cold_entries_max: usize,
+    /// What one principal may have at once.
+    pub caps: Caps,
+}
+
+/// What one principal, or everybody together, may have at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Sessions of everybody.
+    pub sessions: usize,
+    /// Sessions of one principal.
+    pub sessions_per_principal: usize,
+    /// Leases of one principal.
+    pub leases_per_principal: usize,
+    /// Open allocations of one principal.
+    pub allocations_per_principal: usize,
+}

@@ -1,0 +1,63 @@
+//! What the server holds at this moment, in numbers.
+
+use std::sync::atomic::Ordering;
+
+use payload_core::port::TierUsage;
+use payload_core::{Result, Span, Tier};
+
+use crate::engine::Engine;
+
+/// Numbers of the whole server.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// How long it has been serving.
+    pub uptime: Span,
+    /// Each tier.
+    pub tiers: Vec<TierStats>,
+    /// Open local sessions.
+    pub sessions: usize,
+    /// Live leases.
+    pub leases: usize,
+    /// Open allocations with an owner.
+    pub allocations: usize,
+    /// Payloads in memory.
+    pub payloads_known: usize,
+}
+
+/// Numbers of one tier.
+#[derive(Clone, Copy, Debug)]
+pub struct TierStats {
+    /// Which.
+    pub tier: Tier,
+    /// What its store says.
+    pub usage: TierUsage,
+    /// Replicas, as the repository counts them.
+    pub replicas: u64,
+    /// What those are charged for.
+    pub charged: u64,
+}
+
+impl Engine {
+    /// Everything at once; reads the repository's counters.
+    pub fn stats(&self) -> Result<Stats> {
+        let counters = self.repository().usage(self.settings.node)?;
+        let tiers = self.ports.tiers.iter().map(|store| {
+            let own = counters.iter().filter(|usage| usage.tier == store.tier());
+            let (replicas, charged) = own.fold((0, 0), |(n, bytes), usage| (n + usage.replicas, bytes + usage.charged));
+            TierStats {
+                tier: store.tier(),
+                usage: store.usage(),
+                replicas,
+                charged,
+            }
+        });
+        Ok(Stats {
+            uptime: self.now().since(self.started_at),
+            tiers: tiers.collect(),
+            sessions: self.sessions.lock().len(),
+            leases: self.lease_count.load(Ordering::Relaxed),
+            allocations: self.allocation_count.load(Ordering::Relaxed),
+            payloads_known: self.table.len(),
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! The payloads in memory: found without a global lock, read from the repository once however many ask.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use payload_core::port::Repository;
+use payload_core::{Payload, PayloadId, Result};
+
+use crate::entry::Entry;
+
+const SHARDS: usize = 64;
+/// How many entries an insertion looks at for one to drop.
+const DROP_ATTEMPTS: usize = 8;
+
+/// All entries, by id.
+#[derive(Debug)]
+pub(crate) struct Table {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+    shard_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    slots: Mutex<HashMap<PayloadId, Known>>,
+    loaded: Condvar,
+}
+
+#[derive(Debug)]
+enum Known {
+    Here(Arc<Entry>),
+    /// Somebody reads it from the repository at this moment.
+    Loading,
+}
+
+impl Table {
+    /// Keeps about `cold_max` entries that could be read again.
+    pub(crate) fn new(cold_max: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::new(),
+            shard_max: cold_max.div_ceil(SHARDS),
+        }
+    }
+
+    /// What is in memory; never blocks on I/O.
+    pub(crate) fn get(&self, id: PayloadId) -> Option<Arc<Entry>> {
+        match self.shard(id).slots.lock().get(&id)? {
+            Known::Here(entry) => Some(Arc::clone(entry)),
+            Known::Loading => None,
+        }
+    }
+
+    /// What is in memory, else what the repository has. Callers that come during a read share it.
+    pub(crate) fn get_or_load(&self, id: PayloadId, repository: &dyn Repository) -> Result<Option<Arc<Entry>>> {
+        let shard = self.shard(id);
+        let mut slots = shard.slots.lock();
+        loop {
+            match slots.entry(id) {
+                Slot::Occupied(slot) => match slot.get() {
+                    Known::Here(entry) => return Ok(Some(Arc::clone(entry))),
+                    Known::Loading => shard.loaded.wait(&mut slots),
+                },
+                Slot::Vacant(slot) => {
+                    slot.insert(Known::Loading);
+                    break;
+                }
+            }
+        }
+        drop(slots);
+
+        let _load = Load { shard, id };
+        let row = repository.get(id)?;
+        Ok(row.map(|row| self.insert(Arc::new(row), true)))
+    }
+
+    /// Puts a row in, unless there is an entry already, and returns the entry.
+    pub(crate) fn insert(&self, row: Arc<Payload>, inherited: bool) -> Arc<Entry> {
+        let mut slots = self.shard(row.id).slots.lock();
+        if let Some(Known::Here(entry)) = slots.get(&row.id) {
+            return Arc::clone(entry);
+        }
+        if slots.len() >= self.shard_max {
+            drop_some(&mut slots);
+        }
+        let entry = Arc::new(Entry::new(row, inherited));
+        slots.insert(entry.id, Known::Here(Arc::clone(&entry)));
+        entry
+    }
+
+    /// Forgets an entry whose row is final.
+    pub(crate) fn remove(&self, entry: &Arc<Entry>) {
+        let mut slots = self.shard(entry.id).slots.lock();
+        if matches!(slots.get(&entry.id), Some(Known::Here(known)) if Arc::ptr_eq(known, entry)) {
+            slots.remove(&entry.id);
+        }
+    }
+
+    /// Every entry at about this moment.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.slots.lock().values().filter_map(|known| match known {
+                Known::Here(entry) => Some(Arc::clone(entry)),
+                Known::Loading => None,
+            }));
+        }
+        all
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.slots.lock().len()).sum()
+    }
+
+    fn shard(&self, id: PayloadId) -> &Shard {
+        &self.shards[self.hasher.hash_one(id) as usize % SHARDS]
+    }
+}
+
+/// Ends a load and wakes those who wait for it; one that found nothing leaves nothing.
+struct Load<'a> {
+    shard: &'a Shard,
+    id: PayloadId,
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.shard.slots.lock();
+        if matches!(slots.get(&self.id), Some(Known::Loading)) {
+            slots.remove(&self.id);
+        }
+        drop(slots);
+        self.shard.loaded.notify_all();
+    }
+}
+
+/// Makes room by dropping an entry that nobody uses, if one of the first few is such.
+fn drop_some(slots: &mut HashMap<PayloadId, Known>) {
+    let victim = slots
+        .iter()
+        .take(DROP_ATTEMPTS)
+        .find(|(_, known)| matches!(known, Known::Here(entry) if Arc::strong_count(entry) == 1 && entry.is_droppable()))
+        .map(|(id, _)| *id);
+    if let Some(victim) = victim {
+        slots.remove(&victim);
+    }
+}

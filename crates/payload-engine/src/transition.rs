@@ -1,0 +1,211 @@
+//! From a decision to a row: the one path by which the engine changes a payload.
+
+use std::sync::Arc;
+
+use payload_core::{
+    Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Error, EventKind, EventRecord, LifecycleEvent,
+    Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, step,
+};
+
+use crate::engine::Engine;
+use crate::entry::{Entry, Gate};
+
+/// Who caused a change, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    pub(crate) actor: Actor,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+impl Cause {
+    /// A part of the server.
+    pub(crate) fn server(part: &'static str) -> Self {
+        Self {
+            actor: Actor::server(part),
+            reason: None,
+        }
+    }
+
+    /// A client, without words.
+    pub(crate) fn principal(principal: &Principal) -> Self {
+        Self {
+            actor: principal.into(),
+            reason: None,
+        }
+    }
+
+    /// The same, with words.
+    pub(crate) fn because(mut self, reason: Arc<str>) -> Self {
+        self.reason = (!reason.is_empty()).then_some(reason);
+        self
+    }
+}
+
+/// A mutation's request id with what makes a retry the same request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) fingerprint: Digest,
+    pub(crate) operation: payload_core::Operation,
+}
+
+impl Request {
+    /// Fingerprints everything else that the request says.
+    pub(crate) fn new(id: RequestId, operation: payload_core::Operation, parts: &[&[u8]]) -> Self {
+        let mut hasher = payload_core::digest::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self {
+            id,
+            fingerprint: hasher.digest(),
+            operation,
+        }
+    }
+}
+
+/// What became of the changes that were asked for.
+pub(crate) enum Applied {
+    /// They are true now, and the entry shows them.
+    Done,
+    /// The request had been answered before; this is what it did.
+    Before(RequestRecord),
+}
+
+impl Engine {
+    /// One step of a payload's life as a change of its row; `edit` does what else changes with it.
+    pub(crate) fn decide(
+        &self,
+        row: &Arc<Payload>,
+        event: LifecycleEvent,
+        cause: &Cause,
+        edit: impl FnOnce(&mut Payload),
+    ) -> Result<Change> {
+        let now = self.wall();
+        let state = step(row.state, event, now)?;
+        let mut after = Payload::clone(row);
+        after.state = state;
+        edit(&mut after);
+        Ok(self.change(row, after, event.into(), cause))
+    }
+
+    /// Any change of a row, with its event.
+    pub(crate) fn change(&self, row: &Arc<Payload>, mut after: Payload, kind: EventKind, cause: &Cause) -> Change {
+        after.version = row.version.next();
+        let event = EventRecord {
+            kind,
+            actor: cause.actor.clone(),
+            reason: cause.reason.clone(),
+            at: self.wall(),
+            from: Some(row.state.kind()),
+            to: after.state.kind(),
+        };
+        Change {
+            before: Some(Arc::clone(row)),
+            after: Arc::new(after),
+            event,
+        }
+    }
+
+    /// Makes changes of one payload true, one after the other and all or nothing.
+    pub(crate) fn apply(
+        &self,
+        gate: &Gate<'_>,
+        changes: Vec<Change>,
+        durability: Durability,
+        principal: &Principal,
+        request: Option<&Request>,
+    ) -> Result<Applied> {
+        let entry = gate.entry;
+        let last = Arc::clone(&changes.last().expect("there is at least one change").after);
+        let set = ChangeSet {
+            changes,
+            request: request.map(|r| self.record(principal, r, &last)),
+            durability,
+        };
+        match self.commit_set(set) {
+            Ok(CommitOutcome::Applied) => {
+                entry.live().row = last;
+                Ok(Applied::Done)
+            }
+            Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
+            Ok(CommitOutcome::Conflict) => {
+                self.reread(entry);
+                Err(Error::new(
+                    Reason::Conflict,
+                    "somebody else changed the payload at the same time; try again",
+                ))
+            }
+            Err(error) => {
+                if error.outcome() == Outcome::Unknown {
+                    self.reread(entry);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits a change set; a server that has been replaced stops here.
+    pub(crate) fn commit_set(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        let result = self.repository().commit(set);
+        if let Err(error) = &result
+            && error.reason() == Reason::Fenced
+        {
+            (self.ports.on_fenced)(error);
+        }
+        result
+    }
+
+    pub(crate) fn record(&self, principal: &Principal, request: &Request, row: &Payload) -> RequestRecord {
+        RequestRecord {
+            principal: principal.clone(),
+            request_id: request.id.clone(),
+            fingerprint: request.fingerprint,
+            operation: request.operation,
+            payload: row.id,
+            version: row.version,
+            at: self.wall(),
+        }
+    }
+
+    /// What this request did before, if it came before. Looked up before any other refusal reaches a retry.
+    pub(crate) fn answered(&self, principal: &Principal, request: Option<&Request>) -> Result<Option<Arc<Entry>>> {
+        let Some(request) = request else { return Ok(None) };
+        match self.repository().find_request(principal, &request.id)? {
+            Some(record) => self.first_answer(request, &record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The payload that an earlier request under the same id made, if it was the same request.
+    pub(crate) fn first_answer(&self, request: &Request, record: &RequestRecord) -> Result<Arc<Entry>> {
+        if record.operation != request.operation || record.fingerprint != request.fingerprint {
+            return Err(Error::new(
+                Reason::RequestIdReused,
+                "request id was used before, for another request",
+            )
+            .field("request_id"));
+        }
+        self.table
+            .get_or_load(record.payload, self.repository())?
+            .ok_or_else(|| {
+                Error::new(
+                    Reason::Internal,
+                    "a remembered request names a payload that is not in the catalog",
+                )
+            })
+    }
+
+    /// Takes over what the repository says, after a change whose basis or outcome is in doubt.
+    fn reread(&self, entry: &Arc<Entry>) {
+        match self.repository().get(entry.id) {
+            Ok(Some(row)) => entry.live().row = Arc::new(row),
+            Ok(None) => self.table.remove(entry),
+            Err(error) => {
+                tracing::warn!(payload = %entry.id, %error, "could not read a payload again; dropping what is known of it");
+                self.table.remove(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The background threads. They take no input: woken by a signal or a moment, they look at the world and do what is due.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use payload_core::{Result, Span, StateKind};
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::timers::Due;
+
+/// How many deletions are finished side by side, so that they share fsyncs.
+const DRAINS_AT_ONCE: usize = 16;
+/// After work that failed, the worker waits this long before it looks again.
+const RETRY: Span = Span::from_secs(1);
+/// Removals that come within this time are swept together.
+const SWEEP_DELAY: Span = Span::from_millis(100);
+/// How many remembered requests are forgotten at a time.
+const FORGET_BATCH: u32 = 1_000;
+
+/// The running workers; dropping it stops them and waits for them.
+pub struct Workers {
+    engine: Arc<Engine>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts them. Call it after [`Engine::recover`].
+    pub fn start(engine: &Arc<Engine>) -> std::io::Result<Self> {
+        let mut workers = Self {
+            engine: Arc::clone(engine),
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        workers.spawn("timers", |engine| {
+            engine.run_timers();
+            let pause = engine.timers.next().map(|at| at.since(engine.now()));
+            engine.timers.signal.wait(pause);
+        })?;
+        workers.spawn("drain", |engine| {
+            engine.run_drains();
+            engine.drain_signal.wait(None);
+        })?;
+        workers.spawn("expiry", |engine| {
+            let pause = engine
+                .expire_due()
+                .and_then(|pause| engine.forget_requests().map(|()| pause));
+            engine.expiry.signal.wait(engine.pause_after("expiry", pause));
+        })?;
+        workers.spawn("sweep", |engine| {
+            let swept = engine.sweep().map(|_| None);
+            engine.sweep_signal.wait(engine.pause_after("sweep", swept));
+            engine.sweep_signal.wait(Some(SWEEP_DELAY));
+        })?;
+        Ok(workers)
+    }
+
+    fn spawn(&mut self, name: &'static str, work: impl Fn(&Engine) + Send + 'static) -> std::io::Result<()> {
+        let (engine, stop) = (Arc::clone(&self.engine), Arc::clone(&self.stop));
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            while !stop.load(Ordering::Acquire) {
+                work(&engine);
+            }
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        for signal in [
+            &self.engine.timers.signal,
+            &self.engine.drain_signal,
+            &self.engine.expiry.signal,
+            &self.engine.sweep_signal,
+        ] {
+            signal.raise();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background worker panicked");
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Does everything whose moment on the boot-time clock has come.
+    pub fn run_timers(&self) {
+        while let Some(due) = self.timers.pop(self.now()) {
+            match due {
+                Due::Lease(entry, serial) => {
+                    if let Some(entry) = entry.upgrade() {
+                        self.expire_lease(&entry, serial);
+                    }
+                }
+                Due::Wait(entry, number) => {
+                    if let Some(entry) = entry.upgrade() {
+                        self.time_out_waiter(&entry, number);
+                    }
+                }
+                Due::GraceOver => {
+                    self.abort_unclaimed();
+                    self.drain_all();
+                }
+                Due::HoldOver => self.drain_all(),
+                Due::DrainAgain(entry) => {
+                    if let Some(entry) = entry.upgrade() {
+                        self.drain_later(entry);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finishes the deletions that nothing holds up any more.
+    pub fn run_drains(&self) {
+        loop {
+            let ready = std::mem::take(&mut *self.drains.lock());
+            if ready.is_empty() {
+                return;
+            }
+            for batch in ready.chunks(DRAINS_AT_ONCE) {
+                std::thread::scope(|scope| {
+                    for entry in batch.iter().skip(1) {
+                        scope.spawn(|| self.drain(entry));
+                    }
+                    self.drain(&batch[0]);
+                });
+            }
+        }
+    }
+
+    /// A deletion that could not be finished is tried again a little later.
+    pub(crate) fn drain_again(&self, entry: &Arc<Entry>) {
+        self.timers
+            .set(self.now().after(RETRY), Due::DrainAgain(Arc::downgrade(entry)));
+    }
+
+    /// Forgets the answers to requests that nobody will repeat any more.
+    pub fn forget_requests(&self) -> Result<()> {
+        let before = self.wall().before(self.settings.request_retention);
+        while self.repository().forget_requests(before, FORGET_BATCH)? == FORGET_BATCH {}
+        Ok(())
+    }
+
+    fn drain_all(&self) {
+        for entry in self.table.all() {
+            if entry.row().state.kind() == StateKind::Deleting {
+                self.drain_later(entry);
+            }
+        }
+    }
+
+    fn pause_after(&self, worker: &str, result: Result<Option<Span>>) -> Option<Span> {
+        result.unwrap_or_else(|error| {
+            tracing::warn!(worker, %error, "background work failed; trying again");
+            Some(RETRY)
+        })
+    }
+}
