@@ -1,0 +1,223 @@
+//! From settings to a [`Config`]: reads every key once, resolves what depends on the machine, refuses contradictions.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::keys::{self, Key};
+use super::reader::Reader;
+use super::unit::{Capacity, show_size};
+use super::value::{KeeperKind, RepositoryUrl, quote};
+use super::{Config, Keeper, Leases, Log, Repository, Sessions, Tiers, defaults, machine};
+
+/// Less would not hold one payload of middling size.
+const CAPACITY_MIN: u64 = 1 << 20;
+
+/// Reads everything. What is wrong is in `reader.problems`, and then the result means nothing.
+pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
+    let data_dir = data_dir(reader, env);
+    let grpc_listen = reader.get(&keys::GRPC_LISTEN);
+    let repository = Repository {
+        sqlite: sqlite(reader, &data_dir),
+        busy_timeout: reader.get(&keys::REPOSITORY_BUSY_TIMEOUT),
+    };
+    let config = Config {
+        http_listen: http_listen(reader, grpc_listen),
+        grpc_listen,
+        tiers: tiers(reader, &data_dir),
+        leases: Leases {
+            remote_default: reader.get(&keys::LEASES_REMOTE_DEFAULT),
+            remote_max: reader.get(&keys::LEASES_REMOTE_MAX),
+            local_hold_max: reader.find(&keys::LEASES_LOCAL_HOLD_MAX),
+            grace: reader.get(&keys::LEASES_GRACE),
+        },
+        sessions: Sessions {
+            max: reader.get(&keys::SESSIONS_MAX),
+            per_principal_max: reader.get(&keys::SESSIONS_PER_PRINCIPAL_MAX),
+            leases_per_principal_max: reader.get(&keys::SESSIONS_LEASES_MAX),
+            allocations_per_principal_max: reader.get(&keys::SESSIONS_ALLOCATIONS_MAX),
+            stall_timeout: reader.get(&keys::SESSIONS_STALL_TIMEOUT),
+            allow_uids: reader.get(&keys::SESSIONS_ALLOW_UIDS),
+        },
+        allocation_timeout: reader.get(&keys::ALLOCATIONS_TIMEOUT),
+        request_retention: reader.get(&keys::REQUESTS_RETENTION),
+        keeper: keeper(reader, &repository),
+        repository,
+        log: Log {
+            format: reader.get(&keys::LOG_FORMAT),
+            filter: reader.get(&keys::LOG_FILTER),
+        },
+        shutdown_drain: reader.get(&keys::SHUTDOWN_DRAIN),
+        data_dir,
+    };
+    // A value that was refused stands here as its default, and must not be blamed for contradicting another.
+    if reader.problems.is_empty() {
+        refuse_contradictions(reader, &config);
+    }
+    config
+}
+
+fn data_dir(reader: &mut Reader, env: &[(String, String)]) -> PathBuf {
+    let usual = defaults::data_dir(env, rustix::process::geteuid().is_root());
+    if usual.is_none() && !reader.is_set(&keys::DATA_DIR) {
+        let hint = Some("set it, or HOME or XDG_DATA_HOME in the environment".to_owned());
+        reader.refuse(
+            &keys::DATA_DIR,
+            "there is no usual place for this user".to_owned(),
+            hint,
+        );
+    }
+    reader.get_or(&keys::DATA_DIR, || usual.unwrap_or_default())
+}
+
+fn http_listen(reader: &mut Reader, grpc: SocketAddr) -> SocketAddr {
+    let next = defaults::http_listen(grpc);
+    if next.is_none() && !reader.is_set(&keys::HTTP_LISTEN) {
+        let message = format!("there is no port after {} for HTTP", grpc.port());
+        reader.refuse(&keys::GRPC_LISTEN, message, Some("set http.listen".to_owned()));
+    }
+    reader.get_or(&keys::HTTP_LISTEN, || {
+        next.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    })
+}
+
+fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
+    let ram_capacity = capacity(reader, &keys::RAM_CAPACITY, "memory", machine::memory);
+    if let Ok(memory) = machine::memory()
+        && ram_capacity > memory
+    {
+        let message = format!("more than the {} of memory that there are", show_size(memory));
+        reader.refuse(
+            &keys::RAM_CAPACITY,
+            message,
+            Some("write a share such as \"50%\"".to_owned()),
+        );
+    }
+    let disk_path = reader.get_or(&keys::DISK_PATH, || data_dir.join("disk"));
+    let disk_capacity = capacity(reader, &keys::DISK_CAPACITY, "the disk's room", || {
+        machine::room(&disk_path)
+    });
+    Tiers {
+        ram_capacity,
+        disk_capacity,
+        disk_path,
+    }
+}
+
+/// The key's value in bytes; a percentage is of what `whole` finds.
+fn capacity(
+    reader: &mut Reader,
+    key: &'static Key<Capacity>,
+    what: &str,
+    whole: impl FnOnce() -> std::io::Result<u64>,
+) -> u64 {
+    let capacity = reader.get(key);
+    let whole = match capacity {
+        Capacity::Bytes(_) => Ok(0),
+        Capacity::Percent(_) => whole(),
+    };
+    let bytes = match whole {
+        Ok(whole) => capacity.of(whole),
+        Err(error) => {
+            reader.refuse(
+                key,
+                format!("cannot find out {what}: {error}"),
+                Some("write a size".to_owned()),
+            );
+            return 0;
+        }
+    };
+    if bytes < CAPACITY_MIN {
+        let message = format!(
+            "{} is less than the smallest capacity, {}",
+            show_size(bytes),
+            show_size(CAPACITY_MIN)
+        );
+        reader.refuse(key, message, None);
+    }
+    reader.resolved(quote(show_size(bytes)));
+    bytes
+}
+
+fn sqlite(reader: &mut Reader, data_dir: &Path) -> Option<PathBuf> {
+    match reader.get(&keys::REPOSITORY_URL) {
+        RepositoryUrl::Memory => None,
+        RepositoryUrl::Sqlite(Some(path)) => Some(path),
+        RepositoryUrl::Sqlite(None) => Some(data_dir.join("catalog.db")),
+    }
+}
+
+fn keeper(reader: &mut Reader, repository: &Repository) -> Keeper {
+    // Segments without rows are worth nothing, and rows in memory die with the server.
+    let kind = reader.get_or(&keys::KEEPER_KIND, || match repository.sqlite {
+        Some(_) => KeeperKind::BuiltIn,
+        None => KeeperKind::None,
+    });
+    Keeper {
+        kind,
+        linger: reader.get(&keys::KEEPER_LINGER),
+    }
+}
+
+fn refuse_contradictions(reader: &mut Reader, config: &Config) {
+    if config.leases.remote_default > config.leases.remote_max {
+        reader.refuse(
+            &keys::LEASES_REMOTE_DEFAULT,
+            "longer than leases.remote_max".to_owned(),
+            None,
+        );
+    }
+    if config.sessions.per_principal_max > config.sessions.max {
+        reader.refuse(
+            &keys::SESSIONS_PER_PRINCIPAL_MAX,
+            "more than sessions.max".to_owned(),
+            None,
+        );
+    }
+    if config.http_listen.port() != 0 && config.http_listen == config.grpc_listen {
+        reader.refuse(&keys::HTTP_LISTEN, "the same address as grpc.listen".to_owned(), None);
+    }
+    if config.data_dir.starts_with(&config.tiers.disk_path) {
+        // Whatever no row names is removed from there.
+        let message = "the disk tier needs a directory of its own, which data_dir is not to be in".to_owned();
+        reader.refuse(
+            &keys::DISK_PATH,
+            message,
+            Some("write a directory below data_dir".to_owned()),
+        );
+    }
+    if config.repository.sqlite.is_none() {
+        refuse_keeping_with_memory(reader, config);
+    }
+}
+
+/// With `memory:` every start finds no rows, so bytes of an earlier start have no owner and are removed.
+fn refuse_keeping_with_memory(reader: &mut Reader, config: &Config) {
+    if config.keeper.kind == KeeperKind::BuiltIn {
+        let message = "nothing can be kept for a catalog in memory, which forgets whose it is".to_owned();
+        reader.refuse(
+            &keys::KEEPER_KIND,
+            message,
+            Some("write \"none\", or repository.url = \"sqlite:\"".to_owned()),
+        );
+    }
+    if reader.is_set(&keys::DISK_PATH) {
+        let message = "a catalog in memory knows none of the files there and would remove them".to_owned();
+        reader.refuse(
+            &keys::DISK_PATH,
+            message,
+            Some("leave it out, or set repository.url to \"sqlite:\"".to_owned()),
+        );
+    }
+    let catalog = config.data_dir.join("catalog.db");
+    if catalog.exists() {
+        let message = format!(
+            "{} exists; a catalog in memory would remove the files that belong to it",
+            catalog.display()
+        );
+        reader.refuse(
+            &keys::REPOSITORY_URL,
+            message,
+            Some("use another data_dir for \"memory:\"".to_owned()),
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Every key there is, in one table: its name, type, default, range and meaning.
+//!
+//! Reading, the environment's names, suggestions, `check-config` and the reference page all come from here.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use payload_core::Span;
+
+use super::log_filter::LogFilter;
+use super::unit::Capacity;
+use super::value::{KeeperKind, LogFormat, RepositoryUrl, Value};
+
+/// A key whose values are `T`s.
+pub(super) struct Key<T: 'static> {
+    pub(super) path: &'static str,
+    pub(super) default: Fallback,
+    /// The smallest and the largest value that is accepted.
+    pub(super) range: Option<(T, T)>,
+    meaning: &'static str,
+}
+
+/// What holds when nobody sets the key.
+#[derive(Clone, Copy)]
+pub(super) enum Fallback {
+    /// This value, written as it would be in the environment.
+    Value(&'static str),
+    /// What these words say; computed in `defaults.rs`.
+    Derived(&'static str),
+}
+
+/// A key of whatever type: what the table can say about it.
+pub(super) trait Entry: Sync {
+    /// With its sections, separated by dots.
+    fn path(&self) -> &'static str;
+
+    /// The row of the reference page.
+    fn reference(&self) -> String;
+
+    /// The environment variable that sets it.
+    fn variable(&self) -> String {
+        format!("PAYLOADD_{}", self.path().replace('.', "_").to_uppercase())
+    }
+}
+
+impl<T: Value + PartialOrd + Debug + Sync> Entry for Key<T> {
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn reference(&self) -> String {
+        let default = match self.default {
+            Fallback::Value(text) => format!("`{text}`").replace("``", "none"),
+            Fallback::Derived(words) => words.to_owned(),
+        };
+        let range = match &self.range {
+            Some((least, most)) => format!(", {} to {}", least.show(), most.show()).replace('"', ""),
+            None => String::new(),
+        };
+        let kind = T::KIND.trim_end().replace("\" \"", "\" or \"");
+        format!("| `{}` | {kind}{range} | {default} | {} |", self.path, self.meaning)
+    }
+}
+
+/// Declares each key once, and the list of them all.
+macro_rules! keys {
+    ($($name:ident: $type:ty = $path:literal, $default:expr, $range:expr, $meaning:literal;)+) => {
+        $(pub(super) static $name: Key<$type> =
+            Key { path: $path, default: $default, range: $range, meaning: $meaning };)+
+
+        /// Every key, in the order of the reference page.
+        pub(super) static ALL: &[&dyn Entry] = &[$(&$name),+];
+    };
+}
+
+const fn ms(millis: u64) -> Span {
+    Span::from_millis(millis)
+}
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+use Fallback::{Derived, Value as Is};
+
+keys! {
+    DATA_DIR: PathBuf = "data_dir",
+        Derived("`/var/lib/payload-manager` for root, else `$XDG_DATA_HOME/payload-manager`"), None,
+        "The directory that belongs to this server: lock, identity, catalog, files and sockets.";
+
+    GRPC_LISTEN: SocketAddr = "grpc.listen", Is("127.0.0.1:7600"), None,
+        "Where gRPC listens. Port 0 takes a free one; `endpoint.json` tells which.";
+
+    HTTP_LISTEN: SocketAddr = "http.listen", Derived("`grpc.listen` with the next port (0 if that is 0)"), None,
+        "Where health and metrics are served.";
+
+    RAM_CAPACITY: Capacity = "tiers.ram.capacity",
+        Is("25%"), None,
+        "What the RAM tier may hold. A percentage is of the memory that the host and the cgroup allow.";
+    DISK_CAPACITY: Capacity = "tiers.disk.capacity",
+        Is("80%"), None,
+        "What the disk tier may hold. A percentage is of what is free at start, with what the tier holds already.";
+    DISK_PATH: PathBuf = "tiers.disk.path", Derived("`disk` in the data directory"), None,
+        "The disk tier's own directory: what no catalog row names is removed from it.";
+
+    LEASES_REMOTE_DEFAULT: Span = "leases.remote_default", Is("30s"), Some((ms(SECOND), ms(DAY))),
+        "The term of a remote holder's lease that asks for none.";
+    LEASES_REMOTE_MAX: Span = "leases.remote_max", Is("2m"), Some((ms(SECOND), ms(DAY))),
+        "The longest term that a remote holder gets; longer wishes are cut to it.";
+    LEASES_LOCAL_HOLD_MAX: Span = "leases.local_hold_max", Derived("none"), Some((ms(SECOND), ms(365 * DAY))),
+        "The longest that a local holder keeps a lease; without it until it is released or the session closes.";
+    LEASES_GRACE: Span = "leases.grace", Is("10s"), Some((ms(100), ms(HOUR))),
+        "After a restart: how long local sessions have to reclaim what they held.";
+
+    SESSIONS_MAX: u32 = "sessions.max", Is("1024"), Some((1, 65_536)),
+        "Sessions on the local socket at a time; each has a thread.";
+    SESSIONS_PER_PRINCIPAL_MAX: u32 = "sessions.per_principal_max", Is("256"), Some((1, 65_536)),
+        "Sessions of one principal at a time.";
+    SESSIONS_LEASES_MAX: u32 = "sessions.leases_per_principal_max", Is("100000"), Some((1, 10_000_000)),
+        "Leases of one principal at a time, local and remote.";
+    SESSIONS_ALLOCATIONS_MAX: u32 = "sessions.allocations_per_principal_max", Is("10000"), Some((1, 1_000_000)),
+        "Open allocations of one principal at a time.";
+    SESSIONS_STALL_TIMEOUT: Span = "sessions.stall_timeout", Is("5s"), Some((ms(100), ms(HOUR))),
+        "A session whose client does not read for so long is closed.";
+    SESSIONS_ALLOW_UIDS: Vec<u32> = "sessions.allow_uids", Is(""), None,
+        "Users who may open sessions, besides root and the one the server runs as.";
+
+    ALLOCATIONS_TIMEOUT: Span = "allocations.timeout", Is("10m"), Some((ms(SECOND), ms(7 * DAY))),
+        "An allocation that is not committed for so long is aborted, unless its request named another time.";
+
+    REQUESTS_RETENTION: Span = "requests.retention", Is("1h"), Some((ms(60 * SECOND), ms(30 * DAY))),
+        "How long a retry with the same request id gets the first answer.";
+
+    KEEPER_KIND: KeeperKind = "keeper.kind", Derived("`built-in`; `none` with `memory:`"), None,
+        "Who keeps RAM payloads while the server is down.";
+    KEEPER_LINGER: Span = "keeper.linger", Is("10m"), Some((ms(0), ms(7 * DAY))),
+        "How long the keeper keeps RAM payloads after a graceful stop.";
+
+    REPOSITORY_URL: RepositoryUrl = "repository.url", Is("sqlite:"), None,
+        "Where the catalog is: `sqlite:` (`catalog.db` in the data directory), `sqlite:/path`, or `memory:`.";
+    REPOSITORY_BUSY_TIMEOUT: Span = "repository.busy_timeout", Is("5s"), Some((ms(10), ms(60 * SECOND))),
+        "How long a call waits for the catalog's lock before it is UNAVAILABLE.";
+
+    LOG_FORMAT: LogFormat = "log.format", Is("text"), None,
+        "How log lines on standard error look.";
+    LOG_FILTER: LogFilter = "log.filter", Is("info"), None,
+        "What is logged: a level, or `target=level` pairs separated by commas.";
+
+    SHUTDOWN_DRAIN: Span = "shutdown.drain", Is("10s"), Some((ms(0), ms(HOUR))),
+        "How long a graceful stop waits for calls that are under way.";
+}

@@ -1,0 +1,9 @@
+//! The HTTP listener for people and monitors on this host: health, readiness, metrics. No payload bytes, no changes.
+
+mod guard;
+mod readiness;
+mod routes;
+mod serve;
+
+pub use readiness::{Condition, Readiness};
+pub use serve::{HttpServer, bind};
