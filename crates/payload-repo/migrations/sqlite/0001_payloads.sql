@@ -1,0 +1,99 @@
+-- The catalog: payloads with their labels, replicas and events, the requests that made them, and who may write.
+--
+-- Ids are 16-byte BLOBs, enums are the words of the API, times are microseconds since 1970 (UTC). Rows are small and
+-- found by keys that mostly grow, so every table is clustered by its key (WITHOUT ROWID): one B-tree less to write.
+-- No foreign keys: a row is always written together with its payload, and rows of payloads are never deleted.
+
+CREATE TABLE nodes (
+    node       BLOB    NOT NULL PRIMARY KEY,
+    epoch      INTEGER NOT NULL,
+    claimed_at INTEGER NOT NULL,
+    checked_at INTEGER
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE payloads (
+    id           BLOB    NOT NULL PRIMARY KEY,
+    namespace    TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    deadline     INTEGER,
+    version      INTEGER NOT NULL,
+    size         INTEGER NOT NULL,
+    digest       BLOB,
+    tier         TEXT    NOT NULL,
+    durability   TEXT    NOT NULL,
+    owner        TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    committed_at INTEGER,
+    ttl_ns       INTEGER
+) WITHOUT ROWID, STRICT;
+
+-- Listings: of one state by its range, of all states by merging their ranges.
+CREATE INDEX payloads_by_state ON payloads (namespace, state, id);
+
+-- What the server has to do on its own, and when. Tombstones and payloads that live for ever are not in it.
+CREATE INDEX payloads_by_deadline ON payloads (deadline, id) WHERE deadline IS NOT NULL;
+
+-- What a starting server has to take care of.
+CREATE INDEX payloads_unsettled ON payloads (id) WHERE state IN ('ALLOCATED', 'DELETING');
+
+CREATE TABLE labels (
+    payload BLOB NOT NULL,
+    key     TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    PRIMARY KEY (payload, key)
+) WITHOUT ROWID, STRICT;
+
+-- The kind of a location (segment, slab, file, pack) says its tier too; the tier is spelled out for the indexes.
+CREATE TABLE replicas (
+    payload   BLOB    NOT NULL,
+    id        BLOB    NOT NULL,
+    node      BLOB    NOT NULL,
+    state     TEXT    NOT NULL,
+    tier      TEXT    NOT NULL,
+    kind      TEXT    NOT NULL,
+    container BLOB    NOT NULL,
+    start     INTEGER NOT NULL,
+    charged   INTEGER NOT NULL,
+    PRIMARY KEY (payload, id)
+) WITHOUT ROWID, STRICT;
+
+-- Whether a memfd or a file is still needed.
+CREATE INDEX replicas_by_container ON replicas (container, tier);
+
+-- What a node has in memory. Replicas on disk need no such index: nothing asks for all of them.
+CREATE INDEX replicas_in_ram ON replicas (node, payload) WHERE tier = 'ram';
+
+CREATE TABLE events (
+    payload    BLOB    NOT NULL,
+    version    INTEGER NOT NULL,
+    kind       TEXT    NOT NULL,
+    actor      TEXT    NOT NULL,
+    reason     TEXT,
+    at         INTEGER NOT NULL,
+    from_state TEXT,
+    to_state   TEXT    NOT NULL,
+    PRIMARY KEY (payload, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE requests (
+    principal   TEXT    NOT NULL,
+    request_id  TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    operation   TEXT    NOT NULL,
+    payload     BLOB    NOT NULL,
+    version     INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (principal, request_id)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX requests_by_time ON requests (at);
+
+-- The sums over replicas, kept up to date by the transactions that change them.
+CREATE TABLE usage (
+    node      BLOB    NOT NULL,
+    tier      TEXT    NOT NULL,
+    namespace TEXT    NOT NULL,
+    replicas  INTEGER NOT NULL,
+    charged   INTEGER NOT NULL,
+    PRIMARY KEY (node, tier, namespace)
+) WITHOUT ROWID, STRICT;

@@ -1,0 +1,244 @@
+//! The repository in memory: the executable specification of what every repository does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use payload_core::page::ListQuery;
+use payload_core::port::{Repository, Usage};
+use payload_core::{
+    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NodeId, Payload, PayloadId,
+    Principal, RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version,
+};
+
+use crate::check;
+
+/// Keeps everything until the process ends, and so promises nothing beyond [`Durability::Volatile`].
+#[derive(Debug, Default)]
+pub struct MemoryRepository {
+    tables: Arc<Mutex<Tables>>,
+    claim: Mutex<Option<(NodeId, u64)>>,
+}
+
+impl MemoryRepository {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Another server's view of the same rows, with a claim of its own.
+    pub fn another(&self) -> Self {
+        Self {
+            tables: Arc::clone(&self.tables),
+            claim: Mutex::default(),
+        }
+    }
+
+    fn check_claim(&self, tables: &Tables) -> Result<()> {
+        let (node, epoch) = self.claim.lock().ok_or_else(check::unclaimed)?;
+        if tables.epochs.get(&node) != Some(&epoch) {
+            return Err(check::fenced());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    payloads: BTreeMap<PayloadId, Payload>,
+    events: BTreeMap<(PayloadId, Version), EventRecord>,
+    requests: BTreeMap<(Principal, RequestId), RequestRecord>,
+    epochs: BTreeMap<NodeId, u64>,
+}
+
+impl Tables {
+    /// All of the set, or nothing of it.
+    fn apply(&mut self, set: &ChangeSet) -> CommitOutcome {
+        if let Some(request) = &set.request {
+            let key = (request.principal.clone(), request.request_id.clone());
+            if let Some(first) = self.requests.get(&key) {
+                return CommitOutcome::Duplicate(first.clone());
+            }
+        }
+        for (done, change) in set.changes.iter().enumerate() {
+            if self.version(change.after.id) != change.before.as_ref().map(|before| before.version) {
+                self.undo(&set.changes[..done]);
+                return CommitOutcome::Conflict;
+            }
+            self.make_true(change);
+        }
+        if let Some(request) = &set.request {
+            let key = (request.principal.clone(), request.request_id.clone());
+            self.requests.insert(key, request.clone());
+        }
+        CommitOutcome::Applied
+    }
+
+    fn version(&self, id: PayloadId) -> Option<Version> {
+        self.payloads.get(&id).map(|row| row.version)
+    }
+
+    fn make_true(&mut self, change: &Change) {
+        let row = in_order(&change.after);
+        self.events.insert((row.id, row.version), change.event.clone());
+        self.payloads.insert(row.id, row);
+    }
+
+    fn undo(&mut self, changes: &[Change]) {
+        for change in changes.iter().rev() {
+            let id = change.after.id;
+            self.events.remove(&(id, change.after.version));
+            match &change.before {
+                Some(before) => self.payloads.insert(id, in_order(before)),
+                None => self.payloads.remove(&id),
+            };
+        }
+    }
+}
+
+/// Labels and replicas are sets: they come back in order of their keys, however they were written.
+fn in_order(payload: &Payload) -> Payload {
+    let mut row = payload.clone();
+    row.labels.sort();
+    row.replicas.sort_by_key(|replica| replica.id);
+    row
+}
+
+impl Repository for MemoryRepository {
+    fn strongest(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn claim(&self, node: NodeId, _at: Timestamp) -> Result<u64> {
+        let mut tables = self.tables.lock();
+        let epoch = tables.epochs.entry(node).or_insert(0);
+        *epoch += 1;
+        *self.claim.lock() = Some((node, *epoch));
+        Ok(*epoch)
+    }
+
+    fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        check::change_set(&set, self.strongest())?;
+        let mut tables = self.tables.lock();
+        self.check_claim(&tables)?;
+        Ok(tables.apply(&set))
+    }
+
+    fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
+        Ok(self.tables.lock().payloads.get(&id).cloned())
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
+        let tables = self.tables.lock();
+        let rows = tables.payloads.values();
+        Ok(rows
+            .filter(|row| row.namespace == query.namespace)
+            .filter(|row| query.state.is_none_or(|state| row.state.kind() == state))
+            .filter(|row| query.after.is_none_or(|after| row.id > after))
+            .take(query.limit as usize)
+            .cloned()
+            .collect())
+    }
+
+    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
+        let tables = self.tables.lock();
+        let events = tables.events.range((id, Version::from_u64(0))..);
+        Ok(events
+            .take_while(|((payload, _), _)| *payload == id)
+            .map(|((_, version), event)| (*version, event.clone()))
+            .collect())
+    }
+
+    fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {
+        let key = (principal.clone(), request_id.clone());
+        Ok(self.tables.lock().requests.get(&key).cloned())
+    }
+
+    fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32> {
+        let mut tables = self.tables.lock();
+        self.check_claim(&tables)?;
+        let mut old: Vec<_> = tables
+            .requests
+            .iter()
+            .filter(|(_, request)| request.at < before)
+            .map(|(key, request)| (request.at, key.clone()))
+            .collect();
+        old.sort();
+        old.truncate(limit as usize);
+        for (_, key) in &old {
+            tables.requests.remove(key);
+        }
+        Ok(u32::try_from(old.len()).expect("at most `limit` of them"))
+    }
+
+    fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
+        let unsettled = |row: &Payload| matches!(row.state.kind(), StateKind::Allocated | StateKind::Deleting);
+        let in_ram = |row: &Payload| {
+            let mut replicas = row.replicas.iter();
+            replicas.any(|replica| replica.node == node && replica.tier() == Tier::Ram)
+        };
+        let tables = self.tables.lock();
+        let rows = tables.payloads.values();
+        Ok(rows
+            .filter(|row| after.is_none_or(|after| row.id > after))
+            .filter(|row| unsettled(row) || in_ram(row))
+            .take(limit as usize)
+            .cloned()
+            .collect())
+    }
+
+    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        let tables = self.tables.lock();
+        let mut due: Vec<_> = tables
+            .payloads
+            .values()
+            .filter_map(|row| Some((row.state.deadline()?, row.id)))
+            .filter(|(deadline, _)| *deadline <= now)
+            .collect();
+        due.sort();
+        Ok(due.into_iter().map(|(_, id)| id).take(limit as usize).collect())
+    }
+
+    fn next_deadline(&self) -> Result<Option<Timestamp>> {
+        let tables = self.tables.lock();
+        Ok(tables.payloads.values().filter_map(|row| row.state.deadline()).min())
+    }
+
+    fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
+        let tables = self.tables.lock();
+        let in_use = |container: &Container| {
+            let mut replicas = tables.payloads.values().flat_map(|row| &row.replicas);
+            replicas.any(|replica| replica.location.container() == *container)
+        };
+        Ok(containers.iter().map(in_use).collect())
+    }
+
+    fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
+        let tables = self.tables.lock();
+        let mut sums: BTreeMap<(Tier, Namespace), (u64, u64)> = BTreeMap::new();
+        for row in tables.payloads.values() {
+            for replica in row.replicas.iter().filter(|replica| replica.node == node) {
+                let sum = sums.entry((replica.tier(), row.namespace.clone())).or_default();
+                *sum = (sum.0 + 1, sum.1 + replica.charged);
+            }
+        }
+        Ok(sums
+            .into_iter()
+            .map(|((tier, namespace), (replicas, charged))| Usage {
+                tier,
+                namespace,
+                replicas,
+                charged,
+            })
+            .collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        let claimed = self.claim.lock().is_some();
+        if claimed {
+            self.check_claim(&self.tables.lock())
+        } else {
+            Ok(())
+        }
+    }
+}

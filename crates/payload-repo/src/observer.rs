@@ -1,0 +1,20 @@
+//! What a repository tells about its work, for metrics and for the end of the server.
+
+use payload_core::{Error, Span};
+
+/// Hears of every group commit, and of the fault that ends them.
+pub trait CommitObserver: Send + Sync {
+    /// A transaction with `sets` change sets was committed in `took`; `synced` if it waited for an fsync.
+    fn group(&self, sets: usize, synced: bool, took: Span);
+
+    /// The repository takes no more writes, for good: its disk failed in the middle of a commit, or its file is
+    /// damaged. The server must stop; what is true is found out at the next start. Called once.
+    fn fatal(&self, error: &Error);
+}
+
+/// Nobody listens.
+impl CommitObserver for () {
+    fn group(&self, _sets: usize, _synced: bool, _took: Span) {}
+
+    fn fatal(&self, _error: &Error) {}
+}

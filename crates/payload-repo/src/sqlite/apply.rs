@@ -1,0 +1,172 @@
+//! Makes one change set true, inside a transaction that the caller can roll back.
+
+use std::collections::BTreeMap;
+
+use payload_core::{
+    Change, ChangeSet, CommitOutcome, Label, NodeId, Payload, PayloadId, Replica, RequestRecord, State, Tier,
+};
+use rusqlite::{Connection, params};
+
+use super::fault::Fault;
+use super::row::int;
+use super::{read, row, sql};
+
+/// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
+pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
+    if let Some(request) = &set.request
+        && !insert_request(conn, request)?
+    {
+        let first = read::request(conn, &request.principal, &request.request_id)?;
+        return Ok(CommitOutcome::Duplicate(
+            first.ok_or_else(|| Fault::bad_row("request_id"))?,
+        ));
+    }
+    for change in &set.changes {
+        if !write_payload(conn, change)? {
+            return Ok(CommitOutcome::Conflict);
+        }
+        let before = change.before.as_deref();
+        write_labels(conn, before, &change.after)?;
+        write_replicas(conn, before, &change.after)?;
+        write_event(conn, change)?;
+    }
+    Ok(CommitOutcome::Applied)
+}
+
+fn insert_request(conn: &Connection, request: &RequestRecord) -> Result<bool, Fault> {
+    let inserted = conn.prepare_cached(sql::INSERT_REQUEST)?.execute(params![
+        request.principal.as_str(),
+        request.request_id.as_str(),
+        request.fingerprint.as_bytes(),
+        request.operation.as_str(),
+        request.payload.as_bytes(),
+        int(request.version.as_u64()),
+        request.at.as_micros(),
+    ])?;
+    Ok(inserted == 1)
+}
+
+/// The row itself; false if it is not at the version that the decision saw.
+fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
+    let after = &*change.after;
+    let deadline = after.state.deadline().map(|at| at.as_micros());
+    let committed_at = after.committed_at.map(|at| at.as_micros());
+    let digest = after.digest.as_ref().map(|digest| digest.as_bytes());
+    let written = match &change.before {
+        None => conn.prepare_cached(sql::INSERT_PAYLOAD)?.execute(params![
+            after.id.as_bytes(),
+            after.namespace.as_str(),
+            state(&after.state),
+            deadline,
+            int(after.version.as_u64()),
+            int(after.size),
+            digest,
+            after.tier.as_str(),
+            after.durability.as_str(),
+            after.owner.as_str(),
+            after.created_at.as_micros(),
+            committed_at,
+            row::ttl_ns(after),
+        ])?,
+        Some(before) => conn.prepare_cached(sql::UPDATE_PAYLOAD)?.execute(params![
+            after.id.as_bytes(),
+            int(before.version.as_u64()),
+            state(&after.state),
+            deadline,
+            int(after.version.as_u64()),
+            int(after.size),
+            digest,
+            after.tier.as_str(),
+            after.durability.as_str(),
+            committed_at,
+            row::ttl_ns(after),
+        ])?,
+    };
+    Ok(written == 1)
+}
+
+fn state(state: &State) -> &'static str {
+    state.kind().as_str()
+}
+
+/// Only what differs: the version vouches for `before` being what the rows say.
+fn write_labels(conn: &Connection, before: Option<&Payload>, after: &Payload) -> Result<(), Fault> {
+    let old = before.map_or(&[][..], |before| &before.labels);
+    let has = |labels: &[Label], key: &str| labels.iter().any(|label| *label.key == *key);
+    for label in old.iter().filter(|label| !has(&after.labels, &label.key)) {
+        conn.prepare_cached(sql::DELETE_LABEL)?
+            .execute(params![after.id.as_bytes(), label.key])?;
+    }
+    for label in after.labels.iter().filter(|label| !old.contains(label)) {
+        conn.prepare_cached(sql::PUT_LABEL)?
+            .execute(params![after.id.as_bytes(), label.key, label.value])?;
+    }
+    Ok(())
+}
+
+fn write_replicas(conn: &Connection, before: Option<&Payload>, after: &Payload) -> Result<(), Fault> {
+    let old = before.map_or(&[][..], |before| &before.replicas);
+    if old == after.replicas {
+        return Ok(());
+    }
+    for replica in old.iter().filter(|replica| after.replica(replica.id).is_none()) {
+        conn.prepare_cached(sql::DELETE_REPLICA)?
+            .execute(params![after.id.as_bytes(), replica.id.as_bytes()])?;
+    }
+    for replica in after.replicas.iter().filter(|replica| !old.contains(replica)) {
+        put_replica(conn, after.id, replica)?;
+    }
+    add_usage(conn, old, after)
+}
+
+fn put_replica(conn: &Connection, payload: PayloadId, replica: &Replica) -> Result<(), Fault> {
+    let (kind, container, start) = row::place(&replica.location);
+    conn.prepare_cached(sql::PUT_REPLICA)?.execute(params![
+        payload.as_bytes(),
+        replica.id.as_bytes(),
+        replica.node.as_bytes(),
+        replica.state.as_str(),
+        replica.tier().as_str(),
+        kind,
+        container,
+        start,
+        int(replica.charged),
+    ])?;
+    Ok(())
+}
+
+/// Moves the counters by the difference between the old replicas and the new.
+fn add_usage(conn: &Connection, old: &[Replica], after: &Payload) -> Result<(), Fault> {
+    let mut sums: BTreeMap<(NodeId, Tier), (i64, i64)> = BTreeMap::new();
+    for (replicas, sign) in [(old, -1), (&after.replicas[..], 1)] {
+        for replica in replicas {
+            let sum = sums.entry((replica.node, replica.tier())).or_default();
+            *sum = (sum.0 + sign, sum.1 + sign * int(replica.charged));
+        }
+    }
+    for ((node, tier), (replicas, charged)) in sums.into_iter().filter(|(_, sum)| *sum != (0, 0)) {
+        conn.prepare_cached(sql::ADD_USAGE)?.execute(params![
+            node.as_bytes(),
+            tier.as_str(),
+            after.namespace.as_str(),
+            replicas,
+            charged,
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_event(conn: &Connection, change: &Change) -> Result<(), Fault> {
+    let event = &change.event;
+    conn.prepare_cached(sql::INSERT_EVENT)?.execute(params![
+        change.after.id.as_bytes(),
+        int(change.after.version.as_u64()),
+        event.kind.as_str(),
+        event.actor.as_str(),
+        event.reason,
+        event.at.as_micros(),
+        event.from.map(|state| state.as_str()),
+        event.to.as_str(),
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What SQLite's result codes mean to this system, and what each leaves true.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use payload_core::{Error, Reason};
+use rusqlite::ErrorCode;
+
+use crate::check;
+
+/// Why a call failed. Can be told to each of the callers who shared a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    kind: Kind,
+    outcome_unknown: bool,
+    source: Option<Arc<rusqlite::Error>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Busy,
+    Full,
+    ReadOnly,
+    Damaged,
+    Io,
+    /// A row that this version of the server cannot have written.
+    BadRow(&'static str),
+    Unclaimed,
+    Fenced,
+    /// An earlier fault has ended all writing.
+    Ended,
+    Other,
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
+            Some(ErrorCode::DiskFull) => Kind::Full,
+            Some(ErrorCode::ReadOnly) => Kind::ReadOnly,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged,
+            Some(ErrorCode::SystemIoFailure) => Kind::Io,
+            _ => Kind::Other,
+        };
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::of(kind)
+        }
+    }
+}
+
+impl Fault {
+    const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            outcome_unknown: false,
+            source: None,
+        }
+    }
+
+    /// A column holds what this system never writes there.
+    pub(super) const fn bad_row(column: &'static str) -> Self {
+        Self::of(Kind::BadRow(column))
+    }
+
+    /// Nobody has claimed a node through this handle.
+    pub(super) const fn unclaimed() -> Self {
+        Self::of(Kind::Unclaimed)
+    }
+
+    /// Somebody else has claimed the node since.
+    pub(super) const fn fenced() -> Self {
+        Self::of(Kind::Fenced)
+    }
+
+    /// Writing has ended for good.
+    pub(super) const fn ended() -> Self {
+        Self::of(Kind::Ended)
+    }
+
+    /// This happened while a transaction was being committed. A disk that fails then may have kept the commit or not;
+    /// one that is full has not, because a log without its last frame is cut off there.
+    pub(super) fn in_commit(mut self) -> Self {
+        self.outcome_unknown = !matches!(self.kind, Kind::Full | Kind::ReadOnly | Kind::Busy);
+        self
+    }
+
+    /// Whether the rows themselves can no longer be trusted.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self.kind, Kind::Damaged | Kind::BadRow(_))
+    }
+
+    /// Whether nothing may be written after this. After a failed write or fsync the kernel may have thrown the bytes
+    /// away and report success the next time, so only a restart, which reads what the disk has, can tell what is true.
+    pub(super) fn ends_writing(&self) -> bool {
+        self.is_damage() || self.kind == Kind::Io || self.outcome_unknown
+    }
+
+    /// For the caller.
+    pub(super) fn into_error(self, path: &Path) -> Error {
+        let path = path.display();
+        let error = match &self.kind {
+            Kind::Busy => Error::new(
+                Reason::RepositoryUnavailable,
+                format!("another process has kept {path} locked for longer than the busy timeout"),
+            ),
+            Kind::Full => Error::new(Reason::RepositoryReadOnly, format!("the disk of {path} is full")),
+            Kind::ReadOnly => Error::new(
+                Reason::RepositoryReadOnly,
+                format!("{path} is read-only or was moved away"),
+            ),
+            Kind::Damaged => damaged(format!("{path} is damaged")),
+            Kind::BadRow(column) => damaged(format!("{path} is damaged: impossible value in {column}")),
+            Kind::Io => Error::new(Reason::RepositoryUnavailable, format!("the disk of {path} failed")),
+            Kind::Ended => Error::new(
+                Reason::RepositoryUnavailable,
+                format!("writing to {path} has ended after a fault; the server must restart"),
+            ),
+            Kind::Unclaimed => check::unclaimed(),
+            Kind::Fenced => check::fenced(),
+            Kind::Other => Error::new(Reason::Internal, format!("SQLite refused to work on {path}")),
+        };
+        let error = if self.outcome_unknown {
+            error.outcome_unknown()
+        } else {
+            error
+        };
+        match self.source {
+            Some(source) => error.source(source),
+            None => error,
+        }
+    }
+}
+
+fn damaged(what: String) -> Error {
+    Error::new(
+        Reason::RepositoryCorrupt,
+        what + "; stop the server, keep the file with its -wal, and restore a copy or salvage it with `sqlite3 .recover`",
+    )
+}

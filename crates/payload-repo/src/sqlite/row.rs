@@ -1,0 +1,192 @@
+//! Rows as SQLite holds them, and the only way to and from the words of the core.
+
+use std::str::FromStr;
+
+use payload_core::{
+    Actor, Container, Digest, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId, Operation, Payload,
+    PayloadId, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State,
+    StateKind, Tier, Timestamp, Version,
+};
+use rusqlite::Row;
+
+use super::fault::Fault;
+
+/// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A count or size that was written with [`int`].
+pub(super) fn uint(row: &Row<'_>, index: usize, column: &'static str) -> Result<u64, Fault> {
+    u64::try_from(row.get::<_, i64>(index)?).map_err(|_| Fault::bad_row(column))
+}
+
+fn time(row: &Row<'_>, index: usize) -> Result<Timestamp, Fault> {
+    Ok(Timestamp::from_micros(row.get(index)?))
+}
+
+fn time_maybe(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
+}
+
+fn id<T>(
+    row: &Row<'_>,
+    index: usize,
+    column: &'static str,
+    make: impl FnOnce([u8; 16]) -> Option<T>,
+) -> Result<T, Fault> {
+    make(row.get(index)?).ok_or_else(|| Fault::bad_row(column))
+}
+
+fn word<T>(
+    row: &Row<'_>,
+    index: usize,
+    column: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Fault> {
+    let text = row.get_ref(index)?.as_str().map_err(|_| Fault::bad_row(column))?;
+    parse(text).ok_or_else(|| Fault::bad_row(column))
+}
+
+fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
+    move |text| all.iter().copied().find(|item| name(*item) == text)
+}
+
+fn state_kind(text: &str) -> Option<StateKind> {
+    one_of(&StateKind::ALL, StateKind::as_str)(text)
+}
+
+/// Reads an id in the first column.
+pub(super) fn payload_id(row: &Row<'_>) -> Result<PayloadId, Fault> {
+    id(row, 0, "payload", PayloadId::from_bytes)
+}
+
+/// Reads what `sql::PAYLOAD` selects; labels and replicas are in tables of their own.
+pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Fault> {
+    let deadline = time_maybe(row, 2)?;
+    let state = match (word(row, 1, "state", state_kind)?, deadline) {
+        (StateKind::Allocated, Some(until)) => State::Allocated { until },
+        (StateKind::Allocated, None) => return Err(Fault::bad_row("deadline")),
+        (StateKind::Active, expires_at) => State::Active { expires_at },
+        (StateKind::Deleting, _) => State::Deleting,
+        (StateKind::Deleted, _) => State::Deleted,
+        (StateKind::Aborted, _) => State::Aborted,
+        (StateKind::Lost, _) => State::Lost,
+    };
+    let ttl = row.get::<_, Option<i64>>(11)?.map(u64::try_from).transpose();
+    Ok(Payload {
+        id: payload,
+        namespace: word(row, 0, "namespace", |text| Namespace::from_str(text).ok())?,
+        state,
+        version: Version::from_u64(uint(row, 3, "version")?),
+        size: uint(row, 4, "size")?,
+        digest: row.get::<_, Option<[u8; 16]>>(5)?.map(Digest::from_bytes),
+        tier: word(row, 6, "tier", |text| text.parse().ok())?,
+        durability: word(row, 7, "durability", |text| text.parse().ok())?,
+        labels: Vec::new(),
+        owner: word(row, 8, "owner", |text| Some(Principal::from_stored(text)))?,
+        created_at: time(row, 9)?,
+        committed_at: time_maybe(row, 10)?,
+        ttl: ttl.map_err(|_| Fault::bad_row("ttl_ns"))?.map(Span::from_nanos),
+        replicas: Vec::new(),
+    })
+}
+
+/// A time to live as a column.
+pub(super) fn ttl_ns(payload: &Payload) -> Option<i64> {
+    payload.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Reads what `sql::LABELS` selects. The rules for labels were checked when they came in.
+pub(super) fn label(row: &Row<'_>) -> Result<Label, Fault> {
+    Ok(Label {
+        key: row.get(0)?,
+        value: row.get(1)?,
+    })
+}
+
+/// A location as the columns `kind`, `container` and `start`.
+pub(super) fn place(location: &Location) -> (&'static str, [u8; 16], i64) {
+    let kind = match location {
+        Location::Segment(_) => "segment",
+        Location::Slab { .. } => "slab",
+        Location::File(_) => "file",
+        Location::Pack { .. } => "pack",
+    };
+    (kind, container_bytes(&location.container()), int(location.offset()))
+}
+
+/// A container as the column `container`.
+pub(super) fn container_bytes(container: &Container) -> [u8; 16] {
+    match container {
+        Container::Segment(segment) => *segment.as_bytes(),
+        Container::File(file) => *file.as_bytes(),
+    }
+}
+
+/// Reads what `sql::REPLICAS` selects.
+pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
+    let segment = || id(row, 4, "container", SegmentId::from_bytes);
+    let file = || id(row, 4, "container", FileId::from_bytes);
+    let offset = uint(row, 5, "start")?;
+    let location = match word(row, 3, "kind", |text| Some(text.to_owned()))?.as_str() {
+        "segment" => Location::Segment(segment()?),
+        "slab" => Location::Slab {
+            slab: segment()?,
+            offset,
+        },
+        "file" => Location::File(file()?),
+        "pack" => Location::Pack { pack: file()?, offset },
+        _ => return Err(Fault::bad_row("kind")),
+    };
+    Ok(Replica {
+        id: id(row, 0, "id", ReplicaId::from_bytes)?,
+        node: id(row, 1, "node", NodeId::from_bytes)?,
+        state: word(row, 2, "state", one_of(&ReplicaState::ALL, ReplicaState::as_str))?,
+        location,
+        charged: uint(row, 6, "charged")?,
+    })
+}
+
+/// Reads what `sql::EVENTS` selects.
+pub(super) fn event(row: &Row<'_>) -> Result<(Version, EventRecord), Fault> {
+    let event = EventRecord {
+        kind: word(row, 1, "kind", one_of(&EventKind::ALL, EventKind::as_str))?,
+        actor: word(row, 2, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: row.get(3)?,
+        at: time(row, 4)?,
+        from: match row
+            .get_ref(5)?
+            .as_str_or_null()
+            .map_err(|_| Fault::bad_row("from_state"))?
+        {
+            None => None,
+            Some(text) => Some(state_kind(text).ok_or_else(|| Fault::bad_row("from_state"))?),
+        },
+        to: word(row, 6, "to_state", state_kind)?,
+    };
+    Ok((Version::from_u64(uint(row, 0, "version")?), event))
+}
+
+/// Reads what `sql::REQUEST` selects.
+pub(super) fn request(principal: &Principal, request_id: &RequestId, row: &Row<'_>) -> Result<RequestRecord, Fault> {
+    Ok(RequestRecord {
+        principal: principal.clone(),
+        request_id: request_id.clone(),
+        fingerprint: Digest::from_bytes(row.get(0)?),
+        operation: word(row, 1, "operation", one_of(&Operation::ALL, Operation::as_str))?,
+        payload: id(row, 2, "payload", PayloadId::from_bytes)?,
+        version: Version::from_u64(uint(row, 3, "version")?),
+        at: time(row, 4)?,
+    })
+}
+
+/// Reads what `sql::USAGE` selects.
+pub(super) fn usage(row: &Row<'_>) -> Result<payload_core::port::Usage, Fault> {
+    Ok(payload_core::port::Usage {
+        tier: word(row, 0, "tier", |text| Tier::from_str(text).ok())?,
+        namespace: word(row, 1, "namespace", |text| Namespace::from_str(text).ok())?,
+        replicas: uint(row, 2, "replicas")?,
+        charged: uint(row, 3, "charged")?,
+    })
+}

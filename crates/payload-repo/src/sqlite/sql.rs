@@ -1,0 +1,124 @@
+//! Every statement, so that a test can ask SQLite how it would run each of them.
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* pub(super) const $name: &str = $text;)*
+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
+    };
+}
+
+statements! {
+    PAYLOAD = "
+        SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns
+        FROM payloads WHERE id = ?1";
+    LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
+    REPLICAS = "
+        SELECT id, node, state, kind, container, start, charged FROM replicas WHERE payload = ?1 ORDER BY id";
+
+    LIST_STATE = "
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+    /// Merges the ranges of the six states; each is read only as far as the page needs.
+    LIST = "
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'ALLOCATED' AND id > ?2 UNION ALL
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'ACTIVE' AND id > ?2 UNION ALL
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'DELETING' AND id > ?2 UNION ALL
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'DELETED' AND id > ?2 UNION ALL
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'ABORTED' AND id > ?2 UNION ALL
+        SELECT id FROM payloads WHERE namespace = ?1 AND state = 'LOST' AND id > ?2
+        ORDER BY id LIMIT ?3";
+    RESIDENT = "
+        SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > ?2 UNION
+        SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2
+        ORDER BY 1 LIMIT ?3";
+    DUE = "SELECT id FROM payloads WHERE deadline <= ?1 ORDER BY deadline, id LIMIT ?2";
+    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= ?1 ORDER BY deadline LIMIT 1";
+    CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
+    USAGE = "SELECT tier, namespace, replicas, charged FROM usage WHERE node = ?1 AND replicas > 0";
+    EVENTS = "
+        SELECT version, kind, actor, reason, at, from_state, to_state FROM events WHERE payload = ?1 ORDER BY version";
+    REQUEST = "
+        SELECT fingerprint, operation, payload, version, at FROM requests WHERE principal = ?1 AND request_id = ?2";
+
+    INSERT_PAYLOAD = "
+        INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
+                              created_at, committed_at, ttl_ns)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
+    /// Leaves out what a payload is for ever.
+    UPDATE_PAYLOAD = "
+        UPDATE payloads SET state = ?3, deadline = ?4, version = ?5, size = ?6, digest = ?7, tier = ?8, durability = ?9,
+                            committed_at = ?10, ttl_ns = ?11
+        WHERE id = ?1 AND version = ?2";
+    PUT_LABEL = "
+        INSERT INTO labels (payload, key, value) VALUES (?1, ?2, ?3)
+        ON CONFLICT DO UPDATE SET value = excluded.value";
+    DELETE_LABEL = "DELETE FROM labels WHERE payload = ?1 AND key = ?2";
+    PUT_REPLICA = "
+        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        ON CONFLICT DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
+            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged";
+    DELETE_REPLICA = "DELETE FROM replicas WHERE payload = ?1 AND id = ?2";
+    ADD_USAGE = "
+        INSERT INTO usage (node, tier, namespace, replicas, charged) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT DO UPDATE SET replicas = replicas + excluded.replicas, charged = charged + excluded.charged";
+    INSERT_EVENT = "
+        INSERT INTO events (payload, version, kind, actor, reason, at, from_state, to_state)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    INSERT_REQUEST = "
+        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    FORGET_REQUESTS = "
+        DELETE FROM requests WHERE (principal, request_id) IN
+            (SELECT principal, request_id FROM requests WHERE at < ?1 ORDER BY at, principal, request_id LIMIT ?2)";
+
+    CLAIM = "
+        INSERT INTO nodes (node, epoch, claimed_at) VALUES (?1, 1, ?2)
+        ON CONFLICT DO UPDATE SET epoch = epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";
+    EPOCH = "SELECT epoch FROM nodes WHERE node = ?1";
+    PROVE_WRITABLE = "UPDATE nodes SET checked_at = ?2 WHERE node = ?1";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use payload_core::Timestamp;
+    use rusqlite::Connection;
+
+    use super::super::migrate;
+
+    /// A scan of a constant row or of a temporary result is none of a table.
+    fn scans_a_table(step: &str) -> bool {
+        step.strip_prefix("SCAN ").is_some_and(|what| what != "CONSTANT ROW")
+    }
+
+    fn plan(conn: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get(3).unwrap());
+        }
+        steps
+    }
+
+    #[test]
+    fn no_statement_scans_or_sorts_a_table() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let at = Timestamp::from_micros(0);
+        migrate::run(&mut conn, Path::new("catalog.db"), migrate::MIGRATIONS, at).unwrap();
+        for (name, sql) in super::ALL {
+            for step in plan(&conn, sql) {
+                assert!(!scans_a_table(&step), "{name}: {step}");
+                assert!(!step.contains("TEMP B-TREE"), "{name}: {step}");
+            }
+        }
+        assert!(
+            plan(&conn, "SELECT * FROM payloads WHERE size = 7")
+                .iter()
+                .any(|step| scans_a_table(step))
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! What the tests of both adapters share: stores of their own, opened as the server opens them.
+#![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use payload_core::port::Repository;
+use payload_core::{Error, Reason, Span};
+use payload_repo::{CommitObserver, MemoryRepository, SqliteOptions, SqliteRepository};
+use payload_testkit::clock::ManualClock;
+
+/// Opens the file with the given options; nobody observes.
+pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> payload_core::Result<SqliteRepository> {
+    SqliteRepository::open(path, options, Arc::new(ManualClock::default()), Arc::new(()))
+}
+
+/// Opens the file as most tests want it.
+pub(crate) fn open(path: &Path) -> SqliteRepository {
+    open_with(path, SqliteOptions::default()).unwrap()
+}
+
+/// Handles on one store in memory.
+pub(crate) fn memory() -> impl Fn() -> Box<dyn Repository> {
+    let store = MemoryRepository::new();
+    move || Box::new(store.another())
+}
+
+/// Handles on one file, which is removed with the closure.
+pub(crate) fn sqlite() -> impl Fn() -> Box<dyn Repository> {
+    let dir = tempfile::tempdir().unwrap();
+    move || Box::new(open(&dir.path().join("catalog.db")))
+}
+
+/// Remembers what it was told.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    pub(crate) groups: Mutex<Vec<(usize, bool)>>,
+    pub(crate) fatal: Mutex<Vec<Reason>>,
+}
+
+impl CommitObserver for Recorder {
+    fn group(&self, sets: usize, synced: bool, _took: Span) {
+        self.groups.lock().unwrap().push((sets, synced));
+    }
+
+    fn fatal(&self, error: &Error) {
+        self.fatal.lock().unwrap().push(error.reason());
+    }
+}

@@ -1,0 +1,4 @@
+//! Contract suites, a manual clock and faulty ports for tests; only ever a dev-dependency.
+
+pub mod clock;
+pub mod repository;

@@ -1,0 +1,330 @@
+//! I9: the same random history gives the same answers from two repositories.
+
+use std::fmt::Debug;
+
+use payload_core::page::ListQuery;
+use payload_core::port::Repository;
+use payload_core::{
+    Change, ChangeSet, Digest, Durability, EventKind, Location, Namespace, Payload, PayloadId, Reason, Replica,
+    ReplicaState, RequestRecord, State, StateKind, Timestamp,
+};
+
+use super::Open;
+use super::queries::summed;
+use super::sample::{Maker, at, created, edited, event, labels, name};
+
+/// Drives both through `steps` random operations and compares every outcome and every read. Every so often the second
+/// is closed and opened again. A failure names the seed, which repeats it.
+pub fn compare(seed: u64, steps: usize, model: Open<'_>, subject: Open<'_>) {
+    let mut history = History::new(seed, model(), subject());
+    for step in 0..steps {
+        history.step = step;
+        match history.maker.rng.below(100) {
+            0 => history.reopen(subject),
+            1..=3 => history.forget(),
+            4..=75 => history.commit(),
+            _ => {}
+        }
+        history.read();
+    }
+    history.read_everything();
+}
+
+struct History {
+    seed: u64,
+    step: usize,
+    maker: Maker,
+    model: Box<dyn Repository>,
+    subject: Option<Box<dyn Repository>>,
+    /// Every version of every payload that was applied, newest last.
+    versions: Vec<Payload>,
+    requests: Vec<RequestRecord>,
+    now: i64,
+}
+
+impl History {
+    fn new(seed: u64, model: Box<dyn Repository>, subject: Box<dyn Repository>) -> Self {
+        let history = Self {
+            seed,
+            step: 0,
+            maker: Maker::new(seed),
+            model,
+            subject: Some(subject),
+            versions: Vec::new(),
+            requests: Vec::new(),
+            now: 0,
+        };
+        history.claim();
+        history
+    }
+
+    /// The answers of both must be the same; errors by their reasons.
+    fn same<T: PartialEq + Debug>(&self, what: &str, ask: impl Fn(&dyn Repository) -> payload_core::Result<T>) -> T {
+        let answer = |repo: &dyn Repository| -> Result<T, Reason> { ask(repo).map_err(|error| error.reason()) };
+        let subject = self.subject.as_deref().expect("is open between steps");
+        let (expected, found) = (answer(&*self.model), answer(subject));
+        assert_eq!(expected, found, "{what}: seed {}, step {}", self.seed, self.step);
+        found.unwrap_or_else(|reason| panic!("{what}: {reason:?}: seed {}, step {}", self.seed, self.step))
+    }
+
+    fn claim(&self) {
+        self.same("claim", |repo| repo.claim(self.maker.node, at(self.now)));
+    }
+
+    fn reopen(&mut self, open: Open<'_>) {
+        self.subject = None;
+        self.subject = Some(open());
+        self.claim();
+    }
+
+    fn forget(&mut self) {
+        let before = self.moment();
+        let limit = self.limit();
+        self.same("forget_requests", |repo| repo.forget_requests(before, limit));
+    }
+
+    fn commit(&mut self) {
+        self.now += 1;
+        let count = 1 + self.maker.rng.below(3) * self.maker.rng.below(2);
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let change = self.change(&changes);
+            changes.push(change);
+        }
+        let request = self.request(&changes);
+        let set = ChangeSet {
+            changes,
+            request,
+            durability: Durability::Volatile,
+        };
+        let synced = self.maker.rng.one_in(16);
+        let outcome = self.same("commit", |repo| {
+            let durability = if synced { repo.strongest() } else { Durability::Volatile };
+            repo.commit(ChangeSet {
+                durability,
+                ..set.clone()
+            })
+        });
+        for change in &set.changes {
+            self.same("get", |repo| repo.get(change.after.id));
+            self.same("events", |repo| repo.events(change.after.id));
+        }
+        if outcome == payload_core::CommitOutcome::Applied {
+            self.versions
+                .extend(set.changes.iter().map(|change| Payload::clone(&change.after)));
+            self.requests.extend(set.request);
+        }
+    }
+
+    /// Mostly good; else made from an old version, or of a payload that is there already.
+    fn change(&mut self, earlier: &[Change]) -> Change {
+        let known = !self.versions.is_empty();
+        match self.maker.rng.below(10) {
+            0 if known => {
+                let again = self.maker.rng.pick(&self.versions).id;
+                let fresh = self.fresh();
+                created(&Payload { id: again, ..fresh })
+            }
+            1 if known => {
+                let old = self.maker.rng.pick(&self.versions).clone();
+                self.next(&old)
+            }
+            2..=6 if known => {
+                let id = self.maker.rng.pick(&self.versions).id;
+                let pending = earlier.iter().map(|change| &*change.after);
+                let newest = self.versions.iter().chain(pending).rfind(|row| row.id == id);
+                let newest = newest.expect("was picked from them").clone();
+                self.next(&newest)
+            }
+            _ => created(&self.fresh()),
+        }
+    }
+
+    fn fresh(&mut self) -> Payload {
+        let base = if self.maker.rng.one_in(3) {
+            self.maker.full()
+        } else {
+            self.maker.allocated()
+        };
+        let namespace = self.namespace();
+        let created_at = at(self.now);
+        self.random(Payload {
+            namespace,
+            created_at,
+            ..base
+        })
+    }
+
+    fn next(&mut self, before: &Payload) -> Change {
+        let random = self.random(before.clone());
+        let after = edited(before, |after| {
+            *after = Payload {
+                version: after.version,
+                ..random
+            }
+        });
+        let kind = *self.maker.rng.pick(&EventKind::ALL);
+        let event = event(Some(before), &after, kind);
+        Change {
+            before: Some(before.clone().into()),
+            after: after.into(),
+            event,
+        }
+    }
+
+    /// Something else in every field that can change.
+    fn random(&mut self, mut payload: Payload) -> Payload {
+        let deadline = self.moment();
+        let rng = &mut self.maker.rng;
+        payload.state = *rng.pick(&[
+            State::Allocated { until: deadline },
+            State::Active {
+                expires_at: Some(deadline),
+            },
+            State::Active { expires_at: None },
+            State::Deleting,
+            State::Deleted,
+            State::Aborted,
+            State::Lost,
+        ]);
+        payload.size = rng.below(1 << 40);
+        payload.digest = rng.one_in(2).then(|| Digest::of(&rng.bits().to_le_bytes()));
+        payload.labels = labels(&[("a", "1"), ("b", "2"), ("b/c", "3"), ("d", "4")]);
+        payload.labels.retain(|_| rng.one_in(2));
+        if let Some(label) = payload.labels.first_mut().filter(|_| rng.one_in(2)) {
+            label.value = format!("{}", rng.below(100)).into();
+        }
+        payload.replicas.retain(|_| !rng.one_in(3));
+        for replica in &mut payload.replicas {
+            replica.state = *rng.pick(&ReplicaState::ALL);
+            replica.charged = rng.below(1 << 30);
+        }
+        if self.maker.rng.one_in(2) {
+            let replica = self.replica();
+            payload.replicas.push(replica);
+        }
+        payload
+    }
+
+    /// Often in a container that others are in, sometimes of another node.
+    fn replica(&mut self) -> Replica {
+        let known = self.versions.iter().rev().take(20).flat_map(|row| &row.replicas);
+        let shared: Vec<Location> = known.map(|replica| replica.location).collect();
+        let offset = self.maker.rng.below(1 << 30);
+        let location = match self.maker.rng.below(4) {
+            0 => Location::Slab {
+                slab: self.maker.segment(),
+                offset,
+            },
+            1 => Location::Pack {
+                pack: self.maker.file(),
+                offset,
+            },
+            _ if !shared.is_empty() => *self.maker.rng.pick(&shared),
+            _ => Location::File(self.maker.file()),
+        };
+        let mut replica = self.maker.replica(ReplicaState::Ready, location, offset);
+        if self.maker.rng.one_in(5) {
+            replica.node = Maker::new(0).node;
+        }
+        replica
+    }
+
+    /// None, a new one, or one that was used before.
+    fn request(&mut self, changes: &[Change]) -> Option<RequestRecord> {
+        let when = self.moment();
+        match self.maker.rng.below(4) {
+            0 => None,
+            1 if !self.requests.is_empty() => Some(self.maker.rng.pick(&self.requests).clone()),
+            _ => Some(RequestRecord {
+                at: when,
+                ..self.maker.request(&changes[0].after)
+            }),
+        }
+    }
+
+    /// One read of each kind, with random arguments.
+    fn read(&mut self) {
+        let (now, limit, after) = (self.moment(), self.limit(), self.position());
+        let query = ListQuery {
+            namespace: self.namespace(),
+            state: self.maker.rng.one_in(2).then(|| *self.maker.rng.pick(&StateKind::ALL)),
+            after,
+            limit,
+        };
+        let node = if self.maker.rng.one_in(4) {
+            Maker::new(0).node
+        } else {
+            self.maker.node
+        };
+        match self.maker.rng.below(7) {
+            0 => drop(self.same("list", |repo| repo.list(&query))),
+            1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
+            2 => drop(self.same("due", |repo| repo.due(now, limit))),
+            3 => drop(self.same("next_deadline", |repo| repo.next_deadline())),
+            4 => drop(self.same("usage", |repo| repo.usage(node))),
+            5 => self.read_containers(),
+            _ => self.read_request(),
+        }
+    }
+
+    fn read_containers(&mut self) {
+        let replicas = self.versions.iter().flat_map(|row| &row.replicas);
+        let mut containers: Vec<_> = replicas.map(|replica| replica.location.container()).collect();
+        containers.retain(|_| self.maker.rng.one_in(4));
+        containers.push(Location::Segment(self.maker.segment()).container());
+        self.same("containers_in_use", |repo| repo.containers_in_use(&containers));
+    }
+
+    fn read_request(&mut self) {
+        if !self.requests.is_empty() {
+            let record = self.maker.rng.pick(&self.requests).clone();
+            self.same("find_request", |repo| {
+                repo.find_request(&record.principal, &record.request_id)
+            });
+        }
+    }
+
+    fn read_everything(&self) {
+        let mut rows = Vec::new();
+        for namespace in NAMESPACES.map(name) {
+            let query = ListQuery {
+                namespace,
+                state: None,
+                after: None,
+                limit: u32::MAX,
+            };
+            rows.extend(self.same("list", |repo| repo.list(&query)));
+        }
+        for row in &rows {
+            self.same("events", |repo| repo.events(row.id));
+        }
+        for node in [self.maker.node, Maker::new(0).node] {
+            let usage = self.same("usage", |repo| repo.usage(node));
+            assert_eq!(usage, summed(&rows, node), "I5: seed {}", self.seed);
+            self.same("resident", |repo| repo.resident(node, None, u32::MAX));
+        }
+        self.same("due", |repo| repo.due(Timestamp::from_micros(i64::MAX), u32::MAX));
+    }
+
+    fn namespace(&mut self) -> Namespace {
+        name(*self.maker.rng.pick::<&str>(&NAMESPACES))
+    }
+
+    fn moment(&mut self) -> Timestamp {
+        at(self.now + 100 - i64::try_from(self.maker.rng.below(200)).expect("is small"))
+    }
+
+    fn limit(&mut self) -> u32 {
+        *self.maker.rng.pick(&[0, 1, 3, 10, 1_000])
+    }
+
+    fn position(&mut self) -> Option<PayloadId> {
+        if self.versions.is_empty() || self.maker.rng.one_in(2) {
+            return None;
+        }
+        Some(self.maker.rng.pick(&self.versions).id)
+    }
+}
+
+const NAMESPACES: [&str; 3] = ["a", "a-b", "b"];

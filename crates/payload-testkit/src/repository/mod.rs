@@ -1,0 +1,68 @@
+//! The contract of a repository: every case listed once, for every adapter to fulfil.
+//!
+//! `repository_contract!(memory())` in a test module makes a test of each. The argument gives a closure that opens one
+//! more handle on one and the same store, empty at first.
+
+#![allow(clippy::unwrap_used, reason = "a case of the contract is a test, though not in a test module")]
+
+pub mod concurrency;
+pub mod guards;
+pub mod history;
+pub mod queries;
+pub mod rows;
+pub mod sample;
+
+use payload_core::port::Repository;
+
+/// Opens one more handle on the store of a test.
+pub type Open<'a> = &'a dyn Fn() -> Box<dyn Repository>;
+
+macro_rules! contract {
+    ($dollar:tt $($module:ident::$case:ident,)*) => {
+        /// Turns every case of the contract into a test with its own name.
+        #[macro_export]
+        macro_rules! repository_contract {
+            ($dollar open:expr) => {
+                $(
+                    #[test]
+                    fn $case() {
+                        let open = $dollar open;
+                        $crate::repository::$module::$case(&open);
+                    }
+                )*
+            };
+        }
+    };
+}
+
+contract! { $
+    rows::a_row_comes_back_with_every_field,
+    rows::every_word_comes_back,
+    rows::an_update_replaces_the_row,
+    rows::labels_change_one_by_one,
+    rows::replicas_change_one_by_one,
+    rows::events_are_kept_in_order_for_ever,
+    rows::what_was_committed_is_there_for_other_handles,
+    guards::a_new_payload_must_be_new,
+    guards::a_change_must_start_from_the_current_version,
+    guards::a_change_must_lead_to_the_next_version,
+    guards::a_request_id_works_once,
+    guards::a_set_is_applied_as_a_whole_or_not_at_all,
+    guards::a_set_may_change_one_payload_twice,
+    guards::nothing_is_written_before_a_claim,
+    guards::a_class_that_cannot_be_promised_is_refused,
+    guards::fault_57_an_earlier_claimant_is_fenced_at_every_write,
+    guards::claims_of_other_nodes_do_not_fence,
+    queries::pages_follow_the_order_of_ids,
+    queries::a_listing_shows_one_namespace_and_one_state,
+    queries::what_is_due_comes_earliest_first,
+    queries::the_next_deadline_is_the_earliest_of_live_payloads,
+    queries::a_starting_node_finds_what_it_must_know,
+    queries::containers_are_in_use_while_a_replica_is_in_them,
+    queries::usage_is_the_sum_over_replicas,
+    queries::old_requests_are_forgotten_a_few_at_a_time,
+    queries::a_working_repository_says_so,
+    concurrency::every_caller_gets_its_own_outcome,
+    concurrency::one_of_many_changes_from_one_version_wins,
+    concurrency::one_of_many_uses_of_a_request_id_wins,
+}
