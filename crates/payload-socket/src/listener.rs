@@ -1,0 +1,141 @@
+//! The listening end: takes the place of a dead server's socket, never of a living one's.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, chmodat, flock, openat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, SocketFlags, accept_with, bind, connect, listen, shutdown};
+
+use crate::address::{Address, split};
+use crate::seqpacket::{Seqpacket, new_socket};
+
+/// How many connections may wait to be accepted; the kernel may cut it to `net.core.somaxconn`.
+const BACKLOG: i32 = 128;
+
+/// A socket in the file system that accepts connections. Dropping it leaves the file; see [`Listener::remove`].
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    directory: OwnedFd,
+    name: OsString,
+    /// Device and inode of the socket's file, so that only this socket is ever removed.
+    identity: (u64, u64),
+}
+
+impl Listener {
+    /// Listens at `path`, whose file gets the permission bits `mode` before anybody can connect. A socket that is
+    /// there already is replaced if nobody listens on it.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if somebody listens there, or if something is there that is not a socket.
+    pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
+        let (parent, name) = split(path)?;
+        let directory = openat(
+            CWD,
+            parent,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let socket = new_socket(SocketFlags::CLOEXEC)?;
+        let address = Address::of(path)?;
+
+        // Two processes that find the same dead socket would each remove the other's new one.
+        flock(&directory, FlockOperation::LockExclusive)?;
+        match bind(&socket, &address.unix) {
+            Err(Errno::ADDRINUSE) => {
+                remove_dead(&directory, Path::new(name), &address)?;
+                bind(&socket, &address.unix)?;
+            }
+            other => other?,
+        }
+        chmodat(&directory, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+        listen(&socket, BACKLOG)?;
+        let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        flock(&directory, FlockOperation::Unlock)?;
+
+        Ok(Self {
+            fd: socket,
+            directory,
+            name: name.to_owned(),
+            identity: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    /// Waits for a connection. `None`: the listener was shut down.
+    ///
+    /// # Errors
+    ///
+    /// After an error for which [`out_of_descriptors`] holds, the connection still waits and the listener still polls
+    /// as readable: back off before the next try.
+    pub fn accept(&self) -> io::Result<Option<Seqpacket>> {
+        loop {
+            match accept_with(&self.fd, SocketFlags::CLOEXEC) {
+                Ok(socket) => return Ok(Some(Seqpacket::from(socket))),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                // The kernel's answer when the listening socket is shut down.
+                Err(Errno::INVAL) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Makes `accept` answer `WouldBlock` instead of waiting, for callers with an event loop.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        Ok(rustix::io::ioctl_fionbio(&self.fd, nonblocking)?)
+    }
+
+    /// Stops listening and wakes every thread in `accept`; connections that were accepted live on.
+    pub fn shutdown(&self) -> io::Result<()> {
+        match shutdown(&self.fd, Shutdown::Both) {
+            Err(Errno::NOTCONN) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes the socket's file, unless another socket has taken its place.
+    pub fn remove(&self) -> io::Result<()> {
+        match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => {
+                Ok(unlinkat(&self.directory, &self.name, AtFlags::empty())?)
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether `accept` failed because the process (or the host) has no file descriptor to spare.
+pub fn out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Removes a socket that nobody listens on.
+fn remove_dead(directory: &OwnedFd, name: &Path, address: &Address) -> io::Result<()> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "something that is not a socket has its place",
+        ));
+    }
+    // Without waiting: a listener whose queue is full is alive.
+    let probe = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    match connect(&probe, &address.unix) {
+        Err(Errno::CONNREFUSED) => Ok(unlinkat(directory, name, AtFlags::empty())?),
+        Err(Errno::NOENT) => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "somebody listens on the socket",
+        )),
+    }
+}
