@@ -1,0 +1,64 @@
+//! The programs that the tests need, and how they come onto the machine.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+/// Programs and the Debian packages that contain them.
+const PROGRAMS: [(&str, &str); 2] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
+
+/// Cargo's subcommands and the crates that contain them.
+const SUBCOMMANDS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];
+
+/// Installs what is missing, as far as this user can.
+pub(crate) fn install() -> Result<()> {
+    let missing = |(program, _): &&(&str, &str)| !succeeds(Command::new(program).arg("-V"));
+    let packages: Vec<&str> = PROGRAMS.iter().filter(missing).map(|(_, package)| *package).collect();
+    if !packages.is_empty() {
+        install_packages(&packages)?;
+    }
+    for (subcommand, name) in SUBCOMMANDS {
+        if !succeeds(Command::new("cargo").args([subcommand, "--version"])) {
+            println!("installing {name}");
+            run(Command::new("cargo").args(["install", "--locked", name]))?;
+        }
+    }
+    Ok(())
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let root = succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]));
+    if !root || !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("these packages are missing, and only root can install them (apt-get install {list})");
+    }
+    println!("installing {list}");
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["--quiet", "--yes"]).env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "--no-install-recommends"]).args(packages))
+}
+
+/// Runs a command that must succeed, with its output where ours goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    if !status.success() {
+        let words: Vec<_> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .collect();
+        bail!("{} failed: {status}", words.join(" ".as_ref()).display());
+    }
+    Ok(())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
