@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use payload_socket::{Listener, Seqpacket};
@@ -77,12 +77,16 @@ fn a_living_listener_is_never_displaced_and_a_dead_one_always() {
 fn of_many_who_replace_a_dead_listener_one_wins() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    for _ in 0..20 {
+    for _ in 0..200 {
         drop(Listener::bind(&path, 0o600).unwrap());
-        let threads: Vec<_> = (0..8)
+        let start = Arc::new(Barrier::new(4));
+        let threads: Vec<_> = (0..4)
             .map(|_| {
-                let path = path.clone();
-                thread::spawn(move || Listener::bind(&path, 0o600).ok())
+                let (path, start) = (path.clone(), Arc::clone(&start));
+                thread::spawn(move || {
+                    start.wait();
+                    Listener::bind(&path, 0o600).ok()
+                })
             })
             .collect();
         // All handles are kept until every thread has tried.
