@@ -1,13 +1,13 @@
 //! The listening end: takes the place of a dead server's socket, never of a living one's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, chmodat, flock, openat, statat, unlinkat};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, accept_with, bind, connect, listen, shutdown};
+use rustix::net::{Shutdown, SocketFlags, accept_with, bind, connect, listen, shutdown, sockopt};
 
 use crate::address::{Address, split};
 use crate::seqpacket::{Seqpacket, new_socket};
@@ -34,12 +34,7 @@ impl Listener {
     /// `AddrInUse` if somebody listens there, or if something is there that is not a socket.
     pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         let (parent, name) = split(path)?;
-        let directory = openat(
-            CWD,
-            parent,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let directory = open_directory(parent)?;
         let socket = new_socket(SocketFlags::CLOEXEC)?;
         let address = Address::of(path)?;
 
@@ -54,11 +49,31 @@ impl Listener {
         }
         chmodat(&directory, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
         listen(&socket, BACKLOG)?;
-        let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        flock(&directory, FlockOperation::Unlock)?;
+        let listener = Self::at(socket, directory, name)?;
+        flock(&listener.directory, FlockOperation::Unlock)?;
+        Ok(listener)
+    }
 
+    /// Goes on with a listening socket that another process handed over, together with the place of its file. Clients
+    /// that wait in its queue are not lost, and from now on see this process as their peer.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `fd` is not a listening socket.
+    pub fn inherit(fd: OwnedFd, path: &Path) -> io::Result<Self> {
+        if !sockopt::socket_acceptconn(&fd)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening socket"));
+        }
+        let (parent, name) = split(path)?;
+        let directory = open_directory(parent)?;
+        listen(&fd, BACKLOG)?;
+        Self::at(fd, directory, name)
+    }
+
+    fn at(fd: OwnedFd, directory: OwnedFd, name: &OsStr) -> io::Result<Self> {
+        let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Self {
-            fd: socket,
+            fd,
             directory,
             name: name.to_owned(),
             identity: (stat.st_dev, stat.st_ino),
@@ -117,6 +132,11 @@ impl AsFd for Listener {
 /// Whether `accept` failed because the process (or the host) has no file descriptor to spare.
 pub fn out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
 /// Removes a socket that nobody listens on.

@@ -173,6 +173,11 @@ impl Seqpacket {
         deadline::wait(self.fd.as_fd(), PollFlags::IN, timeout)
     }
 
+    /// Waits for the end of the connection without receiving anything; false if `timeout` came first.
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        deadline::wait(self.fd.as_fd(), PollFlags::empty(), timeout)
+    }
+
     /// Ends the connection for both sides and wakes every thread that sends or receives on it. What was sent before
     /// can still be received.
     pub fn shutdown(&self) -> io::Result<()> {

@@ -120,6 +120,24 @@ fn only_the_own_file_is_removed() {
 }
 
 #[test]
+fn a_listener_that_was_handed_over_loses_no_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let first = Listener::bind(&path, 0o600).unwrap();
+    let client = Seqpacket::connect(&path).unwrap();
+    let handed_over = first.as_fd().try_clone_to_owned().unwrap();
+    drop(first);
+    let second = Listener::inherit(handed_over, &path).unwrap();
+    second.accept().unwrap().unwrap().send(b"x", &[]).unwrap();
+    assert_eq!(client.recv(&mut [0; 8], &mut Vec::new()).unwrap(), Some(1));
+    exchange(&second, &path);
+    let no_listener = client.as_fd().try_clone_to_owned().unwrap();
+    assert!(Listener::inherit(no_listener, &path).is_err());
+    second.remove().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
 fn shutdown_wakes_accept() {
     let directory = tempfile::tempdir().unwrap();
     let listener = Arc::new(Listener::bind(&directory.path().join("s"), 0o600).unwrap());

@@ -219,6 +219,17 @@ fn shutdown_wakes_whoever_receives_on_either_side() {
 }
 
 #[test]
+fn the_end_of_the_connection_can_be_awaited_without_receiving() {
+    let (one, other) = Seqpacket::pair().unwrap();
+    other.send(b"x", &[]).unwrap();
+    assert!(!one.wait_closed(Some(Duration::ZERO)).unwrap());
+    let one = Arc::new(one);
+    let waiting = Arc::clone(&one);
+    assert!(woken(move || waiting.wait_closed(None).unwrap(), || drop(other)));
+    assert_eq!(one.recv(&mut [0; 8], &mut Vec::new()).unwrap(), Some(1));
+}
+
+#[test]
 fn shutdown_wakes_a_blocked_sender() {
     let (one, _other) = Seqpacket::pair().unwrap();
     fill(&one);
