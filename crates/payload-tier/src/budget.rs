@@ -1,0 +1,96 @@
+//! Counts a tier's capacity, so that room is charged before it is handed out.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use payload_core::port::TierUsage;
+use payload_core::{Error, Reason, Result};
+
+/// What is taken up, and the part of it that replicas are charged for.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    capacity: u64,
+    used: AtomicU64,
+    charged: AtomicU64,
+}
+
+impl Budget {
+    /// Starts with what an earlier server left behind, even if that is more than the capacity.
+    pub(crate) fn new(capacity: u64, used: u64, charged: u64) -> Self {
+        Self {
+            capacity,
+            used: AtomicU64::new(used),
+            charged: AtomicU64::new(charged),
+        }
+    }
+
+    /// Takes room up, or refuses with `TIER_FULL`. It is given back unless it is kept.
+    pub(crate) fn take(&self, bytes: u64) -> Result<Hold<'_>> {
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.capacity);
+        match self.used.fetch_update(Relaxed, Relaxed, fits) {
+            Ok(_) => Ok(Hold { budget: self, bytes }),
+            Err(used) => Err(Error::new(
+                Reason::TierFull,
+                format!(
+                    "the tier has no room for {bytes} bytes: {used} of {} are used",
+                    self.capacity
+                ),
+            )),
+        }
+    }
+
+    /// Takes up what is there already, capacity or not.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Relaxed);
+    }
+
+    /// Gives room back.
+    pub(crate) fn give(&self, bytes: u64) {
+        subtract(&self.used, bytes);
+    }
+
+    /// A replica is charged for so much of what is used.
+    pub(crate) fn charge(&self, bytes: u64) {
+        self.charged.fetch_add(bytes, Relaxed);
+    }
+
+    /// A replica is gone or has shrunk.
+    pub(crate) fn discharge(&self, bytes: u64) {
+        subtract(&self.charged, bytes);
+    }
+
+    /// Everything, for the port.
+    pub(crate) fn usage(&self, containers: usize) -> TierUsage {
+        let used = self.used.load(Relaxed);
+        TierUsage {
+            capacity: self.capacity,
+            used,
+            slack: used.saturating_sub(self.charged.load(Relaxed)),
+            containers: containers as u64,
+        }
+    }
+}
+
+/// Stops at zero: what the caller says is charged comes from rows, and a wrong row must not make the tier look full.
+pub(crate) fn subtract(counter: &AtomicU64, bytes: u64) {
+    let _previous = counter.fetch_update(Relaxed, Relaxed, |value| Some(value.saturating_sub(bytes)));
+}
+
+/// Room that is taken up for something not finished yet.
+#[derive(Debug)]
+pub(crate) struct Hold<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Hold<'_> {
+    /// The thing is finished: its room stays taken up.
+    pub(crate) fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}

@@ -1,0 +1,201 @@
+//! Makes memfds whose memory is really there, while the machine and the control groups have enough.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use payload_core::{Error, Reason, Result};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use crate::fault::Doing;
+
+/// memfds have no limit of their own: who takes too much meets the OOM killer. So each is checked beforehand against
+/// what the kernel says is available.
+#[derive(Debug)]
+pub(super) struct Memory {
+    reserve: u64,
+    meminfo: Option<File>,
+    groups: Vec<PathBuf>,
+    /// Bytes that are being taken at this moment, which the kernel's figures may not show yet.
+    pending: AtomicU64,
+}
+
+impl Memory {
+    pub(super) fn of_this_process(reserve: u64) -> Self {
+        Self::new(reserve, Path::new("/proc"), Path::new("/sys/fs/cgroup"))
+    }
+
+    fn new(reserve: u64, proc: &Path, groups: &Path) -> Self {
+        Self {
+            reserve,
+            meminfo: File::open(proc.join("meminfo")).ok(),
+            groups: limited_groups(&proc.join("self/cgroup"), groups),
+            pending: AtomicU64::new(0),
+        }
+    }
+
+    /// A new memfd of `size` bytes, which are all allocated: writing to it cannot fail for want of memory. Its length
+    /// is sealed.
+    pub(super) fn create(&self, size: u64) -> Result<OwnedFd> {
+        let pending = self.pending.fetch_add(size, Ordering::Relaxed) + size;
+        let result = self.require(pending).and_then(|()| create(size));
+        self.pending.fetch_sub(size, Ordering::Relaxed);
+        result
+    }
+
+    fn require(&self, size: u64) -> Result<()> {
+        let Some(available) = self.available() else {
+            return Ok(());
+        };
+        if size.saturating_add(self.reserve) <= available {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::MemoryShort,
+            format!(
+                "{available} bytes of memory are available, {} are to stay free, {size} are asked for",
+                self.reserve
+            ),
+        ))
+    }
+
+    /// The least that the machine and any of the control groups can still give; nothing if none of them says.
+    fn available(&self) -> Option<u64> {
+        let machine = self.meminfo.as_ref().and_then(|file| {
+            let mut text = [0; 512];
+            let len = file.read_at(&mut text, 0).ok()?;
+            let kib = field(std::str::from_utf8(&text[..len]).ok()?, "MemAvailable:")?;
+            Some(kib * 1024)
+        });
+        let groups = self.groups.iter().filter_map(|group| left_in(group));
+        machine.into_iter().chain(groups).min()
+    }
+}
+
+/// The process's control group (v2) and those around it that exist under `root`.
+fn limited_groups(membership: &Path, root: &Path) -> Vec<PathBuf> {
+    let Ok(text) = std::fs::read_to_string(membership) else {
+        return Vec::new();
+    };
+    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return Vec::new();
+    };
+    root.join(path)
+        .ancestors()
+        .take_while(|group| group.starts_with(root))
+        .filter(|group| group.join("memory.max").exists())
+        .map(Path::to_path_buf)
+        .collect()
+}
+
+/// What a control group may still take, or nothing if it has no limit. File pages that it has not used for a while
+/// count as free: the kernel drops them before it says no.
+fn left_in(group: &Path) -> Option<u64> {
+    let number = |name: &str| {
+        std::fs::read_to_string(group.join(name))
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    let max = number("memory.max")?;
+    let current = number("memory.current")?;
+    let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let inactive = field(&stat, "inactive_file").unwrap_or(0);
+    Some(max.saturating_sub(current).saturating_add(inactive).min(max))
+}
+
+/// The first number after a name, one pair in each line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let mut words = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .split_whitespace();
+    words.next()?.parse().ok()
+}
+
+fn create(size: u64) -> Result<OwnedFd> {
+    let fd = memfd().doing("make a segment")?;
+    rustix::fs::ftruncate(&fd, size).doing("size a segment")?;
+    allocate(fd.as_fd(), FallocateFlags::empty(), 0, size).doing("reserve memory for a segment")?;
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).doing("seal the length of a segment")?;
+    Ok(fd)
+}
+
+/// Data is not to be run: kernels from 6.3 on can promise that.
+fn memfd() -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create("payload", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create("payload", flags),
+        other => other,
+    }
+}
+
+/// Allocates or frees a range, to its end even if signals come.
+pub(super) fn allocate(fd: BorrowedFd<'_>, flags: FallocateFlags, offset: u64, len: u64) -> rustix::io::Result<()> {
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, flags, offset, len))
+}
+
+/// Makes the bytes immutable for ever. `BUSY` while anybody has them mapped for writing.
+pub(super) fn seal(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE | SealFlags::SEAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(available_kib: u64, groups: &[(&str, &str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: String| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "meminfo",
+            format!("MemTotal: 99999999 kB\nMemAvailable: {available_kib} kB\n"),
+        );
+        write("self/cgroup", "4:memory:/old\n0::/a/b\n".to_owned());
+        for (group, max, current) in groups {
+            write(&format!("groups/{group}/memory.max"), format!("{max}\n"));
+            write(&format!("groups/{group}/memory.current"), format!("{current}\n"));
+            write(
+                &format!("groups/{group}/memory.stat"),
+                "anon 5\ninactive_file 4096\n".to_owned(),
+            );
+        }
+        dir
+    }
+
+    fn available(dir: &tempfile::TempDir) -> Option<u64> {
+        Memory::new(0, dir.path(), &dir.path().join("groups")).available()
+    }
+
+    #[test]
+    fn the_tightest_of_machine_and_control_groups_counts() {
+        assert_eq!(available(&machine(100, &[])), Some(102_400));
+        assert_eq!(available(&machine(100, &[("a/b", "max", "7")])), Some(102_400));
+        assert_eq!(available(&machine(100, &[("a/b", "50000", "20000")])), Some(34_096));
+        let nested = [("a/b", "50000", "20000"), ("a", "30000", "29000"), ("", "90000", "0")];
+        assert_eq!(available(&machine(100, &nested)), Some(5_096));
+    }
+
+    #[test]
+    fn a_machine_that_says_nothing_is_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(available(&dir), None);
+    }
+
+    #[test]
+    fn memory_that_is_to_stay_free_is_not_taken() {
+        let dir = machine(100, &[]);
+        let memory = Memory::new(50_000, dir.path(), &dir.path().join("groups"));
+        assert!(memory.create(40_960).is_ok());
+        assert_eq!(memory.create(53_248).unwrap_err().reason(), Reason::MemoryShort);
+        assert!(memory.create(40_960).is_ok(), "a refusal leaves nothing pending");
+    }
+}

@@ -1,0 +1,342 @@
+//! The RAM tier: whole segments that producers fill in place, and slabs of small payloads.
+//!
+//! Nothing is ever writable by a client and readable by another at the same time: a segment is handed to its producer
+//! for writing until the kernel has sealed it, and to readers only from then on; a slab is written by the server alone.
+//! Every memfd is with the fd keeper before anybody hears of it, so it outlives the server.
+
+mod adopt;
+mod memory;
+mod segment;
+mod slabs;
+mod table;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use payload_core::digest::Hasher;
+use payload_core::port::{Claim, FdStore, Ids, Placed, Reserved, Source, TierStore, TierUsage};
+use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, Tier};
+use rustix::fs::OFlags;
+
+use self::memory::Memory;
+use self::segment::{Kind, Segment, Whole};
+use self::slabs::Lanes;
+use self::table::Table;
+use crate::budget::{Budget, Hold};
+use crate::fault::{Doing, foreign, in_use, missing};
+use crate::mapping::{Fill, Sealed};
+use crate::source::{PIECE, mapped, read_exact};
+use crate::{index, length, pages};
+
+/// How much memory to use, and how to cut it up.
+#[derive(Clone, Debug)]
+pub struct RamOptions {
+    /// Bytes that the tier may take up.
+    pub capacity: u64,
+    /// What must stay available to the rest of the machine, and within each control group's limit.
+    pub memory_reserve: u64,
+    /// How many memfds there may be; below the process's limit of file descriptors.
+    pub segments_max: u64,
+    /// The first slab of a namespace. 1 MiB keeps a namespace with a handful of small payloads cheap.
+    pub slab_size_min: u64,
+    /// Each slab is twice as big as the one before, up to this. 8 MiB needs 128 slabs for a gigabyte, and holds up
+    /// little room when one live payload keeps the rest from being freed.
+    pub slab_size_max: u64,
+    /// What the rows say that replicas in this tier are charged, from an earlier start.
+    pub charged: u64,
+}
+
+impl Default for RamOptions {
+    fn default() -> Self {
+        Self {
+            capacity: 1 << 30,
+            memory_reserve: 256 << 20,
+            segments_max: 512,
+            slab_size_min: 1 << 20,
+            slab_size_max: 8 << 20,
+            charged: 0,
+        }
+    }
+}
+
+/// Bytes in memfds.
+pub struct RamStore {
+    options: RamOptions,
+    ids: Ids,
+    keeper: Arc<dyn FdStore>,
+    budget: Budget,
+    memory: Memory,
+    table: Table,
+    /// How many memfds there are, those in the making included.
+    segments: AtomicU64,
+    lanes: Lanes,
+    swept: AtomicBool,
+}
+
+impl std::fmt::Debug for RamStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RamStore")
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RamStore {
+    /// Takes over everything that the keeper holds.
+    pub fn open(options: RamOptions, ids: Ids, keeper: Arc<dyn FdStore>) -> Result<Self> {
+        let (table, used) = adopt::adopt(&*keeper)?;
+        Ok(Self {
+            budget: Budget::new(options.capacity, used, options.charged),
+            memory: Memory::of_this_process(options.memory_reserve),
+            segments: AtomicU64::new(table.len() as u64),
+            table,
+            lanes: Lanes::default(),
+            swept: AtomicBool::new(false),
+            options,
+            ids,
+            keeper,
+        })
+    }
+
+    fn segment(&self, location: &Location) -> Result<Arc<Segment>> {
+        let Container::Segment(id) = location.container() else {
+            return Err(foreign());
+        };
+        self.table.get(id).ok_or_else(|| missing("there is no such segment"))
+    }
+
+    /// Makes a memfd whose `size` bytes (whole pages) are really there.
+    fn create(&self, size: u64) -> Result<New<'_>> {
+        let slot = Slot::take(&self.segments, self.options.segments_max)?;
+        let room = self.budget.take(size)?;
+        let fd = self.memory.create(size)?;
+        Ok(New { fd, room, slot })
+    }
+
+    /// Brings a memfd to the keeper; from then on it can be handed out.
+    fn publish(&self, new: New<'_>, id: SegmentId, kind: Kind, charged: u64) -> Result<Arc<Segment>> {
+        if let Err(error) = self.keeper.store(id, new.fd.as_fd()) {
+            // Whether it is kept is not known; if this fails too, the next start finds a segment without a row.
+            let _forgotten = self.keeper.remove(id);
+            return Err(error);
+        }
+        let segment = Arc::new(Segment::new(id, new.fd, kind));
+        self.table.insert(Arc::clone(&segment));
+        self.budget.charge(charged);
+        new.room.keep();
+        new.slot.keep();
+        Ok(segment)
+    }
+
+    /// Makes a sealed memfd with bytes that `fill` puts in.
+    fn store_whole<T>(&self, size: u64, fill: impl FnOnce(&mut [u8]) -> Result<T>) -> Result<(Placed, T)> {
+        let new = self.create(pages(size))?;
+        let mut mapping = Fill::map(new.fd.as_fd(), size).doing("map a new segment")?;
+        let result = fill(mapping.bytes())?;
+        drop(mapping);
+        memory::seal(new.fd.as_fd()).doing("seal a new segment")?;
+        let id = self.ids.segment();
+        let segment = self.publish(new, id, Kind::Whole(Whole::sealed(pages(size))), pages(size))?;
+        Ok((segment.place(Location::Segment(id), pages(size)), result))
+    }
+
+    /// Whether payloads of this size share slabs. A quarter of the biggest slab wastes at most a quarter of a slab at
+    /// its end.
+    fn is_small(&self, size: u64) -> bool {
+        size <= self.options.slab_size_max / 4
+    }
+
+    /// Gives a container up, and whatever the rows charged for it.
+    fn free(&self, id: SegmentId) -> Result<()> {
+        // The keeper first: if it does not answer, the segment is still there to be freed another time.
+        self.keeper.remove(id)?;
+        if let Some(segment) = self.table.remove(id) {
+            let (size, charged) = segment.retire();
+            self.budget.give(size);
+            self.budget.discharge(charged);
+            self.segments.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl TierStore for RamStore {
+    fn tier(&self) -> Tier {
+        Tier::Ram
+    }
+
+    fn reserve(&self, _namespace: &Namespace, size: u64) -> Result<Reserved> {
+        let new = self.create(pages(size))?;
+        let writer = crate::sys::reopen(&new.fd, OFlags::RDWR).doing("open a new segment for writing")?;
+        let id = self.ids.segment();
+        let segment = self.publish(new, id, Kind::Whole(Whole::reserved(pages(size))), pages(size))?;
+        let placed = segment.place(Location::Segment(id), pages(size));
+        Ok(Reserved { placed, writer })
+    }
+
+    fn writer(&self, location: &Location) -> Result<OwnedFd> {
+        self.segment(location)?.writer()
+    }
+
+    fn seal(&self, location: &Location, size: u64) -> Result<u64> {
+        let sealing = self.segment(location)?.seal(size)?;
+        self.budget.give(sealing.freed);
+        self.budget.discharge(sealing.freed);
+        Ok(sealing.charged)
+    }
+
+    fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        if self.is_small(length(bytes)) {
+            return self.store_small(namespace, bytes);
+        }
+        let copy = |target: &mut [u8]| {
+            target.copy_from_slice(bytes);
+            Ok(())
+        };
+        Ok(self.store_whole(length(bytes), copy)?.0)
+    }
+
+    fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {
+        if self.is_small(source.size) {
+            let mut bytes = vec![0; index(source.size)];
+            read_exact(source.fd, &mut bytes, source.offset)?;
+            return Ok((self.store_small(namespace, &bytes)?, Digest::of(&bytes)));
+        }
+        self.store_whole(source.size, |target| {
+            let mut hasher = Hasher::new();
+            let mut offset = source.offset;
+            for piece in target.chunks_mut(PIECE) {
+                read_exact(source.fd, piece, offset)?;
+                hasher.update(piece);
+                offset += length(piece);
+            }
+            Ok(hasher.digest())
+        })
+    }
+
+    fn check(&self, location: &Location, size: u64) -> Result<()> {
+        self.segment(location)?.check(location.offset(), size)
+    }
+
+    fn read(&self, location: &Location, size: u64, out: &mut Vec<u8>) -> Result<()> {
+        let segment = self.segment(location)?;
+        match segment.kind() {
+            Kind::Slab(slab) => out.extend_from_slice(slab.bytes(location.offset(), size)?),
+            Kind::Whole(whole) => {
+                whole.require_sealed()?;
+                crate::source::append(segment.fd(), 0, size, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self, location: &Location, size: u64) -> Result<Digest> {
+        let segment = self.segment(location)?;
+        match segment.kind() {
+            Kind::Slab(slab) => Ok(Digest::of(slab.bytes(location.offset(), size)?)),
+            Kind::Whole(whole) => {
+                whole.require_sealed()?;
+                if size == 0 {
+                    return Ok(Digest::of(&[]));
+                }
+                Ok(Digest::of(mapped(Sealed::map(segment.fd(), 0, size))?.bytes()))
+            }
+        }
+    }
+
+    fn open(&self, location: &Location) -> Result<OwnedFd> {
+        self.segment(location)?.reader()
+    }
+
+    fn remove(&self, location: &Location, charged: u64) -> Result<()> {
+        let Container::Segment(id) = location.container() else {
+            return Err(foreign());
+        };
+        let Some(segment) = self.table.get(id) else {
+            return Ok(());
+        };
+        match segment.kind() {
+            Kind::Slab(slab) => {
+                if slab.give_up(location.offset(), charged) {
+                    self.budget.discharge(charged);
+                }
+                Ok(())
+            }
+            Kind::Whole(whole) => {
+                whole.learn_charged(charged);
+                self.free(id)
+            }
+        }
+    }
+
+    fn sweepable(&self) -> Result<Vec<Container>> {
+        self.close_empty_slabs();
+        let all = !self.swept.swap(true, Ordering::Relaxed);
+        let mut containers = Vec::new();
+        self.table.each(|segment| {
+            if segment.is_sweepable(all) {
+                containers.push(Container::Segment(segment.id()));
+            }
+        });
+        Ok(containers)
+    }
+
+    fn drop_container(&self, container: Container) -> Result<()> {
+        let Container::Segment(id) = container else {
+            return Err(foreign());
+        };
+        match self.table.get(id) {
+            Some(segment) if segment.is_protected() => Err(in_use()),
+            _ => self.free(id),
+        }
+    }
+
+    fn usage(&self) -> TierUsage {
+        self.budget.usage(self.table.len())
+    }
+}
+
+/// A memfd that nobody knows of yet. Dropped, it leaves nothing behind.
+struct New<'a> {
+    fd: OwnedFd,
+    room: Hold<'a>,
+    slot: Slot<'a>,
+}
+
+/// One of the memfds that there may be.
+struct Slot<'a>(Option<&'a AtomicU64>);
+
+impl<'a> Slot<'a> {
+    fn take(segments: &'a AtomicU64, max: u64) -> Result<Self> {
+        let taken = segments.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < max).then_some(count + 1)
+        });
+        taken
+            .map(|_| Self(Some(segments)))
+            .map_err(|_| Error::new(Reason::SegmentsExhausted, format!("there are {max} segments already")))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if let Some(segments) = self.0 {
+            segments.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Segment {
+    /// The place of new bytes in this segment, protected until their row is committed.
+    fn place(&self, location: Location, charged: u64) -> Placed {
+        Placed {
+            location,
+            charged,
+            claim: Claim::new(self.claim()),
+        }
+    }
+}

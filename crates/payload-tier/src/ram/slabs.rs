@@ -1,0 +1,119 @@
+//! Puts small payloads into their namespace's slab.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use payload_core::port::Placed;
+use payload_core::{Location, Namespace, Reason, Result};
+use rustix::fs::SealFlags;
+
+use super::RamStore;
+use super::segment::{Kind, Segment, Slab};
+use crate::fault::Doing;
+use crate::mapping;
+use crate::{length, pages, room};
+
+/// The slabs that take more, one for each namespace that stores.
+pub(super) type Lanes = RwLock<HashMap<Namespace, Arc<Mutex<Lane>>>>;
+
+/// Where a namespace stores next. Its lock is held while bytes are copied, so one namespace never waits for another.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    open: Option<Arc<Segment>>,
+    last_size: u64,
+}
+
+impl Lane {
+    fn append(&self, bytes: &[u8]) -> Option<Placed> {
+        let segment = self.open.as_ref()?;
+        let Kind::Slab(slab) = segment.kind() else {
+            return None;
+        };
+        let charged = room(length(bytes));
+        let offset = slab.append(bytes, charged)?;
+        let slab = segment.id();
+        Some(segment.place(Location::Slab { slab, offset }, charged))
+    }
+
+    fn close(&mut self) {
+        if let Some(segment) = self.open.take()
+            && let Kind::Slab(slab) = segment.kind()
+        {
+            slab.close();
+        }
+    }
+
+    /// Closes a slab from which everything was given up, so that its memory can be freed. Claims are made under the
+    /// lane's lock, so none can come up meanwhile.
+    fn close_if_given_up(&mut self) {
+        let given_up = self.open.as_ref().is_some_and(|segment| {
+            !segment.is_claimed() && matches!(segment.kind(), Kind::Slab(slab) if slab.is_given_up())
+        });
+        if given_up {
+            self.close();
+            self.last_size = 0;
+        }
+    }
+}
+
+impl RamStore {
+    pub(super) fn store_small(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        let lane = self.lane(namespace);
+        let mut lane = lane.lock();
+        let placed = match lane.append(bytes) {
+            Some(placed) => placed,
+            None => {
+                let segment = self.create_slab(lane.last_size, length(bytes))?;
+                lane.close();
+                lane.last_size = segment.size();
+                lane.open = Some(segment);
+                lane.append(bytes)
+                    .expect("a new slab has room for what it was made for")
+            }
+        };
+        self.budget.charge(placed.charged);
+        Ok(placed)
+    }
+
+    fn lane(&self, namespace: &Namespace) -> Arc<Mutex<Lane>> {
+        if let Some(lane) = self.lanes.read().get(namespace) {
+            return Arc::clone(lane);
+        }
+        Arc::clone(self.lanes.write().entry(namespace.clone()).or_default())
+    }
+
+    /// A slab twice as big as the last one, or as small as it can be when the tier has no room for that.
+    fn create_slab(&self, last_size: u64, size: u64) -> Result<Arc<Segment>> {
+        let (min, max) = (self.options.slab_size_min, self.options.slab_size_max);
+        let wanted = (last_size * 2).max(size * 4).clamp(min, max);
+        self.create_slab_of(pages(wanted))
+            .or_else(|error| match error.reason() {
+                Reason::TierFull | Reason::MemoryShort => self.create_slab_of(pages(room(size))),
+                _ => Err(error),
+            })
+    }
+
+    /// The server maps the memory for writing, then seals it against every other writer: this mapping goes on, and
+    /// nobody can ever make a second one.
+    fn create_slab_of(&self, size: u64) -> Result<Arc<Segment>> {
+        let new = self.create(size)?;
+        let mapping = mapping::Slab::create(new.fd.as_fd(), size).doing("map a new slab")?;
+        let seals = SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&new.fd, seals).doing("seal a new slab")?;
+        self.publish(new, self.ids.segment(), Kind::Slab(Slab::open(mapping, size)), 0)
+    }
+
+    /// Closes slabs from which everything was given up, and forgets namespaces that have none.
+    pub(super) fn close_empty_slabs(&self) {
+        let lanes: Vec<_> = self.lanes.read().values().cloned().collect();
+        for lane in &lanes {
+            lane.lock().close_if_given_up();
+        }
+        drop(lanes);
+        self.lanes
+            .write()
+            .retain(|_, lane| Arc::strong_count(lane) > 1 || lane.lock().open.is_some());
+    }
+}
