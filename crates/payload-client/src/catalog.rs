@@ -1,0 +1,98 @@
+//! What payloads there are: a thin layer over the catalog service.
+
+use std::sync::Arc;
+
+use payload_core::{PayloadId, Result};
+use payload_proto::v1;
+use payload_proto::v1::catalog_service_client::CatalogServiceClient;
+
+use crate::channel::Grpc;
+use crate::endpoint::Endpoint;
+use crate::grant::nonsense;
+use crate::options::ClientOptions;
+use crate::request_id::RequestIds;
+
+/// Reads, lists and deletes payloads. Clones share a connection.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    grpc: Arc<Grpc>,
+    namespace: String,
+}
+
+/// How a payload is to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Revokes the payload's leases instead of waiting for them.
+    pub force: bool,
+    /// Kept in the payload's history.
+    pub reason: String,
+}
+
+impl Catalog {
+    /// A catalog without a data connection beside it. It connects with its first call.
+    pub fn new(endpoint: Endpoint, options: &ClientOptions) -> Self {
+        Self {
+            grpc: Arc::new(Grpc::new(endpoint, options)),
+            namespace: options.namespace.as_str().to_owned(),
+        }
+    }
+
+    /// One payload.
+    pub async fn get(&self, id: PayloadId) -> Result<v1::Payload> {
+        let request = v1::GetPayloadRequest {
+            namespace: self.namespace.clone(),
+            payload_id: id.to_string(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).get_payload(request).await }
+        };
+        self.grpc.call(ask).await?.payload.ok_or_else(|| nonsense("no payload"))
+    }
+
+    /// One page of payloads in order of creation: in `state` (any, if unspecified), at most `page_size` (the server's
+    /// choice, if zero), from where `page_token` says. The page's own token leads to the next one; it is empty on the
+    /// last.
+    pub async fn list(&self, state: v1::State, page_size: u32, page_token: &str) -> Result<v1::ListPayloadsResponse> {
+        let request = v1::ListPayloadsRequest {
+            namespace: self.namespace.clone(),
+            state: state.into(),
+            page_size,
+            page_token: page_token.to_owned(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).list_payloads(request).await }
+        };
+        self.grpc.call(ask).await
+    }
+
+    /// Makes a payload unleasable at once; its bytes go when its leases end.
+    pub async fn delete(&self, id: PayloadId, options: DeleteOptions) -> Result<v1::DeletePayloadResponse> {
+        let request = v1::DeletePayloadRequest {
+            namespace: self.namespace.clone(),
+            request_id: RequestIds::new()?.next(),
+            payload_id: id.to_string(),
+            force: options.force,
+            reason: options.reason,
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).delete_payload(request).await }
+        };
+        self.grpc.call(ask).await
+    }
+
+    /// What happened to a payload, oldest first.
+    pub async fn events(&self, id: PayloadId) -> Result<Vec<v1::Event>> {
+        let request = v1::ListEventsRequest {
+            namespace: self.namespace.clone(),
+            payload_id: id.to_string(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).list_events(request).await }
+        };
+        Ok(self.grpc.call(ask).await?.events)
+    }
+}

@@ -1,0 +1,98 @@
+//! gRPC channels: over the unix socket if there is one, else over TCP.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use payload_core::{Error, Reason, Result};
+use payload_proto::status::from_status;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::backoff::Backoff;
+use crate::endpoint::{Addresses, Endpoint};
+use crate::options::ClientOptions;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A gRPC connection that follows its server over restarts.
+#[derive(Debug)]
+pub(crate) struct Grpc {
+    endpoint: Endpoint,
+    reconnect_max: Duration,
+    channel: Mutex<Option<Channel>>,
+}
+
+impl Grpc {
+    pub(crate) fn new(endpoint: Endpoint, options: &ClientOptions) -> Self {
+        Self {
+            endpoint,
+            reconnect_max: options.reconnect_max,
+            channel: Mutex::default(),
+        }
+    }
+
+    /// Asks, and asks again while there is no connection and time is left: only for what may be asked twice.
+    pub(crate) async fn call<T, F>(&self, ask: impl Fn(Channel) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let mut backoff = Backoff::new(self.reconnect_max);
+        loop {
+            let error = match self.channel() {
+                Ok(channel) => match ask(channel).await {
+                    Ok(response) => return Ok(response.into_inner()),
+                    Err(status) => self.explain(from_status(&status)),
+                },
+                Err(error) => error,
+            };
+            if error.reason() != Reason::ConnectionLost {
+                return Err(error);
+            }
+            // The next server may listen somewhere else.
+            *self.channel.lock() = None;
+            if !backoff.pause().await {
+                return Err(error);
+            }
+        }
+    }
+
+    fn channel(&self) -> Result<Channel> {
+        let mut channel = self.channel.lock();
+        if let Some(channel) = channel.as_ref() {
+            return Ok(channel.clone());
+        }
+        let fresh = endpoint(&self.endpoint.addresses()?)?.connect_lazy();
+        *channel = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        if error.reason() != Reason::ConnectionLost {
+            return error;
+        }
+        let why = format!("no server at {}: {error}", self.endpoint);
+        Error::new(Reason::ConnectionLost, why).outcome_unknown().source(error)
+    }
+}
+
+/// Connects now, to see whether anybody is there.
+pub(crate) async fn connect(addresses: &Addresses) -> Result<Channel> {
+    endpoint(addresses)?
+        .connect()
+        .await
+        .map_err(|error| Error::new(Reason::ConnectionLost, format!("no server at {}", addresses.grpc)).source(error))
+}
+
+fn endpoint(addresses: &Addresses) -> Result<tonic::transport::Endpoint> {
+    let socket = addresses.grpc_socket.as_ref().filter(|path| path.exists());
+    let uri = match socket {
+        Some(path) => format!("unix:{}", path.display()),
+        None => addresses.grpc.clone(),
+    };
+    let endpoint = tonic::transport::Endpoint::from_shared(uri).map_err(|error| {
+        Error::invalid(Reason::BadRequest, format!("{:?} is not an address", addresses.grpc))
+            .field("endpoint")
+            .source(error)
+    })?;
+    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
+}

@@ -1,0 +1,223 @@
+//! The client: puts payloads, allocates room for them, takes leases on them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use payload_core::digest::Digest;
+use payload_core::{Durability, Error, PayloadId, Reason, Result, Tier, limits};
+use payload_proto::v1;
+use payload_proto::v1::client_message::Request;
+use payload_proto::v1::server_message::Response;
+
+use crate::admin::Admin;
+use crate::catalog::Catalog;
+use crate::endpoint::Endpoint;
+use crate::grant::{Grant, nonsense};
+use crate::intake::{Answer, Expect};
+use crate::lease::Lease;
+use crate::options::{AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, PutOptions};
+use crate::renew::millis;
+use crate::session::{Owner, Retry};
+use crate::writer::Writer;
+
+/// How much is written before other tasks get a turn.
+const PIECE: usize = 1 << 20;
+/// How often a lease is asked for whose descriptor the server thinks was sent.
+const ATTEMPTS: usize = 4;
+/// What one lease takes up in an answer besides its content.
+const LEASE_OVERHEAD: usize = 512;
+
+/// A connection to one server, over all restarts of it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    session: Arc<Owner>,
+    catalog: Catalog,
+    admin: Admin,
+}
+
+impl Client {
+    /// Connects with the default options.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self> {
+        Self::connect_with(endpoint, ClientOptions::default()).await
+    }
+
+    /// Connects: over the local socket if the endpoint names one that can be connected, else over gRPC. Fails with
+    /// `CONNECTION_LOST` if there is no server.
+    pub async fn connect_with(endpoint: Endpoint, options: ClientOptions) -> Result<Self> {
+        let catalog = Catalog::new(endpoint.clone(), &options);
+        let admin = Admin::new(endpoint.clone(), &options);
+        let session = Owner::open(endpoint, options).await?;
+        Ok(Self {
+            session,
+            catalog,
+            admin,
+        })
+    }
+
+    /// What payloads there are.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What operators ask.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Whether bytes have to travel inside messages, because the local socket is out of reach.
+    pub fn is_remote(&self) -> bool {
+        self.session.is_remote()
+    }
+
+    /// Makes a payload of bytes that are in hand. Up to 64 KiB travel inside the request.
+    pub async fn put(&self, bytes: &[u8], options: PutOptions) -> Result<v1::Payload> {
+        if bytes.len() as u64 <= limits::INLINE_SIZE_MAX {
+            return self.put_inline(bytes, options).await;
+        }
+        let allocate = AllocateOptions {
+            tier: options.tier,
+            durability: options.durability,
+            ttl: options.ttl,
+            labels: options.labels,
+            timeout: None,
+        };
+        let mut writer = self.allocate(bytes.len() as u64, allocate).await?;
+        for piece in bytes.chunks(PIECE) {
+            writer.write(piece)?;
+            tokio::task::yield_now().await;
+        }
+        writer
+            .commit(CommitOptions {
+                size: None,
+                digest: options.digest,
+            })
+            .await
+    }
+
+    /// Reserves room for `size` bytes, to be written in place.
+    pub async fn allocate(&self, size: u64, options: AllocateOptions) -> Result<Writer> {
+        let request = Request::Allocate(v1::AllocateRequest {
+            namespace: self.session.namespace(),
+            request_id: self.session.request_ids.next(),
+            size,
+            tier: tier(options.tier),
+            durability: durability(options.durability),
+            ttl_ms: options.ttl.map(millis),
+            labels: options.labels.into_iter().collect(),
+            timeout_ms: options.timeout.map(millis),
+        });
+        match self.session.call(request, Expect::Room { size }, Retry::Safe).await? {
+            Answer::Room(writer) => Ok(*writer),
+            _ => Err(nonsense("an answer to another question")),
+        }
+    }
+
+    /// Takes a lease on a payload.
+    pub async fn acquire(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
+        let lease = self.acquire_some(&[id], options).await?.pop();
+        lease.unwrap_or_else(|| Err(nonsense("no result")))
+    }
+
+    /// Takes leases on many payloads, 64 in one round trip. Each has its own result, in order. The fewer share a round
+    /// trip, the larger contents may come inside the answer.
+    pub async fn acquire_many(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Lease>>> {
+        let mut leases = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(limits::BATCH_ITEMS_MAX) {
+            leases.append(&mut self.acquire_some(ids, options).await?);
+        }
+        Ok(leases)
+    }
+
+    async fn acquire_some(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Lease>>> {
+        let grants = self.ask_for_leases(ids, options).await?;
+        let mut leases = Vec::with_capacity(ids.len());
+        for (id, grant) in ids.iter().zip(grants) {
+            leases.push(match grant {
+                Ok(Grant::Lease(lease)) => Ok(lease),
+                Ok(Grant::NoDescriptor) => self.ask_again(*id, options).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(leases)
+    }
+
+    /// This client dropped a container just when a lease there was on its way.
+    async fn ask_again(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
+        for _ in 0..ATTEMPTS {
+            if let Some(grant) = self.ask_for_leases(&[id], options).await?.pop()
+                && let Grant::Lease(lease) = grant?
+            {
+                return Ok(lease);
+            }
+        }
+        Err(nonsense("no descriptor for a lease, again and again"))
+    }
+
+    async fn ask_for_leases(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {
+        let request = Request::Acquire(v1::AcquireRequest {
+            namespace: self.session.namespace(),
+            payload_ids: ids.iter().map(PayloadId::to_string).collect(),
+            ttl_ms: options.ttl.map(millis),
+            inline_max: self.inline_max(ids.len(), options.inline_max),
+            wait_ms: millis(options.wait),
+        });
+        match self
+            .session
+            .call(request, Expect::Leases { ttl: options.ttl }, Retry::Safe)
+            .await?
+        {
+            Answer::Leases(grants) if grants.len() == ids.len() => Ok(grants),
+            _ => Err(nonsense("an answer to another question")),
+        }
+    }
+
+    /// All contents of an answer must fit into one message. Without the local socket there is no other way for them.
+    fn inline_max(&self, items: usize, asked: u32) -> u32 {
+        let largest = limits::INLINE_SIZE_MAX as u32;
+        if self.is_remote() {
+            return largest;
+        }
+        let room = (limits::MESSAGE_SIZE_MAX / items.max(1)).saturating_sub(LEASE_OVERHEAD);
+        asked.min(largest).min(u32::try_from(room).unwrap_or(largest))
+    }
+
+    async fn put_inline(&self, bytes: &[u8], options: PutOptions) -> Result<v1::Payload> {
+        let digest = match options.digest {
+            DigestChoice::Skip => None,
+            DigestChoice::Given(digest) => Some(digest),
+            DigestChoice::IfKnown | DigestChoice::Compute => Some(Digest::of(bytes)),
+        };
+        let request = Request::Put(v1::PutRequest {
+            namespace: self.session.namespace(),
+            request_id: self.session.request_ids.next(),
+            content: Bytes::copy_from_slice(bytes),
+            tier: tier(options.tier),
+            durability: durability(options.durability),
+            ttl_ms: options.ttl.map(millis),
+            labels: options.labels.into_iter().collect(),
+            digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        });
+        match self.session.call(request, Expect::Message, Retry::Safe).await? {
+            Answer::Message(Response::Put(v1::PutResponse { payload: Some(payload) })) => Ok(payload),
+            _ => Err(Error::new(Reason::Internal, "the server sent a put without a payload")),
+        }
+    }
+}
+
+fn tier(tier: Option<Tier>) -> i32 {
+    let tier = match tier {
+        None => v1::Tier::Unspecified,
+        Some(Tier::Ram) => v1::Tier::Ram,
+        Some(Tier::Disk) => v1::Tier::Disk,
+    };
+    tier.into()
+}
+
+fn durability(durability: Option<Durability>) -> i32 {
+    let durability = match durability {
+        None => v1::Durability::Unspecified,
+        Some(Durability::Volatile) => v1::Durability::Volatile,
+        Some(Durability::Host) => v1::Durability::Host,
+    };
+    durability.into()
+}

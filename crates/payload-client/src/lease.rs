@@ -1,0 +1,159 @@
+//! A lease: the bytes of a payload, and the server's promise to keep them where they are.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use payload_core::digest::Digest;
+use payload_core::{Error, Reason, Result};
+use payload_proto::v1;
+
+use crate::cache::Place;
+use crate::registry::LeaseRecord;
+use crate::release;
+use crate::session::Owner;
+
+/// The bytes of a payload, for as long as they are wanted.
+///
+/// Dereferences to the whole content, which is right for as long as this value lives: even when the lease has ended, the
+/// mapping keeps the bytes. Dropping it releases the lease in the background.
+#[derive(Debug)]
+pub struct Lease {
+    owner: Arc<Owner>,
+    record: Arc<LeaseRecord>,
+    bytes: Bytes,
+}
+
+/// How a lease stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseState {
+    /// The server counts it.
+    Live,
+    /// Its term is over.
+    Expired,
+    /// Somebody else ended it.
+    Revoked,
+    /// The connection broke, and a server that could grant it again was not found in time.
+    Lost,
+}
+
+/// What a comparison of the bytes with their digest has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// They have it.
+    Matches,
+    /// Nobody has computed it yet, so there is nothing to compare with.
+    NoDigest,
+}
+
+/// Where a lease's bytes are.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    Inline(bytes::Bytes),
+    Mapped(Place),
+}
+
+impl Bytes {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Mapped(place) => place.bytes(),
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn new(owner: Arc<Owner>, record: Arc<LeaseRecord>, bytes: Bytes) -> Self {
+        Self { owner, record, bytes }
+    }
+
+    /// What the server granted: which payload, which version, where.
+    pub fn descriptor(&self) -> &v1::Descriptor {
+        &self.record.descriptor
+    }
+
+    /// How the lease stands, as far as this process knows.
+    pub fn state(&self) -> LeaseState {
+        self.record.standing().state
+    }
+
+    /// Whether the server still keeps the bytes for this lease; the error says why not. The bytes in hand are right
+    /// either way.
+    pub fn check(&self) -> Result<()> {
+        let (reason, why) = match self.state() {
+            LeaseState::Live => return Ok(()),
+            LeaseState::Expired => (Reason::LeaseExpired, "the lease has expired; acquire the payload again"),
+            LeaseState::Revoked => (Reason::LeaseRevoked, "the lease was revoked"),
+            LeaseState::Lost => (
+                Reason::ConnectionLost,
+                "the lease was lost with the connection; acquire the payload again",
+            ),
+        };
+        Err(Error::new(reason, why))
+    }
+
+    /// The segment or file that the bytes are in, at the offset that the descriptor's location names. Absent if the
+    /// content came inside the answer: acquire with an `inline_max` of zero to be sure of a descriptor.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.bytes {
+            Bytes::Inline(_) => None,
+            Bytes::Mapped(place) => Some(place.fd()),
+        }
+    }
+
+    /// The same as a file of its own, which outlives the lease; its bytes stay right, but the server may free them for
+    /// everybody else. It shares its position with every other file of the same segment: read at offsets.
+    pub fn to_file(&self) -> Result<Option<File>> {
+        let Some(fd) = self.as_fd() else { return Ok(None) };
+        let fd = fd.try_clone_to_owned().map_err(|error| {
+            Error::new(Reason::Internal, format!("cannot duplicate the descriptor: {error}")).source(error)
+        })?;
+        Ok(Some(fd.into()))
+    }
+
+    /// Reads all bytes and compares them with the payload's digest; fails with `BYTES_CORRUPT`.
+    pub fn verify(&self) -> Result<Verified> {
+        let digest = &self.record.descriptor.digest;
+        if digest.is_empty() {
+            return Ok(Verified::NoDigest);
+        }
+        if digest.parse::<Digest>()? == Digest::of(self) {
+            return Ok(Verified::Matches);
+        }
+        Err(Error::new(
+            Reason::BytesCorrupt,
+            "the bytes do not have the digest they were committed with",
+        ))
+    }
+
+    /// Ends the lease and waits until the server has noted it. A lease that has ended already is fine.
+    pub async fn release(self) -> Result<()> {
+        match self.owner.registry.take_lease(&self.record) {
+            Some(id) => release::release(&self.owner, id).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(id) = self.owner.registry.take_lease(&self.record) {
+            self.owner.registry.release_later(id);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The Rust client of Payload Manager.
+//!
+//! [`Client`] puts payloads and takes leases on them. On the server's own host it talks over the local socket, where a
+//! lease comes with a file descriptor, so [`Lease`] is the bytes themselves, mapped and never copied. From elsewhere it
+//! talks gRPC and moves payloads of at most 64 KiB inside messages. [`Catalog`] and [`Admin`] are thin: they take
+//! and return the messages of the protos ([`v1`]).
+//!
+//! A client outlives the server: when the connection breaks it connects again, takes its leases and open allocations up
+//! again, and repeats what was under way where that is safe. Bytes that a lease shows stay right in any case.
+
+mod admin;
+mod backoff;
+mod cache;
+mod catalog;
+mod channel;
+mod client;
+mod clock;
+mod endpoint;
+mod grant;
+mod intake;
+mod lease;
+mod link;
+mod mapping;
+mod options;
+mod ranges;
+mod reclaim;
+mod registry;
+mod release;
+mod remote;
+mod renew;
+mod request_id;
+mod session;
+mod socket;
+mod supervise;
+mod writer;
+
+pub use admin::Admin;
+pub use catalog::{Catalog, DeleteOptions};
+pub use client::Client;
+pub use endpoint::Endpoint;
+pub use lease::{Lease, LeaseState, Verified};
+pub use options::{AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, PutOptions};
+pub use payload_core::digest::Digest;
+pub use payload_core::{Durability, Error, ErrorKind, Namespace, Outcome, PayloadId, Reason, Result, Tier};
+pub use payload_proto::v1;
+pub use writer::Writer;

@@ -1,0 +1,104 @@
+//! What callers may choose; every default is what most callers want.
+
+use payload_core::digest::Digest;
+use payload_core::{Durability, Namespace, Span, Tier};
+
+/// How a client behaves as a whole.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Shown to people who look at the list of holders; the process's name if empty.
+    pub name: String,
+    /// The tenant that all calls are about.
+    pub namespace: Namespace,
+    /// How long a broken connection is tried again before calls fail and leases count as lost.
+    pub reconnect_max: Span,
+    /// How many mapped segments and files that no lease uses are kept for the next lease.
+    pub idle_containers_max: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            namespace: Namespace::default(),
+            reconnect_max: Span::from_secs(30),
+            idle_containers_max: 64,
+        }
+    }
+}
+
+/// Where and how a payload is to be kept.
+#[derive(Clone, Debug, Default)]
+pub struct AllocateOptions {
+    /// RAM if unnamed.
+    pub tier: Option<Tier>,
+    /// What the tier gives by itself if unnamed.
+    pub durability: Option<Durability>,
+    /// How long the payload lives after its commit; for ever if unnamed.
+    pub ttl: Option<Span>,
+    /// Keys and values that describe it.
+    pub labels: Vec<(String, String)>,
+    /// How long the allocation may take; the server's default if unnamed.
+    pub timeout: Option<Span>,
+}
+
+/// The same for bytes that are there already.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// RAM if unnamed.
+    pub tier: Option<Tier>,
+    /// What the tier gives by itself if unnamed.
+    pub durability: Option<Durability>,
+    /// How long the payload lives after its commit; for ever if unnamed.
+    pub ttl: Option<Span>,
+    /// Keys and values that describe it.
+    pub labels: Vec<(String, String)>,
+    /// Whether the server is told a digest to check.
+    pub digest: DigestChoice,
+}
+
+/// How an allocation becomes a payload.
+#[derive(Clone, Debug, Default)]
+pub struct CommitOptions {
+    /// How many of the allocated bytes are content; all of them if unnamed.
+    pub size: Option<u64>,
+    /// Whether the server is told a digest to check.
+    pub digest: DigestChoice,
+}
+
+/// Which digest goes with a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DigestChoice {
+    /// The one that was computed along the way, if all content was written front to back with [`crate::Writer::write`].
+    #[default]
+    IfKnown,
+    /// None: the server computes it when it next reads the bytes.
+    Skip,
+    /// Read all content once more, if need be, and compute it.
+    Compute,
+    /// The caller knows it.
+    Given(Digest),
+}
+
+/// What kind of lease is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct AcquireOptions {
+    /// The lease's term; it is renewed in the background while the lease is held. A local lease without a term lasts
+    /// until it is released.
+    pub ttl: Option<Span>,
+    /// How long to wait for a payload that is allocated but not committed.
+    pub wait: Span,
+    /// Contents up to this size come inside the answer instead of through a mapping; 64 KiB at most.
+    pub inline_max: u32,
+}
+
+impl Default for AcquireOptions {
+    /// No term, no wait; contents up to 4 KiB come in the answer, because copying them is cheaper than mapping.
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            wait: Span::ZERO,
+            inline_max: 4 << 10,
+        }
+    }
+}

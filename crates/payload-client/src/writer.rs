@@ -1,0 +1,224 @@
+//! An allocation being filled, in place or front to back, until it is committed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use payload_core::digest::{Digest, Hasher};
+use payload_core::{Error, PayloadId, Reason, Result};
+use payload_proto::v1;
+use payload_proto::v1::client_message::Request;
+use payload_proto::v1::server_message::Response;
+use rustix::io::Errno;
+
+use crate::grant::nonsense;
+use crate::intake::{Answer, Expect};
+use crate::mapping::WritableMapping;
+use crate::options::{CommitOptions, DigestChoice};
+use crate::ranges::range;
+use crate::registry::AllocationRecord;
+use crate::session::{Owner, Retry};
+
+/// Room for a payload. Nobody sees it before [`commit`](Self::commit); dropping it without one gives it up.
+///
+/// Writing copies into memory or the page cache and blocks for as long as that takes.
+#[derive(Debug)]
+pub struct Writer {
+    owner: Arc<Owner>,
+    record: Arc<AllocationRecord>,
+    payload_id: PayloadId,
+    size: u64,
+    /// Absent for an allocation of no bytes, and once a commit has begun.
+    fd: Option<OwnedFd>,
+    mapping: Option<WritableMapping>,
+    /// How many bytes were written front to back.
+    position: u64,
+    /// Of those, as long as nothing else was written.
+    hasher: Option<Hasher>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        owner: Arc<Owner>,
+        record: Arc<AllocationRecord>,
+        size: u64,
+        fd: Option<OwnedFd>,
+    ) -> Result<Self> {
+        let payload_id = record
+            .payload_id
+            .parse()
+            .map_err(|_| nonsense("an allocation without an id"))?;
+        if fd.is_none() && size > 0 {
+            owner.registry.abort_later(&record);
+            return Err(nonsense("an allocation without a descriptor"));
+        }
+        Ok(Self {
+            owner,
+            record,
+            payload_id,
+            size,
+            fd,
+            mapping: None,
+            position: 0,
+            hasher: Some(Hasher::new()),
+        })
+    }
+
+    /// The payload's name, which it keeps.
+    pub fn payload_id(&self) -> PayloadId {
+        self.payload_id
+    }
+
+    /// How many bytes there is room for.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The segment or file itself, for whoever writes by other means; it must be closed and unmapped everywhere before
+    /// the commit.
+    pub fn as_fd(&mut self) -> Option<BorrowedFd<'_>> {
+        self.hasher = None;
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// All of the room, mapped: bytes are written where they will stay.
+    pub fn as_mut_slice(&mut self) -> Result<&mut [u8]> {
+        self.hasher = None;
+        Ok(self.map()?.map_or(&mut [], WritableMapping::as_mut_slice))
+    }
+
+    /// Writes the next bytes, behind those of the last call.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.put_at(self.position, bytes)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes bytes at a place of the caller's choice.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.hasher = None;
+        self.put_at(offset, bytes)
+    }
+
+    /// Makes the bytes immutable and visible, and returns when they are as durable as was asked. If it fails, the
+    /// allocation is given up.
+    pub async fn commit(mut self, options: CommitOptions) -> Result<v1::Payload> {
+        let size = options.size.unwrap_or(self.size);
+        if size > self.size {
+            return Err(
+                Error::invalid(Reason::BadSize, format!("only {} bytes were allocated", self.size)).field("size"),
+            );
+        }
+        let digest = self.digest(size, options.digest)?;
+        // The server refuses to seal what somebody could still write to.
+        self.mapping = None;
+        self.fd = None;
+        let request = Request::Commit(v1::CommitRequest {
+            namespace: self.owner.namespace(),
+            request_id: self.owner.request_ids.next(),
+            payload_id: self.record.payload_id.clone(),
+            allocation_token: self.record.token.clone(),
+            size: Some(size),
+            digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        });
+        match self.owner.call(request, Expect::Message, Retry::Safe).await? {
+            Answer::Message(Response::Commit(v1::CommitResponse { payload: Some(payload) })) => {
+                self.owner.registry.remove_allocation(&self.record);
+                Ok(payload)
+            }
+            _ => Err(nonsense("a commit without a payload")),
+        }
+    }
+
+    /// Gives the allocation up and waits until the server has noted it. The reason is kept in the payload's history.
+    pub async fn abort(self, reason: &str) -> Result<()> {
+        self.owner.registry.remove_allocation(&self.record);
+        let request = Request::Abort(v1::AbortRequest {
+            namespace: self.owner.namespace(),
+            payload_id: self.record.payload_id.clone(),
+            allocation_token: self.record.token.clone(),
+            reason: reason.to_owned(),
+        });
+        self.owner.call(request, Expect::Message, Retry::Never).await.map(drop)
+    }
+
+    fn digest(&mut self, size: u64, choice: DigestChoice) -> Result<Option<Digest>> {
+        let known = self
+            .hasher
+            .as_ref()
+            .filter(|_| self.position == size)
+            .map(Hasher::digest);
+        match choice {
+            DigestChoice::Skip => Ok(None),
+            DigestChoice::Given(digest) => Ok(Some(digest)),
+            DigestChoice::IfKnown => Ok(known),
+            DigestChoice::Compute if known.is_some() => Ok(known),
+            DigestChoice::Compute => {
+                let content = range(0, size)?;
+                let bytes = self.map()?.map_or(&[][..], |mapping| mapping.as_slice());
+                Ok(bytes.get(content).map(Digest::of))
+            }
+        }
+    }
+
+    fn put_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let place = range(offset, bytes.len() as u64)?;
+        if place.end as u64 > self.size {
+            return Err(
+                Error::invalid(Reason::BadSize, format!("only {} bytes were allocated", self.size)).field("size"),
+            );
+        }
+        if self.mapping.is_none() && pwrite_all(self.fd.as_ref(), bytes, offset)? {
+            return Ok(());
+        }
+        if let Some(mapping) = self.map()? {
+            mapping.as_mut_slice()[place].copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// The mapping of all the room; there is none of no bytes.
+    fn map(&mut self) -> Result<Option<&mut WritableMapping>> {
+        if self.mapping.is_none() && self.size > 0 {
+            let len = range(0, self.size)?.end;
+            let fd = self
+                .fd
+                .as_ref()
+                .ok_or_else(|| nonsense("an allocation without a descriptor"))?;
+            self.mapping = Some(WritableMapping::new(fd, len).map_err(failed)?);
+        }
+        Ok(self.mapping.as_mut())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.mapping = None;
+        self.fd = None;
+        self.owner.registry.abort_later(&self.record);
+    }
+}
+
+/// Writes through the descriptor; false if this kind of memory can only be written through a mapping (huge pages).
+fn pwrite_all(fd: Option<&OwnedFd>, mut bytes: &[u8], mut offset: u64) -> Result<bool> {
+    let Some(fd) = fd else { return Ok(bytes.is_empty()) };
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(fd, bytes, offset) {
+            Ok(0) => return Err(failed(std::io::ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::INVAL) => return Ok(false),
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Ok(true)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::new(Reason::Internal, format!("cannot write to the allocation: {error}")).source(error)
+}
