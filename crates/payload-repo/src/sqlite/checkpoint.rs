@@ -112,16 +112,10 @@ struct Log {
 }
 
 fn run(conn: &Connection, host: &dyn Host) -> Result<Log, Fault> {
-    let mut log = Ok(Log {
-        pages: 0,
-        begins_anew: true,
-    });
-    let passive = checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)");
-    if passive.is_err() {
-        return passive;
-    }
-    host.without_commits(&mut || log = checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)"));
-    log
+    let passed = checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
+    let mut rest = Ok(passed);
+    host.without_commits(&mut || rest = checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)"));
+    rest
 }
 
 fn checkpoint(conn: &Connection, pragma: &str) -> Result<Log, Fault> {

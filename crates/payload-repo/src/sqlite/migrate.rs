@@ -50,7 +50,7 @@ pub(super) fn run(conn: &mut Connection, path: &Path, migrations: &[Migration], 
 struct Applied {
     number: i64,
     name: String,
-    checksum: [u8; 16],
+    checksum: Vec<u8>,
 }
 
 fn applied(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Applied>> {
@@ -79,7 +79,7 @@ fn check(path: &Path, applied: &[Applied], migrations: &[Migration]) -> Result<(
         ));
     }
     for (old, new) in applied.iter().zip(migrations) {
-        if old.number != new.number || old.checksum != *checksum(new).as_bytes() {
+        if old.number != new.number || old.checksum != checksum(new).as_bytes() {
             return Err(Error::new(
                 Reason::RepositoryIncompatible,
                 format!(

@@ -1,5 +1,8 @@
 //! What the tests of both adapters share: stores of their own, opened as the server opens them.
 #![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
+pub(crate) mod child;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,10 @@
 //! `repository_contract!(memory())` in a test module makes a test of each. The argument gives a closure that opens one
 //! more handle on one and the same store, empty at first.
 
-#![allow(clippy::unwrap_used, reason = "a case of the contract is a test, though not in a test module")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a case of the contract is a test, though not in a test module"
+)]
 
 pub mod concurrency;
 pub mod guards;
