@@ -17,6 +17,9 @@ pub(super) struct Effective {
     pub(super) origin: Origin,
 }
 
+/// Names the file, as `--config` does, and so is no setting.
+const FILE_VARIABLE: &str = "PAYLOADD_CONFIG";
+
 /// Reads each key once, and collects what is wrong.
 pub(super) struct Reader {
     settings: HashMap<&'static str, (Written, Origin)>,
@@ -40,8 +43,10 @@ impl Reader {
         for setting in file {
             reader.settings.insert(setting.path, (setting.written, setting.origin));
         }
-        for (name, value) in env.iter().filter(|(name, _)| name.starts_with("PAYLOADD_")) {
-            reader.variable(name, value);
+        for (name, value) in env {
+            if name.starts_with("PAYLOADD_") && name != FILE_VARIABLE {
+                reader.variable(name, value);
+            }
         }
         for (path, value) in command_line {
             match find(path) {

@@ -82,7 +82,7 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
     let env = [
         ("PAYLOADD_LEASES_GRACE", "2s"),
         ("PAYLOADD_SESSIONS_MAX", "400"),
-        ("HOME", "/root"),
+        ("PAYLOADD_CONFIG", "x.toml"),
     ];
     let config = world.load(&env, &[("leases.grace", "3s")]).unwrap();
     assert_eq!(config.leases.grace, Span::from_secs(3));

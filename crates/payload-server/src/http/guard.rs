@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Lets a request through that reads, and that was addressed to `bound` by a name of this host.
+/// Lets a request through that was addressed to `bound` by a name of this host.
 pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
     match refuse(bound.ip(), &request) {
         Some(refusal) => refusal.into_response(),
@@ -20,9 +20,6 @@ pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, nex
 }
 
 fn refuse(bound: IpAddr, request: &Request) -> Option<(StatusCode, &'static str)> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Some((StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
-    }
     let headers = request.headers();
     let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
     match only(headers, &HOST) {

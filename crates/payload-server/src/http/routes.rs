@@ -24,7 +24,7 @@ Payload Manager
 /metrics  in the Prometheus text format
 ";
 
-/// The addresses of the listener, behind the guard.
+/// The addresses of the listener, behind the guard. All of them only read: other methods than GET and HEAD have no route.
 pub(super) fn router(bound: SocketAddr, readiness: Arc<Readiness>, metrics: Registry) -> Router {
     Router::new()
         .route("/", get(|| async { INDEX }))
