@@ -93,6 +93,20 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         );
     }
     let disk_path = reader.get_or(&keys::DISK_PATH, || data_dir.join("disk"));
+    if data_dir.starts_with(&disk_path) {
+        // Whatever no row names is removed from there. And it may be all of the file system, which is not to be measured.
+        let message = "the disk tier needs a directory of its own, which data_dir is not to be in".to_owned();
+        reader.refuse(
+            &keys::DISK_PATH,
+            message,
+            Some("write a directory below data_dir".to_owned()),
+        );
+        return Tiers {
+            ram_capacity,
+            disk_capacity: 0,
+            disk_path,
+        };
+    }
     let disk_capacity = capacity(reader, &keys::DISK_CAPACITY, "the disk's room", || {
         machine::room(&disk_path)
     });
@@ -175,15 +189,6 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
     }
     if config.http_listen.port() != 0 && config.http_listen == config.grpc_listen {
         reader.refuse(&keys::HTTP_LISTEN, "the same address as grpc.listen".to_owned(), None);
-    }
-    if config.data_dir.starts_with(&config.tiers.disk_path) {
-        // Whatever no row names is removed from there.
-        let message = "the disk tier needs a directory of its own, which data_dir is not to be in".to_owned();
-        reader.refuse(
-            &keys::DISK_PATH,
-            message,
-            Some("write a directory below data_dir".to_owned()),
-        );
     }
     if config.repository.sqlite.is_none() {
         refuse_keeping_with_memory(reader, config);

@@ -243,7 +243,8 @@ fn fault_60_only_loopback_is_listened_on() {
 fn fault_60_a_file_that_cannot_be_read_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none.toml");
-    let problems = Config::load(Some(&missing), &[], &[]).unwrap_err();
+    let data_dir = pairs(&[("data_dir", &directory.path().display().to_string())]);
+    let problems = Config::load(Some(&missing), &[], &data_dir).unwrap_err();
     assert_eq!(
         problems[0].origin,
         Origin::File {
