@@ -29,6 +29,8 @@ enum Kind {
     Fenced,
     /// An earlier fault has ended all writing.
     Ended,
+    /// The file system cannot do what the log needs.
+    NoSharedMemory,
     Other,
 }
 
@@ -78,6 +80,11 @@ impl Fault {
         Self::of(Kind::Ended)
     }
 
+    /// SQLite would not keep a log here.
+    pub(super) const fn no_shared_memory() -> Self {
+        Self::of(Kind::NoSharedMemory)
+    }
+
     /// This happened while a transaction was being committed. A disk that fails then may have kept the commit or not;
     /// one that is full has not, because a log without its last frame is cut off there.
     pub(super) fn in_commit(mut self) -> Self {
@@ -115,6 +122,10 @@ impl Fault {
             Kind::Ended => Error::new(
                 Reason::RepositoryUnavailable,
                 format!("writing to {path} has ended after a fault; the server must restart"),
+            ),
+            Kind::NoSharedMemory => Error::new(
+                Reason::RepositoryUnavailable,
+                format!("{path} is on a file system without shared memory maps; use a local one"),
             ),
             Kind::Unclaimed => check::unclaimed(),
             Kind::Fenced => check::fenced(),

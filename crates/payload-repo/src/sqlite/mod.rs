@@ -92,7 +92,7 @@ impl SqliteRepository {
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self> {
         let fault = |error: rusqlite::Error| Fault::from(error).into_error(path);
-        let mut conn = Writer::open(path, &options).map_err(fault)?;
+        let mut conn = writer::open(path, &options).map_err(|fault| fault.into_error(path))?;
         migrate::run(&mut conn, path, migrate::MIGRATIONS, clock.wall())?;
         // A predecessor may have stopped because an fsync failed. What the kernel still shows of its log need not be on
         // the disk, and a log that goes on after a hole ends there at the next recovery. Copying all of it into the

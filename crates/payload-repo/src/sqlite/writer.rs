@@ -45,16 +45,6 @@ impl Writer {
         })
     }
 
-    /// Opens the file, which makes it if need be.
-    pub(super) fn open(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
-        let conn = connect(path, options)?;
-        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        debug_assert_eq!(mode, "wal");
-        // FULL is what a new `Writer` takes for set. Sorting and savepoints need no files.
-        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
-        Ok(conn)
-    }
-
     /// How long the log was after the last commit, in pages.
     pub(super) fn log_pages(&self) -> u32 {
         self.log_pages.load(Ordering::Relaxed)
@@ -141,6 +131,18 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Opens the file for a [`Writer`], which makes it if need be.
+pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, Fault> {
+    let conn = connect(path, options)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::no_shared_memory());
+    }
+    // FULL is what a new writer takes for set. Sorting and savepoints need no files.
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
+    Ok(conn)
 }
 
 /// One set inside a savepoint. The outer error means that the transaction is gone, and with it the other sets.
