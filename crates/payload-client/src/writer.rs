@@ -73,6 +73,11 @@ impl Writer {
         self.size
     }
 
+    /// How many bytes were written front to back.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The segment or file itself, for whoever writes by other means; it must be closed and unmapped everywhere before
     /// the commit.
     pub fn as_fd(&mut self) -> Option<BorrowedFd<'_>> {

@@ -1,0 +1,165 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use payload_client::{Durability, Namespace, PayloadId, Tier, v1};
+
+use crate::human::parse_duration;
+
+/// Put, get, list and remove payloads, and see who holds what.
+#[derive(Debug, Parser)]
+#[command(name = "payloadctl", version, propagate_version = true)]
+pub(crate) struct Args {
+    /// Server: an http:// address, or the path of the endpoint.json in its data directory
+    #[arg(long, global = true, env = "PAYLOAD_ENDPOINT", value_name = "ADDRESS|FILE")]
+    pub(crate) endpoint: Option<String>,
+    /// Tenant whose payloads are meant
+    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    pub(crate) namespace: Namespace,
+    /// Form of the output
+    #[arg(long, short, global = true, default_value = "table", value_enum)]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Who is to read the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// People.
+    Table,
+    /// Programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make payloads of files
+    Put(PutArgs),
+    /// Write a payload's bytes to a file
+    Get(GetArgs),
+    /// Write a payload's bytes to standard output
+    Cat {
+        /// Payload
+        id: PayloadId,
+    },
+    /// List payloads in order of creation
+    Ls(ListArgs),
+    /// Show all about a payload
+    Show {
+        /// Payload
+        id: PayloadId,
+        /// Also what happened to it
+        #[arg(long)]
+        events: bool,
+    },
+    /// Delete payloads; their bytes go when their leases end
+    Rm {
+        /// Payloads
+        #[arg(required = true)]
+        ids: Vec<PayloadId>,
+        /// Revoke their leases instead of waiting for them
+        #[arg(long)]
+        force: bool,
+        /// Kept in their history
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// List leases: who holds what
+    Leases {
+        /// Only the leases on this payload
+        #[arg(long, value_name = "ID")]
+        payload: Option<PayloadId>,
+    },
+    /// End somebody's lease
+    Revoke {
+        /// The lease's serial number, as `leases` shows it
+        serial: u64,
+        /// Told to the holder
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Show how full and how busy the server is
+    Stats,
+    /// Print a completion script for a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct PutArgs {
+    /// Files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the bytes are to be
+    #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+    pub(crate) tier: Option<Tier>,
+    /// What an acknowledged put must survive: the server's crash, or the host's
+    #[arg(long, value_parser = words(&["volatile", "host"]).try_map(|word| word.parse::<Durability>()))]
+    pub(crate) durability: Option<Durability>,
+    /// How long the payload lives, such as 90s, 10m, 12h or 7d [default: for ever]
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    pub(crate) ttl: Option<Duration>,
+    /// A label; may be given many times
+    #[arg(long = "label", value_parser = parse_label, value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct GetArgs {
+    /// Payload
+    pub(crate) id: PayloadId,
+    /// File to write [default: the id]
+    #[arg(long = "file", short = 'O', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ListArgs {
+    /// Only payloads in this state
+    #[arg(long, value_parser = words(&STATES).map(|word| state(&word)))]
+    pub(crate) state: Option<v1::State>,
+    /// At most so many [default: all]
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+}
+
+const STATES: [&str; 6] = ["allocated", "active", "deleting", "deleted", "aborted", "lost"];
+
+fn words(words: &[&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words.iter().copied())
+}
+
+fn state(word: &str) -> v1::State {
+    v1::State::from_str_name(&word.to_uppercase()).unwrap_or_default()
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_state_that_can_be_named_is_one() {
+        assert!(STATES.iter().all(|word| state(word) != v1::State::Unspecified));
+    }
+}

@@ -1,0 +1,73 @@
+//! The commands, one file each.
+
+mod get;
+mod leases;
+mod list;
+mod put;
+mod remove;
+mod show;
+mod stats;
+
+use std::time::Duration;
+
+use clap::CommandFactory;
+use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint};
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How the server is reached, for those commands that need it.
+struct Server {
+    endpoint: Endpoint,
+    options: ClientOptions,
+}
+
+impl Server {
+    fn find(endpoint: Option<&str>, options: ClientOptions) -> Result<Self, Failure> {
+        let endpoint = Endpoint::discover(endpoint).map_err(|error| Failure::new("find the server", &error))?;
+        Ok(Self { endpoint, options })
+    }
+
+    async fn client(&self) -> Result<Client, Failure> {
+        let client = Client::connect_with(self.endpoint.clone(), self.options.clone()).await;
+        client.map_err(|error| Failure::new("connect", &error))
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog::new(self.endpoint.clone(), &self.options)
+    }
+
+    fn admin(&self) -> Admin {
+        Admin::new(self.endpoint.clone(), &self.options)
+    }
+}
+
+/// Runs what the command line says.
+pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
+    if let Command::Completions { shell } = args.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "payloadctl", &mut script);
+        return output.write(&script);
+    }
+    // Somebody waits in front of a terminal: a server that does not answer is reported, not waited for.
+    let options = ClientOptions {
+        name: "payloadctl".to_owned(),
+        namespace: args.namespace,
+        reconnect_max: Duration::ZERO,
+        ..ClientOptions::default()
+    };
+    let server = Server::find(args.endpoint.as_deref(), options)?;
+    match args.command {
+        Command::Put(args) => put::run(&server, args, output).await,
+        Command::Get(args) => get::get(&server, args, output).await,
+        Command::Cat { id } => get::cat(&server, id).await,
+        Command::Ls(args) => list::run(&server, args, output).await,
+        Command::Show { id, events } => show::run(&server, id, events, output).await,
+        Command::Rm { ids, force, reason } => remove::run(&server, ids, force, reason, output).await,
+        Command::Leases { payload } => leases::list(&server, payload, output).await,
+        Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
+        Command::Stats => stats::run(&server, output).await,
+        Command::Completions { .. } => Ok(()),
+    }
+}

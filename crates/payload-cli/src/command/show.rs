@@ -1,0 +1,103 @@
+//! `show`: all about one payload, and what happened to it.
+
+use payload_client::PayloadId;
+
+use super::{Server, list};
+use crate::failure::Failure;
+use crate::human;
+use crate::json::{Event, Payload, Replica, Shown};
+use crate::output::Output;
+
+pub(super) async fn run(server: &Server, id: PayloadId, events: bool, output: &Output) -> Result<(), Failure> {
+    let catalog = server.catalog();
+    let failed = |error| Failure::new(format!("show {id}"), &error);
+    let payload = Payload::from(catalog.get(id).await.map_err(failed)?);
+    let events = match events {
+        true => Some(
+            catalog
+                .events(id)
+                .await
+                .map_err(failed)?
+                .into_iter()
+                .map(Event::from)
+                .collect(),
+        ),
+        false => None,
+    };
+    let document = Shown { payload, events };
+    output.print(&document, |output| table(&document, output))
+}
+
+fn table(document: &Shown, output: &Output) -> String {
+    let mut parts = vec![fields(&document.payload)];
+    let replicas = &document.payload.replicas;
+    if !replicas.is_empty() {
+        let header = ["REPLICA", "TIER", "STATE", "CHARGED", "CONTAINER", "OFFSET"];
+        parts.push(output.table(header, replicas.iter().map(replica)));
+    }
+    if let Some(events) = &document.events {
+        parts.push(output.table(
+            ["VERSION", "TIME", "EVENT", "STATE", "ACTOR", "REASON"],
+            events.iter().map(event),
+        ));
+    }
+    parts.join("\n\n")
+}
+
+fn fields(payload: &Payload) -> String {
+    let time = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), human::time);
+    let fields = [
+        ("id", payload.payload_id.clone()),
+        ("namespace", payload.namespace.clone()),
+        ("state", payload.state.to_lowercase()),
+        ("version", payload.version.to_string()),
+        (
+            "size",
+            format!("{} ({} bytes)", human::size(payload.size), payload.size),
+        ),
+        (
+            "digest",
+            if payload.digest.is_empty() {
+                "-".to_owned()
+            } else {
+                payload.digest.clone()
+            },
+        ),
+        ("tier", payload.tier.to_lowercase()),
+        ("durability", payload.durability.to_lowercase()),
+        ("labels", list::labels(payload)),
+        ("owner", payload.owner.clone()),
+        ("created", human::time(payload.created_at_us)),
+        ("committed", time(payload.committed_at_us)),
+        ("deadline", time(payload.deadline_at_us)),
+    ];
+    let lines = fields.map(|(name, value)| format!("{name:<11}{value}").trim_end().to_owned());
+    lines.join("\n")
+}
+
+fn replica(replica: &Replica) -> [String; 6] {
+    let (container, offset) = match &replica.location {
+        Some(location) => (location.container_id.clone(), location.offset.to_string()),
+        None => ("-".to_owned(), "-".to_owned()),
+    };
+    let tier = replica.tier.to_lowercase();
+    [
+        replica.replica_id.clone(),
+        tier,
+        replica.state.to_lowercase(),
+        human::size(replica.charged),
+        container,
+        offset,
+    ]
+}
+
+fn event(event: &Event) -> [String; 6] {
+    [
+        event.version.to_string(),
+        human::time(event.at_us),
+        event.kind.clone(),
+        event.to.to_lowercase(),
+        event.actor.clone(),
+        event.reason.clone(),
+    ]
+}

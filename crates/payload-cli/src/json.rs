@@ -1,0 +1,312 @@
+//! The JSON form of what the server says: the messages of the protos in snake_case, numbers as numbers, enums by name.
+//!
+//! These types are the contract of `-o json`. Fields are added, never renamed; docs/reference/cli.md has an example of
+//! each document, and a test compares the two.
+
+use std::collections::BTreeMap;
+
+use payload_client::v1;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// `ls` and `put`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Payloads {
+    pub(crate) payloads: Vec<Payload>,
+}
+
+/// `show`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) payload: Payload,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) events: Option<Vec<Event>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Payload {
+    pub(crate) payload_id: String,
+    pub(crate) namespace: String,
+    pub(crate) state: &'static str,
+    pub(crate) version: u64,
+    pub(crate) size: u64,
+    pub(crate) digest: String,
+    pub(crate) tier: &'static str,
+    pub(crate) durability: &'static str,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) owner: String,
+    pub(crate) created_at_us: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) committed_at_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline_at_us: Option<i64>,
+    pub(crate) replicas: Vec<Replica>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ttl_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Replica {
+    pub(crate) replica_id: String,
+    pub(crate) tier: &'static str,
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<Location>,
+    pub(crate) charged: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Location {
+    pub(crate) container_id: String,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) shared: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Event {
+    pub(crate) version: u64,
+    pub(crate) kind: String,
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+    pub(crate) at_us: i64,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+}
+
+/// `get`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Got {
+    pub(crate) payload_id: String,
+    pub(crate) file: String,
+    pub(crate) size: u64,
+    pub(crate) digest: String,
+    /// Whether the bytes were compared with the digest; false if there is none yet.
+    pub(crate) verified: bool,
+}
+
+/// `rm`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Removed {
+    pub(crate) payloads: Vec<RemovedPayload>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct RemovedPayload {
+    pub(crate) payload_id: String,
+    pub(crate) state: &'static str,
+    pub(crate) leases: u64,
+}
+
+/// `leases`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Leases {
+    pub(crate) leases: Vec<Lease>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Lease {
+    pub(crate) lease_serial: u64,
+    pub(crate) namespace: String,
+    pub(crate) payload_id: String,
+    pub(crate) replica_id: String,
+    pub(crate) holder: Holder,
+    pub(crate) age_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_in_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Holder {
+    pub(crate) principal: String,
+    pub(crate) kind: String,
+    pub(crate) pid: u32,
+    pub(crate) command: String,
+}
+
+/// `revoke`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Revoked {
+    pub(crate) lease_serial: u64,
+}
+
+/// `stats`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) node_id: String,
+    pub(crate) epoch: u64,
+    pub(crate) version: String,
+    pub(crate) uptime_ms: u64,
+    pub(crate) tiers: Vec<TierStats>,
+    pub(crate) sessions: u64,
+    pub(crate) leases: u64,
+    pub(crate) allocations: u64,
+    pub(crate) payloads_known: u64,
+    pub(crate) keeper: KeeperStats,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TierStats {
+    pub(crate) tier: &'static str,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) slack_bytes: u64,
+    pub(crate) containers: u64,
+    pub(crate) replicas: u64,
+    pub(crate) charged_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct KeeperStats {
+    pub(crate) kind: String,
+    pub(crate) connected: bool,
+}
+
+/// Any command that fails, on standard error.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    error: FailedError,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedError {
+    reason: &'static str,
+    message: String,
+    exit_code: u8,
+    outcome_unknown: bool,
+}
+
+impl From<v1::Payload> for Payload {
+    fn from(payload: v1::Payload) -> Self {
+        Self {
+            state: payload.state().as_str_name(),
+            tier: payload.tier().as_str_name(),
+            durability: payload.durability().as_str_name(),
+            payload_id: payload.payload_id,
+            namespace: payload.namespace,
+            version: payload.version,
+            size: payload.size,
+            digest: payload.digest,
+            labels: payload.labels.into_iter().collect(),
+            owner: payload.owner,
+            created_at_us: payload.created_at_us,
+            committed_at_us: payload.committed_at_us,
+            deadline_at_us: payload.deadline_at_us,
+            replicas: payload.replicas.into_iter().map(Replica::from).collect(),
+            ttl_ms: payload.ttl_ms,
+        }
+    }
+}
+
+impl From<v1::Replica> for Replica {
+    fn from(replica: v1::Replica) -> Self {
+        Self {
+            tier: replica.tier().as_str_name(),
+            state: replica.state().as_str_name(),
+            replica_id: replica.replica_id,
+            location: replica.location.map(Location::from),
+            charged: replica.charged,
+        }
+    }
+}
+
+impl From<v1::Location> for Location {
+    fn from(location: v1::Location) -> Self {
+        let v1::Location {
+            container_id,
+            offset,
+            length,
+            shared,
+        } = location;
+        Self {
+            container_id,
+            offset,
+            length,
+            shared,
+        }
+    }
+}
+
+impl From<v1::Event> for Event {
+    fn from(event: v1::Event) -> Self {
+        Self {
+            from: event.from().as_str_name(),
+            to: event.to().as_str_name(),
+            version: event.version,
+            kind: event.kind,
+            actor: event.actor,
+            reason: event.reason,
+            at_us: event.at_us,
+        }
+    }
+}
+
+impl From<v1::LeaseInfo> for Lease {
+    fn from(lease: v1::LeaseInfo) -> Self {
+        let v1::Holder {
+            principal,
+            kind,
+            pid,
+            command,
+        } = lease.holder.unwrap_or_default();
+        Self {
+            lease_serial: lease.lease_serial,
+            namespace: lease.namespace,
+            payload_id: lease.payload_id,
+            replica_id: lease.replica_id,
+            holder: Holder {
+                principal,
+                kind,
+                pid,
+                command,
+            },
+            age_ms: lease.age_ms,
+            expires_in_ms: lease.expires_in_ms,
+        }
+    }
+}
+
+impl From<v1::GetStatsResponse> for Stats {
+    fn from(stats: v1::GetStatsResponse) -> Self {
+        let v1::KeeperStats { kind, connected } = stats.keeper.unwrap_or_default();
+        Self {
+            node_id: stats.node_id,
+            epoch: stats.epoch,
+            version: stats.version,
+            uptime_ms: stats.uptime_ms,
+            tiers: stats.tiers.into_iter().map(TierStats::from).collect(),
+            sessions: stats.sessions,
+            leases: stats.leases,
+            allocations: stats.allocations,
+            payloads_known: stats.payloads_known,
+            keeper: KeeperStats { kind, connected },
+        }
+    }
+}
+
+impl From<v1::TierStats> for TierStats {
+    fn from(stats: v1::TierStats) -> Self {
+        Self {
+            tier: stats.tier().as_str_name(),
+            capacity_bytes: stats.capacity_bytes,
+            used_bytes: stats.used_bytes,
+            slack_bytes: stats.slack_bytes,
+            containers: stats.containers,
+            replicas: stats.replicas,
+            charged_bytes: stats.charged_bytes,
+        }
+    }
+}
+
+impl From<&Failure> for Failed {
+    fn from(failure: &Failure) -> Self {
+        let error = FailedError {
+            reason: failure.reason,
+            message: failure.to_string(),
+            exit_code: failure.exit_code(),
+            outcome_unknown: failure.outcome_unknown,
+        };
+        Self { error }
+    }
+}
