@@ -12,24 +12,33 @@ use crate::transition::Cause;
 const BATCH: u32 = 256;
 /// The wall clock may be set forward while the worker sleeps; it looks again after this long at the latest.
 const NAP_MAX: Span = Span::from_secs(60);
+/// What could not be ended is tried again after this long.
+const RETRY: Span = Span::from_secs(1);
 
 impl Engine {
     /// Ends everything whose deadline has passed, and returns how long the worker may sleep; `None`: until it is woken.
     pub fn expire_due(&self) -> Result<Option<Span>> {
+        let mut stuck = false;
         loop {
-            let now = self.wall();
-            let due = self.repository().due(now, BATCH)?;
+            let due = self.repository().due(self.wall(), BATCH)?;
             let mut ended = 0;
             for id in &due {
-                ended += usize::from(self.expire_one(*id)?);
+                // One that cannot be ended now must not hold up the others.
+                match self.expire_one(*id) {
+                    Ok(done) => ended += usize::from(done),
+                    Err(error) => tracing::warn!(payload = %id, %error, "could not end what is due; trying again"),
+                }
             }
-            // A batch of which nothing could be ended would come back for ever.
+            stuck |= ended < due.len();
             if due.len() < BATCH as usize || ended == 0 {
                 break;
             }
         }
         let mut next = self.expiry.next.lock();
         *next = self.repository().next_deadline()?;
+        if stuck {
+            return Ok(Some(RETRY));
+        }
         let now = self.wall();
         Ok(next.map(|at| now.until(at).clamp(Span::from_millis(1), NAP_MAX)))
     }

@@ -1,6 +1,18 @@
-//! `payloadd`: the parts of the server process that are not the engine.
+//! `payloadd`: configuration, wiring, gRPC, the local socket, HTTP and telemetry around the engine.
 
+mod calls;
 pub mod clock;
+pub mod command;
 pub mod config;
+mod data_dir;
+mod fatal;
+mod gauges;
+mod grpc;
 pub mod http;
+mod identity;
+mod keeping;
+mod local;
+mod repository;
+mod serve;
 pub mod telemetry;
+mod wire;

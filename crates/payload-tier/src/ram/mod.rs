@@ -99,6 +99,12 @@ impl RamStore {
         })
     }
 
+    /// A duplicate of a segment's descriptor, for a keeper that must be given everything anew. It can be written through
+    /// as long as the segment is not sealed: it must go nowhere else.
+    pub fn duplicate(&self, segment: SegmentId) -> Option<OwnedFd> {
+        self.table.get(segment)?.fd().try_clone_to_owned().ok()
+    }
+
     fn segment(&self, location: &Location) -> Result<Arc<Segment>> {
         let Container::Segment(id) = location.container() else {
             return Err(foreign());

@@ -1,0 +1,256 @@
+//! What both doors share: the engine, the pool in which slow calls wait, and the measuring of calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::http::{Condition, Readiness};
+use payload_core::{Error, Instant, Reason, Result, Span};
+use payload_engine::Engine;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+/// How many slow calls may wait or run at once before new ones are shed.
+const SLOW_CALLS_MAX: usize = 4_096;
+
+/// Shared by every connection.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    pub(crate) engine: Arc<Engine>,
+    runtime: tokio::runtime::Handle,
+    slow: Arc<AtomicUsize>,
+    metrics: Arc<CallMetrics>,
+    health: Arc<Health>,
+}
+
+/// Every call there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rpc {
+    Allocate,
+    Commit,
+    Abort,
+    Put,
+    Acquire,
+    Renew,
+    Release,
+    Reclaim,
+    GetPayload,
+    ListPayloads,
+    DeletePayload,
+    ListEvents,
+    GetStats,
+    ListLeases,
+    RevokeLease,
+}
+
+impl Rpc {
+    const fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Commit | Self::DeletePayload)
+    }
+
+    const ALL: [(Self, &'static str); 15] = [
+        (Self::Allocate, "Allocate"),
+        (Self::Commit, "Commit"),
+        (Self::Abort, "Abort"),
+        (Self::Put, "Put"),
+        (Self::Acquire, "Acquire"),
+        (Self::Renew, "Renew"),
+        (Self::Release, "Release"),
+        (Self::Reclaim, "Reclaim"),
+        (Self::GetPayload, "GetPayload"),
+        (Self::ListPayloads, "ListPayloads"),
+        (Self::DeletePayload, "DeletePayload"),
+        (Self::ListEvents, "ListEvents"),
+        (Self::GetStats, "GetStats"),
+        (Self::ListLeases, "ListLeases"),
+        (Self::RevokeLease, "RevokeLease"),
+    ];
+}
+
+/// By which door a call came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Grpc,
+    Local,
+}
+
+impl Calls {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        runtime: tokio::runtime::Handle,
+        registry: &Registry,
+        readiness: Arc<Readiness>,
+    ) -> prometheus::Result<Self> {
+        let metrics = Arc::new(CallMetrics::new(registry)?);
+        Ok(Self {
+            engine,
+            runtime,
+            slow: Arc::default(),
+            metrics,
+            health: Arc::new(Health::new(readiness)),
+        })
+    }
+
+    /// A place among the slow calls, if there is one.
+    pub(crate) fn place(&self) -> Result<SlowCall> {
+        SlowCall::enter(&self.slow)
+    }
+
+    /// Runs a call that may block, in a thread that may. It runs to its end, whatever becomes of its caller.
+    pub(crate) fn spawn(&self, place: SlowCall, work: impl FnOnce(&Engine) + Send + 'static) {
+        let engine = Arc::clone(&self.engine);
+        self.runtime.spawn_blocking(move || {
+            let _place = place;
+            work(&engine);
+        });
+    }
+
+    /// The same for an async caller who wants the result.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, result) = tokio::sync::oneshot::channel();
+        self.spawn(self.place()?, move |engine| {
+            // A caller that has gone away does not hear the answer; the work is done all the same.
+            let _ = answer.send(work(engine));
+        });
+        result
+            .await
+            .map_err(|_| Error::new(Reason::Internal, "the call panicked; see the server's log").outcome_unknown())?
+    }
+
+    /// How many slow calls wait or run.
+    pub(crate) fn slow_calls(&self) -> usize {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.engine.clock().now()
+    }
+
+    /// Notes how a call went that began at `began`.
+    pub(crate) fn observe(&self, door: Door, rpc: Rpc, began: Instant, failure: Option<&Error>) {
+        self.metrics.observe(door, rpc, self.now().since(began), failure);
+        self.health.observe(rpc, failure);
+    }
+}
+
+/// A place among the slow calls, given back when the call ends.
+pub(crate) struct SlowCall(Arc<AtomicUsize>);
+
+impl SlowCall {
+    fn enter(slow: &Arc<AtomicUsize>) -> Result<Self> {
+        if slow.fetch_add(1, Ordering::Relaxed) >= SLOW_CALLS_MAX {
+            slow.fetch_sub(1, Ordering::Relaxed);
+            return Err(
+                Error::new(Reason::Overloaded, "too many calls are waiting").retry_after(Span::from_millis(100))
+            );
+        }
+        Ok(Self(Arc::clone(slow)))
+    }
+}
+
+impl Drop for SlowCall {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What calls tell about the parts behind them: one that fails for lack of a part makes the server unready, the next
+/// write that works makes it ready again.
+struct Health {
+    readiness: Arc<Readiness>,
+    unwell: AtomicBool,
+}
+
+impl Health {
+    fn new(readiness: Arc<Readiness>) -> Self {
+        Self {
+            readiness,
+            unwell: AtomicBool::new(false),
+        }
+    }
+
+    fn observe(&self, rpc: Rpc, failure: Option<&Error>) {
+        let Some(error) = failure else {
+            if rpc.writes() && self.unwell.load(Ordering::Relaxed) {
+                self.unwell.store(false, Ordering::Relaxed);
+                self.readiness.clear(Condition::Repository);
+                self.readiness.clear(Condition::Tiers);
+            }
+            return;
+        };
+        let condition = match error.reason() {
+            Reason::RepositoryUnavailable | Reason::RepositoryReadOnly | Reason::RepositoryCorrupt => {
+                Condition::Repository
+            }
+            Reason::TierUnavailable => Condition::Tiers,
+            _ => return,
+        };
+        self.unwell.store(true, Ordering::Relaxed);
+        self.readiness.set(condition, error.message().to_owned());
+    }
+}
+
+/// Duration of every call, and the reasons of those that failed.
+struct CallMetrics {
+    durations: [Vec<Histogram>; 2],
+    failures: IntCounterVec,
+}
+
+impl CallMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let buckets = prometheus::exponential_buckets(0.000_01, 2.5, 16)?;
+        let options = HistogramOpts::new("payload_call_seconds", "Time from request to answer, by door and call.")
+            .buckets(buckets);
+        let durations = HistogramVec::new(options, &["door", "call"])?;
+        registry.register(Box::new(durations.clone()))?;
+        let failures = IntCounterVec::new(
+            Opts::new(
+                "payload_call_failures_total",
+                "Calls that failed, by door, call and reason.",
+            ),
+            &["door", "call", "reason"],
+        )?;
+        registry.register(Box::new(failures.clone()))?;
+        let of = |door: Door| {
+            Rpc::ALL
+                .iter()
+                .map(|(_, name)| durations.with_label_values(&[door.name(), name]))
+                .collect()
+        };
+        Ok(Self {
+            durations: [of(Door::Grpc), of(Door::Local)],
+            failures,
+        })
+    }
+
+    fn observe(&self, door: Door, rpc: Rpc, took: Span, failure: Option<&Error>) {
+        self.durations[door as usize][rpc as usize].observe(took.as_secs_f64());
+        if let Some(error) = failure {
+            self.failures
+                .with_label_values(&[door.name(), Rpc::ALL[rpc as usize].1, error.reason().as_str()])
+                .inc();
+        }
+    }
+}
+
+impl Door {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Local => "local",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_stands_at_its_own_place() {
+        for (position, (rpc, _)) in Rpc::ALL.iter().enumerate() {
+            assert_eq!(*rpc as usize, position);
+        }
+    }
+}

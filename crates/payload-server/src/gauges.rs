@@ -1,0 +1,92 @@
+//! The present in numbers, read when Prometheus asks.
+
+use std::sync::Arc;
+
+use payload_engine::{Engine, Stats};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts};
+
+use crate::calls::Calls;
+
+/// Asks the engine at every scrape.
+pub(crate) struct Gauges {
+    engine: Arc<Engine>,
+    calls: Calls,
+    tiers: IntGaugeVec,
+    replicas: IntGaugeVec,
+    sessions: IntGauge,
+    leases: IntGauge,
+    allocations: IntGauge,
+    payloads_known: IntGauge,
+    slow_calls: IntGauge,
+}
+
+impl Gauges {
+    pub(crate) fn new(calls: Calls) -> prometheus::Result<Self> {
+        Ok(Self {
+            engine: Arc::clone(&calls.engine),
+            calls,
+            tiers: IntGaugeVec::new(
+                Opts::new(
+                    "payload_tier_bytes",
+                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged.",
+                ),
+                &["tier", "kind"],
+            )?,
+            replicas: IntGaugeVec::new(Opts::new("payload_tier_replicas", "Replicas in a tier."), &["tier"])?,
+            sessions: IntGauge::new("payload_sessions", "Open local sessions.")?,
+            leases: IntGauge::new("payload_leases", "Live leases.")?,
+            allocations: IntGauge::new("payload_allocations", "Open allocations with an owner.")?,
+            payloads_known: IntGauge::new("payload_entries", "Payloads that the server has in memory.")?,
+            slow_calls: IntGauge::new("payload_slow_calls", "Calls that wait for I/O or for their turn.")?,
+        })
+    }
+
+    fn set(&self, stats: &Stats) {
+        for tier in &stats.tiers {
+            let name = tier.tier.as_str();
+            let set = |kind: &str, bytes: u64| self.tiers.with_label_values(&[name, kind]).set(gauge(bytes));
+            set("capacity", tier.usage.capacity);
+            set("used", tier.usage.used);
+            set("slack", tier.usage.slack);
+            set("charged", tier.charged);
+            self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
+        }
+        self.sessions.set(gauge(stats.sessions as u64));
+        self.leases.set(gauge(stats.leases as u64));
+        self.allocations.set(gauge(stats.allocations as u64));
+        self.payloads_known.set(gauge(stats.payloads_known as u64));
+    }
+
+    fn parts(&self) -> [&dyn Collector; 7] {
+        [
+            &self.tiers,
+            &self.replicas,
+            &self.sessions,
+            &self.leases,
+            &self.allocations,
+            &self.payloads_known,
+            &self.slow_calls,
+        ]
+    }
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.parts().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        match self.engine.stats() {
+            Ok(stats) => self.set(&stats),
+            Err(error) => tracing::warn!(%error, "cannot read the numbers for a scrape"),
+        }
+        self.slow_calls.set(gauge(self.calls.slow_calls() as u64));
+        self.parts().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,124 @@
+//! AdminService over gRPC.
+
+use std::sync::Arc;
+
+use payload_core::page;
+use payload_core::{Error, Reason, Result, name};
+use payload_engine::{Stats, TierStats};
+use payload_proto::convert::{millis, optional};
+use payload_proto::v1;
+use payload_proto::v1::admin_service_server::AdminService;
+use tonic::{Request, Response, Status};
+
+use super::answer;
+use crate::calls::{Calls, Rpc};
+use crate::identity::Identity;
+use crate::wire;
+
+pub(super) struct Service {
+    calls: Calls,
+    identity: Arc<Identity>,
+}
+
+impl Service {
+    pub(super) fn new(calls: Calls, identity: Arc<Identity>) -> Self {
+        Self { calls, identity }
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Service {
+    async fn get_stats(
+        &self,
+        _request: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::GetStatsResponse>, Status> {
+        answer(&self.calls, Rpc::GetStats, async {
+            let stats = self.calls.run(|engine| engine.stats()).await?;
+            Ok(stats_message(&stats, &self.identity, self.calls.engine.epoch()))
+        })
+        .await
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<v1::ListLeasesRequest>,
+    ) -> Result<Response<v1::ListLeasesResponse>, Status> {
+        answer(&self.calls, Rpc::ListLeases, async {
+            let request = request.into_inner();
+            let payload = optional(&request.payload_id)?;
+            let size = page::page_size(request.page_size)? as usize;
+            let after = lease_token(&request.page_token)?;
+            // All leases are looked at, which may take a while.
+            let mut views = self
+                .calls
+                .run(move |engine| Ok(engine.list_leases(payload, after, size + 1)))
+                .await?;
+            let more = views.len() > size;
+            views.truncate(size);
+            let next_page_token = views
+                .last()
+                .filter(|_| more)
+                .map(|view| view.serial.to_string())
+                .unwrap_or_default();
+            Ok(v1::ListLeasesResponse {
+                leases: views.into_iter().map(wire::lease_info).collect(),
+                next_page_token,
+            })
+        })
+        .await
+    }
+
+    async fn revoke_lease(
+        &self,
+        request: Request<v1::RevokeLeaseRequest>,
+    ) -> Result<Response<v1::RevokeLeaseResponse>, Status> {
+        answer(&self.calls, Rpc::RevokeLease, async {
+            let request = request.into_inner();
+            let reason = name::reason(&request.reason)?;
+            self.calls
+                .run(move |engine| engine.revoke(request.lease_serial, &reason))
+                .await?;
+            Ok(v1::RevokeLeaseResponse {})
+        })
+        .await
+    }
+}
+
+fn lease_token(token: &str) -> Result<u64> {
+    match token {
+        "" => Ok(0),
+        text => text.parse().map_err(|_| {
+            Error::invalid(Reason::BadPageToken, "page token does not belong to this query").field("page_token")
+        }),
+    }
+}
+
+fn stats_message(stats: &Stats, identity: &Identity, epoch: u64) -> v1::GetStatsResponse {
+    v1::GetStatsResponse {
+        node_id: identity.node.to_string(),
+        epoch,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: millis(stats.uptime),
+        tiers: stats.tiers.iter().map(tier_message).collect(),
+        sessions: stats.sessions as u64,
+        leases: stats.leases as u64,
+        allocations: stats.allocations as u64,
+        payloads_known: stats.payloads_known as u64,
+        keeper: Some(v1::KeeperStats {
+            kind: identity.keeper_kind.to_owned(),
+            connected: (identity.keeper_connected)(),
+        }),
+    }
+}
+
+fn tier_message(tier: &TierStats) -> v1::TierStats {
+    v1::TierStats {
+        tier: v1::Tier::from(tier.tier).into(),
+        capacity_bytes: tier.usage.capacity,
+        used_bytes: tier.usage.used,
+        slack_bytes: tier.usage.slack,
+        containers: tier.usage.containers,
+        replicas: tier.replicas,
+        charged_bytes: tier.charged,
+    }
+}

@@ -1,0 +1,92 @@
+//! CatalogService over gRPC.
+
+use payload_proto::convert::{id, namespace};
+use payload_proto::v1;
+use payload_proto::v1::catalog_service_server::CatalogService;
+use tonic::{Request, Response, Status};
+
+use super::{answer, principal};
+use crate::calls::{Calls, Rpc};
+use crate::wire;
+
+pub(super) struct Service {
+    calls: Calls,
+}
+
+impl Service {
+    pub(super) fn new(calls: Calls) -> Self {
+        Self { calls }
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for Service {
+    async fn get_payload(
+        &self,
+        request: Request<v1::GetPayloadRequest>,
+    ) -> Result<Response<v1::GetPayloadResponse>, Status> {
+        answer(&self.calls, Rpc::GetPayload, async {
+            let request = request.get_ref();
+            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
+            let row = self.calls.run(move |engine| engine.get(&namespace, payload)).await?;
+            Ok(v1::GetPayloadResponse {
+                payload: Some((&*row).into()),
+            })
+        })
+        .await
+    }
+
+    async fn list_payloads(
+        &self,
+        request: Request<v1::ListPayloadsRequest>,
+    ) -> Result<Response<v1::ListPayloadsResponse>, Status> {
+        answer(&self.calls, Rpc::ListPayloads, async {
+            let request = request.into_inner();
+            let namespace = namespace(&request.namespace)?;
+            let state = payload_proto::convert::state(request.state)?;
+            let page = self
+                .calls
+                .run(move |engine| engine.list(&namespace, state, request.page_size, &request.page_token))
+                .await?;
+            Ok(v1::ListPayloadsResponse {
+                payloads: page.rows.iter().map(v1::Payload::from).collect(),
+                next_page_token: page.next_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn delete_payload(
+        &self,
+        request: Request<v1::DeletePayloadRequest>,
+    ) -> Result<Response<v1::DeletePayloadResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::DeletePayload, async {
+            let request = wire::delete(request.get_ref())?;
+            let deletion = self
+                .calls
+                .run(move |engine| engine.delete(&principal, &request))
+                .await?;
+            Ok(v1::DeletePayloadResponse {
+                state: v1::State::from(deletion.state).into(),
+                leases: deletion.leases as u64,
+            })
+        })
+        .await
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        answer(&self.calls, Rpc::ListEvents, async {
+            let request = request.get_ref();
+            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
+            let events = self.calls.run(move |engine| engine.events(&namespace, payload)).await?;
+            Ok(v1::ListEventsResponse {
+                events: events.into_iter().map(wire::event).collect(),
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,188 @@
+//! DataService over gRPC: for holders whose death cannot be seen, and who get no descriptors.
+
+use std::sync::Arc;
+
+use payload_core::{Error, Instant, Reason, Result, limits};
+use payload_engine::{AcquireOptions, Grant, Holder};
+use payload_proto::convert::{self, batch, id, namespace, optional};
+use payload_proto::v1;
+use payload_proto::v1::data_service_server::DataService;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use super::{answer, remote};
+use crate::calls::{Calls, Rpc};
+use crate::wire;
+
+/// Contents in one answer take at most this much together; further ones come without.
+const CONTENT_MAX: u64 = 2 << 20;
+
+pub(super) struct Service {
+    calls: Calls,
+}
+
+impl Service {
+    pub(super) fn new(calls: Calls) -> Self {
+        Self { calls }
+    }
+
+    /// One item of an acquire: at once if that needs no I/O, else in a thread, else when the payload is committed.
+    async fn acquire_one(
+        &self,
+        holder: &Arc<Holder>,
+        asked: &wire::Acquire,
+        item: Result<payload_core::PayloadId>,
+        inline_max: u64,
+        deadline: Instant,
+    ) -> Result<Grant> {
+        let payload = item?;
+        let options = AcquireOptions {
+            inline_max,
+            ..asked.options
+        };
+        let waits = |error: &Error| error.reason() == Reason::PayloadNotCommitted && !asked.wait.is_zero();
+        match self
+            .calls
+            .engine
+            .acquire_quick(holder, &asked.namespace, payload, options)
+        {
+            Some(Err(error)) if waits(&error) => {}
+            Some(result) => return result,
+            None => {}
+        }
+        let (done, result) = oneshot::channel();
+        let (holder, namespace) = (Arc::clone(holder), asked.namespace.clone());
+        let wait = deadline.since(self.calls.now());
+        self.calls.spawn(self.calls.place()?, move |engine| {
+            engine.acquire_when_committed(&holder, &namespace, payload, options, wait, move |grant| {
+                // A caller that has gone away leaves a lease behind, which ends with its term.
+                let _ = done.send(grant);
+            });
+        });
+        result
+            .await
+            .map_err(|_| Error::new(Reason::Internal, "the call panicked; see the server's log"))?
+    }
+}
+
+#[tonic::async_trait]
+impl DataService for Service {
+    async fn allocate(&self, request: Request<v1::AllocateRequest>) -> Result<Response<v1::AllocateResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Allocate, async {
+            let request = wire::allocate(request.get_ref())?;
+            let mut allocation = self.calls.run(move |engine| engine.allocate(&holder, &request)).await?;
+            allocation.writer = None;
+            Ok(wire::allocation(allocation, &mut Vec::new()))
+        })
+        .await
+    }
+
+    async fn commit(&self, request: Request<v1::CommitRequest>) -> Result<Response<v1::CommitResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Commit, async {
+            let request = wire::commit(request.get_ref())?;
+            let row = self.calls.run(move |engine| engine.commit(&holder, &request)).await?;
+            Ok(v1::CommitResponse {
+                payload: Some((&*row).into()),
+            })
+        })
+        .await
+    }
+
+    async fn abort(&self, request: Request<v1::AbortRequest>) -> Result<Response<v1::AbortResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Abort, async {
+            let request = request.get_ref();
+            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
+            let token = optional(&request.allocation_token)?;
+            let reason = payload_core::name::reason(&request.reason)?;
+            self.calls
+                .run(move |engine| engine.abort(&holder, &namespace, payload, token, reason))
+                .await?;
+            Ok(v1::AbortResponse {})
+        })
+        .await
+    }
+
+    async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::PutResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Put, async {
+            let request = wire::put(request.into_inner())?;
+            let row = self.calls.run(move |engine| engine.put(&holder, &request)).await?;
+            Ok(v1::PutResponse {
+                payload: Some((&*row).into()),
+            })
+        })
+        .await
+    }
+
+    async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Result<Response<v1::AcquireResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Acquire, async {
+            let mut asked = wire::acquire(request.get_ref())?;
+            let mut content_left = CONTENT_MAX;
+            let deadline = self.calls.now().after(asked.wait);
+            let mut results = Vec::with_capacity(asked.ids.len());
+            for item in std::mem::take(&mut asked.ids) {
+                let inline_max = asked.options.inline_max.min(content_left);
+                let grant = self.acquire_one(&holder, &asked, item, inline_max, deadline).await;
+                let result = wire::acquired(grant, &mut Vec::new(), &mut Vec::new());
+                content_left = content_left.saturating_sub(content_len(&result));
+                results.push(result);
+            }
+            Ok(v1::AcquireResponse { results })
+        })
+        .await
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Renew, async {
+            let request = request.into_inner();
+            batch(&request.leases, "leases")?;
+            let namespace = namespace(&request.namespace)?;
+            let ttl = convert::span(request.ttl_ms);
+            // A lease that a restarted server does not know yet is looked up in the repository.
+            let results = self.calls.run(move |engine| {
+                let renew = |lease| {
+                    let (lease, granted) = wire::renewal(lease)?;
+                    engine.renew(&holder, &namespace, lease, granted, ttl)
+                };
+                Ok(request.leases.iter().map(|lease| wire::renewed(renew(lease))).collect())
+            });
+            Ok(v1::RenewResponse {
+                results: results.await?,
+            })
+        })
+        .await
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let holder = remote(&self.calls.engine, &request);
+        answer(&self.calls, Rpc::Release, async {
+            let request = request.get_ref();
+            batch(&request.lease_ids, "lease_ids")?;
+            let release = |text: &String| self.calls.engine.release(&holder, id(text)?);
+            Ok(v1::ReleaseResponse {
+                results: request
+                    .lease_ids
+                    .iter()
+                    .map(|text| wire::released(release(text)))
+                    .collect(),
+            })
+        })
+        .await
+    }
+}
+
+fn content_len(result: &v1::AcquireResult) -> u64 {
+    match &result.result {
+        Some(v1::acquire_result::Result::Lease(lease)) => {
+            lease.content.as_ref().map_or(0, |content| content.len() as u64)
+        }
+        _ => 0,
+    }
+}
+
+const _: () = assert!(CONTENT_MAX >= limits::INLINE_SIZE_MAX);

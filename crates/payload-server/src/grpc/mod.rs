@@ -1,0 +1,93 @@
+//! The gRPC door: three services, health and reflection, over TCP on loopback and over a unix socket.
+
+mod admin;
+mod catalog;
+mod data;
+
+use std::sync::Arc;
+
+use payload_core::{Principal, Result};
+use payload_engine::{Engine, Holder};
+use payload_proto::v1::admin_service_server::AdminServiceServer;
+use payload_proto::v1::catalog_service_server::CatalogServiceServer;
+use payload_proto::v1::data_service_server::DataServiceServer;
+use payload_proto::{DESCRIPTORS, status};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::{Router, UdsConnectInfo};
+use tonic::{Request, Response, Status};
+
+use crate::calls::{Calls, Door, Rpc};
+use crate::identity::Identity;
+
+/// Streams of one HTTP/2 connection; further ones wait in the client.
+const STREAMS_MAX: u32 = 256;
+/// Largest request; a put of 64 KiB with its labels is far below.
+const MESSAGE_MAX: usize = 1 << 20;
+
+/// Serves both listeners until `stop`, then lets calls that are under way finish.
+pub(crate) async fn serve(
+    calls: Calls,
+    identity: Identity,
+    tcp: TcpListener,
+    unix: UnixListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<DataServiceServer<data::Service>>().await;
+    health.set_serving::<CatalogServiceServer<catalog::Service>>().await;
+    health.set_serving::<AdminServiceServer<admin::Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let identity = Arc::new(identity);
+    let router = || -> Router {
+        Server::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_pending_accept_reset_streams(Some(32))
+            .add_service(health_service.clone())
+            .add_service(reflection.clone())
+            .add_service(
+                DataServiceServer::new(data::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                CatalogServiceServer::new(catalog::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                AdminServiceServer::new(admin::Service::new(calls.clone(), Arc::clone(&identity)))
+                    .max_decoding_message_size(MESSAGE_MAX),
+            )
+    };
+    let over_tcp = router().serve_with_incoming_shutdown(TcpListenerStream::new(tcp), stop.clone().cancelled_owned());
+    let over_unix = router().serve_with_incoming_shutdown(UnixListenerStream::new(unix), stop.cancelled_owned());
+    tokio::try_join!(over_tcp, over_unix)?;
+    Ok(())
+}
+
+/// Who calls: the user behind a unix socket, or anybody on loopback.
+fn principal<T>(request: &Request<T>) -> Principal {
+    let peer = request
+        .extensions()
+        .get::<UdsConnectInfo>()
+        .and_then(|info| info.peer_cred);
+    peer.map_or_else(Principal::loopback, |peer| Principal::uid(peer.uid()))
+}
+
+fn remote<T>(engine: &Engine, request: &Request<T>) -> Arc<Holder> {
+    engine.remote(&principal(request))
+}
+
+/// Measures a call and turns its result into what gRPC wants.
+async fn answer<T>(
+    calls: &Calls,
+    rpc: Rpc,
+    call: impl Future<Output = Result<T>>,
+) -> std::result::Result<Response<T>, Status> {
+    let began = calls.now();
+    let result = call.await;
+    calls.observe(Door::Grpc, rpc, began, result.as_ref().err());
+    result.map(Response::new).map_err(|error| status::to_status(&error))
+}

@@ -1,0 +1,152 @@
+//! What a session's client has not taken yet: messages wait here, bounded, and never hold up a thread that others need.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use payload_core::limits;
+use payload_socket::Seqpacket;
+
+use super::flusher::Flusher;
+
+/// Messages that may wait: the answers to everything in flight, and as many notices again.
+const WAITING_MAX: usize = 4 * limits::SESSION_REQUESTS_MAX;
+
+/// The sending half of a session.
+pub(crate) struct Outbox {
+    connection: Arc<Seqpacket>,
+    flusher: Arc<Flusher>,
+    queue: Mutex<Queue>,
+    drained: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Message>,
+    /// Descriptors sent since the client was last known to have read everything. The kernel counts descriptors in
+    /// flight against the whole user, so one client must not pile them up.
+    fds_unread: usize,
+    broken: bool,
+}
+
+struct Message {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+/// Why messages still wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// They do not; the queue is empty, or the connection broken.
+    None,
+    /// The socket is full: it tells when it is not.
+    Full,
+    /// The client has unread descriptors: nothing tells when it has read them.
+    UnreadFds,
+}
+
+impl Outbox {
+    pub(super) fn new(connection: Arc<Seqpacket>, flusher: Arc<Flusher>) -> Arc<Self> {
+        Arc::new(Self {
+            connection,
+            flusher,
+            queue: Mutex::default(),
+            drained: Condvar::new(),
+        })
+    }
+
+    /// Sends a message, now or when the client reads on. Never waits. Messages keep their order.
+    pub(crate) fn send(self: &Arc<Self>, bytes: &[u8], fds: Vec<OwnedFd>) {
+        let mut queue = self.queue.lock();
+        if queue.broken {
+            return;
+        }
+        let message = if queue.waiting.is_empty() {
+            match self.try_send(&mut queue, bytes, &fds) {
+                Ok(Stall::None) => return,
+                Ok(_) => Message {
+                    bytes: bytes.to_vec(),
+                    fds,
+                },
+                Err(_) => return self.close(&mut queue),
+            }
+        } else {
+            Message {
+                bytes: bytes.to_vec(),
+                fds,
+            }
+        };
+        if queue.waiting.len() == WAITING_MAX {
+            tracing::warn!("a client reads nothing; its session is closed");
+            return self.close(&mut queue);
+        }
+        let first = queue.waiting.is_empty();
+        queue.waiting.push_back(message);
+        drop(queue);
+        if first {
+            self.flusher.watch(Arc::clone(self));
+        }
+    }
+
+    /// Waits until the client has been sent everything, or is gone: a session whose client does not read is not read.
+    pub(super) fn wait_drained(&self) {
+        let mut queue = self.queue.lock();
+        while !queue.waiting.is_empty() && !queue.broken {
+            self.drained.wait(&mut queue);
+        }
+    }
+
+    /// Sends what it can of what waits.
+    pub(super) fn flush(&self) -> Stall {
+        let mut queue = self.queue.lock();
+        while let Some(message) = queue.waiting.pop_front() {
+            match self.try_send(&mut queue, &message.bytes, &message.fds) {
+                Ok(Stall::None) => {}
+                Ok(stall) => {
+                    queue.waiting.push_front(message);
+                    return stall;
+                }
+                Err(_) => self.close(&mut queue),
+            }
+        }
+        self.drained.notify_all();
+        Stall::None
+    }
+
+    /// Gives a client up that has not read for too long.
+    pub(super) fn give_up(&self) {
+        self.close(&mut self.queue.lock());
+    }
+
+    pub(super) fn connection(&self) -> &Seqpacket {
+        &self.connection
+    }
+
+    fn try_send(&self, queue: &mut Queue, bytes: &[u8], fds: &[OwnedFd]) -> io::Result<Stall> {
+        if queue.fds_unread + fds.len() > limits::MESSAGE_FDS_MAX && !fds.is_empty() {
+            if self.connection.unread()? > 0 {
+                return Ok(Stall::UnreadFds);
+            }
+            queue.fds_unread = 0;
+        }
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        match self.connection.try_send(bytes, &borrowed) {
+            Ok(()) => {
+                queue.fds_unread += fds.len();
+                Ok(Stall::None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Stall::Full),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close(&self, queue: &mut Queue) {
+        queue.broken = true;
+        queue.waiting.clear();
+        self.drained.notify_all();
+        // The session's thread sees the end of the connection and cleans up.
+        let _ = self.connection.shutdown();
+    }
+}

@@ -1,0 +1,80 @@
+//! Opens the catalog that the configuration names, and counts what it does.
+
+use std::sync::Arc;
+
+use payload_core::port::{Clock, Repository};
+use payload_core::{Error, Result, Span};
+use payload_repo::{CommitObserver, MemoryRepository, SqliteOptions, SqliteRepository};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
+
+use crate::config;
+use crate::fatal;
+
+/// Opens the repository.
+pub(crate) fn open(
+    config: &config::Repository,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+) -> anyhow::Result<Arc<dyn Repository>> {
+    let Some(path) = &config.sqlite else {
+        return Ok(Arc::new(MemoryRepository::new()));
+    };
+    let options = SqliteOptions {
+        busy_timeout: config.busy_timeout,
+        ..SqliteOptions::default()
+    };
+    Ok(Arc::new(open_sqlite(path, options, clock, registry)?))
+}
+
+fn open_sqlite(
+    path: &std::path::Path,
+    options: SqliteOptions,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+) -> anyhow::Result<SqliteRepository> {
+    let observer = Arc::new(Observer::new(registry)?);
+    let opened: Result<_> = SqliteRepository::open(path, options, clock, observer);
+    Ok(opened?)
+}
+
+struct Observer {
+    synced: Histogram,
+    unsynced: Histogram,
+    group_sizes: Histogram,
+}
+
+impl Observer {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let options = HistogramOpts::new(
+            "payload_repository_commit_seconds",
+            "Time of a group commit, by whether it waited for an fsync.",
+        )
+        .buckets(prometheus::exponential_buckets(0.000_02, 2.0, 16)?);
+        let commits = HistogramVec::new(options, &["synced"])?;
+        registry.register(Box::new(commits.clone()))?;
+        let options = HistogramOpts::new(
+            "payload_repository_group_size",
+            "Change sets that shared a group commit.",
+        )
+        .buckets(prometheus::exponential_buckets(1.0, 2.0, 9)?);
+        let group_sizes = Histogram::with_opts(options)?;
+        registry.register(Box::new(group_sizes.clone()))?;
+        Ok(Self {
+            synced: commits.with_label_values(&["true"]),
+            unsynced: commits.with_label_values(&["false"]),
+            group_sizes,
+        })
+    }
+}
+
+impl CommitObserver for Observer {
+    fn group(&self, sets: usize, synced: bool, took: Span) {
+        let commits = if synced { &self.synced } else { &self.unsynced };
+        commits.observe(took.as_secs_f64());
+        self.group_sizes.observe(sets as f64);
+    }
+
+    fn fatal(&self, error: &Error) {
+        fatal::exit("the catalog failed in the middle of a commit", error);
+    }
+}

@@ -1,0 +1,299 @@
+//! Serving: bring the parts up in order, stay until told to stop, bring them down in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use payload_core::lease::LeaseTerms;
+use payload_core::port::{Clock, Ids, TierStore, Usage};
+use payload_core::{NodeId, Tier, limits};
+use payload_engine::{Caps, Engine, Metrics, Ports, Settings, Workers};
+use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
+use prometheus::Registry;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::calls::Calls;
+use crate::clock::{BootClock, OsEntropy};
+use crate::command::Again;
+use crate::config::Config;
+use crate::data_dir::{self, DataDir, Endpoint};
+use crate::gauges::Gauges;
+use crate::http::{self, Condition, Readiness};
+use crate::keeping::Keeping;
+use crate::{fatal, grpc, local, repository};
+
+/// Payloads without a replica in RAM that are kept in memory.
+const COLD_ENTRIES_MAX: usize = 1 << 16;
+/// Threads for calls that block. Each waits for an fsync most of its time, and shares it with the others.
+const SLOW_THREADS: usize = 128;
+/// The share of the descriptors that segments may take; the rest is for connections, files and the unforeseen.
+const SEGMENT_SHARE: u64 = 2;
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(config: Config, keeper: Option<&Again>, drop_volatile: bool) -> anyhow::Result<()> {
+    let keeping = Keeping::connect(&config, keeper)?;
+    let data_dir = DataDir::open(&config.data_dir, !config.sessions.allow_uids.is_empty())?;
+    let descriptors = raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(SLOW_THREADS)
+        .build()?;
+    let handle = runtime.handle().clone();
+    runtime.block_on(async move {
+        let server = Server::start(config, keeping, data_dir, descriptors, handle).await?;
+        server.until_stopped(drop_volatile).await
+    })
+}
+
+/// Everything that runs.
+struct Server {
+    config: Config,
+    data_dir: DataDir,
+    readiness: Arc<Readiness>,
+    engine: Arc<Engine>,
+    workers: Workers,
+    door: local::Door,
+    keeping: Keeping,
+    stop_calls: CancellationToken,
+    stop_http: CancellationToken,
+    grpc: tokio::task::JoinHandle<anyhow::Result<()>>,
+    http: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(
+        config: Config,
+        keeping: Keeping,
+        data_dir: DataDir,
+        descriptors: u64,
+        handle: tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        let entropy = Arc::new(OsEntropy);
+        let ids = Ids::new(Arc::clone(&clock), Arc::clone(&entropy) as _);
+        let began = clock.now();
+        let registry = Registry::new();
+        let readiness = Arc::new(Readiness::starting());
+
+        // Health first: a server that is slow to start is alive, and says why it is not ready.
+        let (stop_calls, stop_http) = (CancellationToken::new(), CancellationToken::new());
+        let listening = http::bind(config.http_listen)
+            .await
+            .with_context(|| format!("cannot listen for HTTP on {}", config.http_listen))?;
+        let http_address = listening.address();
+        let http = tokio::spawn(listening.run(Arc::clone(&readiness), registry.clone(), stop_http.clone()));
+        let tcp = TcpListener::bind(config.grpc_listen)
+            .await
+            .with_context(|| format!("cannot listen for gRPC on {}", config.grpc_listen))?;
+        let grpc_address = tcp.local_addr()?;
+
+        let (node, key) = data_dir.identity(
+            || NodeId::from_bytes(*ids.payload().as_bytes()).expect("a new id is not nil"),
+            &*entropy,
+        )?;
+        let repository = repository::open(&config.repository, Arc::clone(&clock), &registry)?;
+        let tiers = open_tiers(&config, descriptors, &ids, &keeping, &repository.usage(node)?)?;
+        let remote_leases_before = data_dir.had_remote_leases();
+        let mark = config.data_dir.clone();
+        let ports = Ports {
+            clock: Arc::clone(&clock),
+            ids,
+            repository,
+            tiers,
+            before_remote_leases: Box::new(move || data_dir::mark_remote_leases(&mark)),
+            on_fenced: Box::new(|error| fatal::exit("another server has taken over this node", error)),
+        };
+        let engine = Engine::new(
+            ports,
+            settings(&config, node),
+            key,
+            remote_leases_before,
+            Metrics::new(&registry)?,
+        )?;
+        let recovered = engine.recover()?;
+        let workers = Workers::start(&engine)?;
+
+        let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
+        registry.register(Box::new(Gauges::new(calls.clone())?))?;
+        let socket = data_dir.join("payload.sock");
+        let door = local::Door::open(
+            &socket,
+            calls.clone(),
+            node,
+            config.sessions.allow_uids.clone(),
+            Arc::clone(&clock),
+            config.sessions.stall_timeout,
+        )
+        .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let grpc_socket = data_dir.join("grpc.sock");
+        let unix = bind_unix(&grpc_socket, !config.sessions.allow_uids.is_empty())?;
+        let grpc = tokio::spawn(grpc::serve(
+            calls,
+            keeping.identity(node),
+            tcp,
+            unix,
+            stop_calls.clone(),
+        ));
+
+        let pid = std::process::id();
+        let url = |address: SocketAddr| format!("http://{address}");
+        data_dir.publish(&Endpoint {
+            grpc: url(grpc_address),
+            grpc_socket,
+            socket,
+            http: url(http_address),
+            pid,
+        })?;
+        readiness.clear(Condition::Starting);
+        keeping.ready();
+        let took = clock.now().since(began);
+        tracing::info!(data_dir = %config.data_dir.display(), grpc = %grpc_address, http = %http_address, ?took, ?recovered, "ready");
+        Ok(Self {
+            config,
+            data_dir,
+            readiness,
+            engine,
+            workers,
+            door,
+            keeping,
+            stop_calls,
+            stop_http,
+            grpc,
+            http,
+        })
+    }
+
+    async fn until_stopped(self, drop_volatile: bool) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+        }
+        self.stop(drop_volatile).await
+    }
+
+    async fn stop(self, drop_volatile: bool) -> anyhow::Result<()> {
+        self.readiness
+            .set(Condition::ShuttingDown, "the server is shutting down");
+        self.data_dir.unpublish();
+        self.keeping.stopping(drop_volatile);
+        self.stop_calls.cancel();
+        if tokio::time::timeout(self.config.shutdown_drain, self.grpc)
+            .await
+            .is_err()
+        {
+            tracing::warn!(drain = ?self.config.shutdown_drain, "gRPC calls did not end in time; they are cut off");
+        }
+        let (door, workers) = (self.door, self.workers);
+        tokio::task::spawn_blocking(move || {
+            door.close();
+            drop(workers);
+        })
+        .await?;
+        if self.engine.stats().is_ok_and(|stats| stats.leases == 0) {
+            self.data_dir.clear_remote_leases();
+        }
+        let _ = std::fs::remove_file(self.data_dir.join("grpc.sock"));
+        self.stop_http.cancel();
+        // The answer to a last probe may be lost; nobody waits for it.
+        let _ = tokio::time::timeout(self.config.shutdown_drain, self.http).await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn settings(config: &Config, node: NodeId) -> Settings {
+    let count = |number: u32| number as usize;
+    Settings {
+        node,
+        lease_terms: LeaseTerms {
+            remote_default: config.leases.remote_default,
+            term_max: config.leases.remote_max,
+            local_hold_max: config.leases.local_hold_max,
+        },
+        grace: config.leases.grace,
+        allocation_timeout: config.allocation_timeout,
+        request_retention: config.request_retention,
+        cold_entries_max: COLD_ENTRIES_MAX,
+        caps: Caps {
+            sessions: count(config.sessions.max),
+            sessions_per_principal: count(config.sessions.per_principal_max),
+            leases_per_principal: count(config.sessions.leases_per_principal_max),
+            allocations_per_principal: count(config.sessions.allocations_per_principal_max),
+        },
+    }
+}
+
+fn open_tiers(
+    config: &Config,
+    descriptors: u64,
+    ids: &Ids,
+    keeping: &Keeping,
+    usage: &[Usage],
+) -> payload_core::Result<Vec<Arc<dyn TierStore>>> {
+    let charged = |tier| {
+        usage
+            .iter()
+            .filter(|usage| usage.tier == tier)
+            .map(|usage| usage.charged)
+            .sum()
+    };
+    let ram = RamOptions {
+        capacity: config.tiers.ram_capacity,
+        segments_max: (descriptors / SEGMENT_SHARE).min(limits::KEEPER_SEGMENTS_MAX as u64),
+        charged: charged(Tier::Ram),
+        ..RamOptions::default()
+    };
+    let disk = DiskOptions {
+        capacity: config.tiers.disk_capacity,
+        charged: charged(Tier::Disk),
+        ..DiskOptions::default()
+    };
+    let ram = Arc::new(RamStore::open(ram, ids.clone(), keeping.store())?);
+    let segments = Arc::downgrade(&ram);
+    keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
+    Ok(vec![
+        ram,
+        Arc::new(DiskStore::open(&config.tiers.disk_path, &disk, ids.clone())?),
+    ])
+}
+
+/// A socket that only this user can reach, or that everybody can: then who they are is asked.
+fn bind_unix(path: &Path, shared: bool) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let bind = || -> std::io::Result<UnixListener> {
+        // The directory is locked: whatever is left there belongs to a server that has died.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let directory = std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?;
+        let name = path.file_name().unwrap_or_default();
+        // A socket address holds 107 bytes, a path may be longer.
+        let short = Path::new("/proc/self/fd")
+            .join(std::os::fd::AsRawFd::as_raw_fd(&directory).to_string())
+            .join(name);
+        let listener = UnixListener::bind(short)?;
+        std::fs::set_permissions(
+            path,
+            std::fs::Permissions::from_mode(if shared { 0o666 } else { 0o600 }),
+        )?;
+        Ok(listener)
+    };
+    bind().with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+/// As many descriptors as this process may have; returns how many that are.
+fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}

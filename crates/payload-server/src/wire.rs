@@ -1,0 +1,219 @@
+//! Requests from the wire to the engine's words, and its answers back. Shared by gRPC and the local socket.
+
+use std::os::fd::OwnedFd;
+
+use payload_core::{
+    Actor, Container, EventRecord, LeaseId, Namespace, PayloadId, ReplicaId, Result, Version, limits, name,
+};
+use payload_engine::{
+    Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
+    LeaseClaim, LeaseView, PutRequest,
+};
+use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
+use payload_proto::{status, v1};
+
+/// What an acquire asks for, checked.
+pub(crate) struct Acquire {
+    pub(crate) namespace: Namespace,
+    pub(crate) options: AcquireOptions,
+    pub(crate) wait: payload_core::Span,
+    /// Each item has its own result, a bad id too.
+    pub(crate) ids: Vec<Result<PayloadId>>,
+}
+
+pub(crate) fn allocate(request: &v1::AllocateRequest) -> Result<AllocateRequest> {
+    Ok(AllocateRequest {
+        namespace: namespace(&request.namespace)?,
+        request_id: request_id(&request.request_id)?,
+        size: request.size,
+        tier: convert::tier(request.tier)?,
+        durability: convert::durability(request.durability)?,
+        ttl: span(request.ttl_ms),
+        labels: labels(&request.labels)?,
+        timeout: span(request.timeout_ms),
+    })
+}
+
+pub(crate) fn commit(request: &v1::CommitRequest) -> Result<CommitRequest> {
+    Ok(CommitRequest {
+        namespace: namespace(&request.namespace)?,
+        request_id: request_id(&request.request_id)?,
+        payload: id(&request.payload_id)?,
+        token: optional(&request.allocation_token)?,
+        size: request.size,
+        digest: optional(&request.digest)?,
+    })
+}
+
+pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
+    Ok(PutRequest {
+        namespace: namespace(&request.namespace)?,
+        request_id: request_id(&request.request_id)?,
+        content: request.content,
+        tier: convert::tier(request.tier)?,
+        durability: convert::durability(request.durability)?,
+        ttl: span(request.ttl_ms),
+        labels: labels(&request.labels)?,
+        digest: optional(&request.digest)?,
+    })
+}
+
+pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
+    batch(&request.payload_ids, "payload_ids")?;
+    let wait = payload_core::Span::from_millis(request.wait_ms);
+    if wait > limits::WAIT_MAX {
+        let message = format!("a call waits at most {} ms", limits::WAIT_MAX.as_millis());
+        return Err(payload_core::Error::invalid(payload_core::Reason::BadDuration, message).field("wait_ms"));
+    }
+    if u64::from(request.inline_max) > limits::INLINE_SIZE_MAX {
+        let message = format!(
+            "contents of at most {} bytes come with the answer",
+            limits::INLINE_SIZE_MAX
+        );
+        return Err(payload_core::Error::invalid(payload_core::Reason::BadSize, message).field("inline_max"));
+    }
+    Ok(Acquire {
+        namespace: namespace(&request.namespace)?,
+        options: AcquireOptions {
+            ttl: span(request.ttl_ms),
+            inline_max: request.inline_max.into(),
+        },
+        wait,
+        ids: request.payload_ids.iter().map(|text| id(text)).collect(),
+    })
+}
+
+pub(crate) fn delete(request: &v1::DeletePayloadRequest) -> Result<DeleteRequest> {
+    Ok(DeleteRequest {
+        namespace: namespace(&request.namespace)?,
+        payload: id(&request.payload_id)?,
+        request_id: request_id(&request.request_id)?,
+        force: request.force,
+        reason: name::reason(&request.reason)?,
+    })
+}
+
+pub(crate) fn lease_claim(claim: &v1::LeaseRef) -> Result<LeaseClaim> {
+    Ok(LeaseClaim {
+        lease: id(&claim.lease_id)?,
+        payload: id(&claim.payload_id)?,
+        replica: id(&claim.replica_id)?,
+    })
+}
+
+pub(crate) fn allocation_claim(claim: &v1::AllocationRef) -> Result<AllocationClaim> {
+    Ok(AllocationClaim {
+        payload: id(&claim.payload_id)?,
+        token: id(&claim.allocation_token)?,
+    })
+}
+
+/// A lease to renew, and what it was on if the client says so.
+pub(crate) fn renewal(lease: &v1::LeaseRef) -> Result<(LeaseId, Option<(PayloadId, ReplicaId)>)> {
+    let granted = match (optional(&lease.payload_id)?, optional(&lease.replica_id)?) {
+        (Some(payload), Some(replica)) => Some((payload, replica)),
+        _ => None,
+    };
+    Ok((id(&lease.lease_id)?, granted))
+}
+
+pub(crate) fn renewed(result: Result<Option<payload_core::Span>>) -> v1::RenewResult {
+    match result {
+        Ok(expires_in) => v1::RenewResult {
+            expires_in_ms: expires_in.map(millis),
+            failure: None,
+        },
+        Err(error) => v1::RenewResult {
+            expires_in_ms: None,
+            failure: Some(status::to_failure(&error)),
+        },
+    }
+}
+
+pub(crate) fn released(result: Result<()>) -> v1::ReleaseResult {
+    v1::ReleaseResult {
+        failure: result.err().map(|error| status::to_failure(&error)),
+    }
+}
+
+/// An allocation; the descriptor to write with goes beside the message.
+pub(crate) fn allocation(allocation: Allocation, fds: &mut Vec<OwnedFd>) -> v1::AllocateResponse {
+    let row = &allocation.row;
+    v1::AllocateResponse {
+        payload_id: row.id.to_string(),
+        tier: v1::Tier::from(row.tier).into(),
+        location: row
+            .replicas
+            .first()
+            .map(|replica| convert::location(&replica.location, row.size)),
+        allocation_token: allocation.token.to_string(),
+        fd: allocation.writer.map(|writer| attach(writer, fds)),
+    }
+}
+
+/// A lease or why there is none; the descriptor to read with goes beside the message, and its container into `sent`.
+pub(crate) fn acquired(result: Result<Grant>, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1::AcquireResult {
+    let result = match result {
+        Ok(grant) => v1::acquire_result::Result::Lease(lease(grant, fds, sent)),
+        Err(error) => v1::acquire_result::Result::Failure(status::to_failure(&error)),
+    };
+    v1::AcquireResult { result: Some(result) }
+}
+
+fn lease(grant: Grant, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1::Lease {
+    let replica = grant.replica();
+    let container = replica.location.container();
+    let mut lease = v1::Lease {
+        lease_id: grant.lease.to_string(),
+        descriptor: Some(convert::descriptor(&grant.row, replica)),
+        expires_in_ms: grant.expires_in.map(millis),
+        content: None,
+        fd: None,
+    };
+    match grant.access {
+        Access::Content(content) => lease.content = Some(content),
+        Access::Descriptor(fd) => {
+            lease.fd = Some(attach(fd, fds));
+            sent.push(container);
+        }
+        Access::Known | Access::Elsewhere => {}
+    }
+    lease
+}
+
+fn attach(fd: OwnedFd, fds: &mut Vec<OwnedFd>) -> u32 {
+    fds.push(fd);
+    fds.len() as u32 - 1
+}
+
+pub(crate) fn event((version, record): (Version, EventRecord)) -> v1::Event {
+    v1::Event {
+        version: version.as_u64(),
+        kind: record.kind.as_str().to_owned(),
+        actor: Actor::as_str(&record.actor).to_owned(),
+        reason: record.reason.as_deref().unwrap_or_default().to_owned(),
+        at_us: record.at.as_micros(),
+        from: record.from.map_or(v1::State::Unspecified, v1::State::from).into(),
+        to: v1::State::from(record.to).into(),
+    }
+}
+
+pub(crate) fn lease_info(view: LeaseView) -> v1::LeaseInfo {
+    v1::LeaseInfo {
+        lease_serial: view.serial,
+        namespace: view.namespace.to_string(),
+        payload_id: view.payload.to_string(),
+        replica_id: view.replica.to_string(),
+        holder: Some(v1::Holder {
+            principal: view.principal.to_string(),
+            kind: match view.kind {
+                payload_core::lease::HolderKind::Local => "local".to_owned(),
+                payload_core::lease::HolderKind::Remote => "remote".to_owned(),
+            },
+            pid: view.peer.pid,
+            command: view.peer.command,
+        }),
+        age_ms: millis(view.age),
+        expires_in_ms: view.expires_in.map(millis),
+    }
+}
