@@ -43,3 +43,34 @@ fn fcntl(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> rus
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     Err(Errno::from_raw_os_error(errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+
+    /// Without another signal for the lease, this test does not fail but dies.
+    #[test]
+    fn a_writer_that_comes_during_the_check_does_not_kill_the_server() {
+        let file = OwnedFd::from(tempfile::tempfile().unwrap());
+        let reader = reopen(&file, OFlags::RDONLY).unwrap();
+        drop(file);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    drop(reopen(&reader, OFlags::RDWR).unwrap());
+                }
+            });
+            let (mut with, mut without) = (0, 0);
+            while with < 5_000 || without < 5_000 {
+                match no_writer(reader.as_fd()).unwrap() {
+                    true => without += 1,
+                    false => with += 1,
+                }
+            }
+            done.store(true, Relaxed);
+        });
+    }
+}

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use payload_core::port::{FdStore, Ids};
@@ -18,8 +19,10 @@ use payload_testkit::clock::{ManualClock, TestEntropy};
 use payload_testkit::tier::World;
 use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
 
-/// New ids; different seeds give different ids.
-pub fn ids(seed: u64) -> Ids {
+/// New ids, other than any before in this process or another one.
+pub fn ids() -> Ids {
+    static STARTS: AtomicU64 = AtomicU64::new(0);
+    let seed = u64::from(std::process::id()) << 32 | STARTS.fetch_add(1, Ordering::Relaxed);
     Ids::new(Arc::new(ManualClock::default()), Arc::new(TestEntropy::new(seed)))
 }
 
@@ -27,7 +30,7 @@ pub fn ids(seed: u64) -> Ids {
 #[derive(Default)]
 pub struct MapKeeper {
     kept: Mutex<HashMap<SegmentId, OwnedFd>>,
-    pub broken: std::sync::atomic::AtomicBool,
+    pub broken: AtomicBool,
 }
 
 impl MapKeeper {
@@ -36,7 +39,7 @@ impl MapKeeper {
     }
 
     fn up(&self) -> Result<()> {
-        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.broken.load(Ordering::Relaxed) {
             return Err(Error::new(Reason::KeeperUnavailable, "the keeper is broken"));
         }
         Ok(())
@@ -73,8 +76,7 @@ pub fn ram_options(capacity: u64) -> RamOptions {
 }
 
 pub fn ram(options: RamOptions, keeper: &Arc<MapKeeper>) -> RamStore {
-    let seed = keeper.len() as u64 + 1;
-    RamStore::open(options, ids(seed), Arc::clone(keeper) as Arc<dyn FdStore>).unwrap()
+    RamStore::open(options, ids(), Arc::clone(keeper) as Arc<dyn FdStore>).unwrap()
 }
 
 /// Packs are small, so that every test of many payloads sees them change.
@@ -88,7 +90,7 @@ pub fn disk_options(capacity: u64) -> DiskOptions {
 }
 
 pub fn disk(dir: &Path, options: &DiskOptions) -> DiskStore {
-    DiskStore::open(dir, options, ids(1)).unwrap()
+    DiskStore::open(dir, options, ids()).unwrap()
 }
 
 pub fn disk_world(options: &DiskOptions) -> World {
