@@ -30,7 +30,7 @@ use crate::options::{KeeperOptions, Start};
 use crate::protocol::Fate;
 use desk::{Desk, Notice, Scene};
 use policy::{Restarts, Standing, Verdict, verdict};
-use process::{Output, Process};
+use process::{Place, Process};
 use signals::Signals;
 
 /// How long nobody is let in when descriptors have run out.
@@ -101,7 +101,7 @@ impl<'a> Keeper<'a> {
         // Before anything else, so that no moment is left in which a signal would end the process with what it holds.
         let signals = Signals::new().map_err(|error| failed("signals cannot be handled", error))?;
         if options.start == Start::Hold {
-            // Fails for the leader of a process group, which is free of its terminal's signals already.
+            // Fails only for the leader of a process group: somebody started it by hand, in a terminal of their choice.
             let _free = rustix::process::setsid();
         }
         let (listener, segments) = takeover::acquire(&options.directory, options.start)?;
@@ -322,7 +322,7 @@ impl<'a> Keeper<'a> {
             self.hold(code);
             return;
         }
-        match Process::spawn(&self.options.hold, Output::Discarded) {
+        match Process::spawn(&self.options.hold, Place::Background) {
             Ok(heir) => self.phase = Phase::HandingOver { heir, code },
             Err(error) => {
                 tracing::error!(%error, "no keeper in the background; holding on in the foreground");
@@ -342,7 +342,7 @@ fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
 }
 
 fn serve(options: &KeeperOptions) -> io::Result<Phase> {
-    let server = Process::spawn(&options.server, Output::Inherited)?;
+    let server = Process::spawn(&options.server, Place::Beside)?;
     tracing::info!(pid = server.pid(), "started the server");
     Ok(Phase::Serving { server, ready_at: None })
 }

@@ -19,17 +19,17 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a child. It gets a process group of its own, so that a Ctrl-C in the terminal reaches the keeper alone and
-    /// the child hears of it once.
-    pub(crate) fn spawn(command: &[OsString], output: Output) -> io::Result<Self> {
+    /// Starts a child.
+    pub(crate) fn spawn(command: &[OsString], place: Place) -> io::Result<Self> {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command to start"))?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).process_group(0);
-        if output == Output::Discarded {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        }
+        command.args(arguments).stdin(Stdio::null());
+        match place {
+            Place::Beside => command.process_group(0),
+            Place::Background => command.stdout(Stdio::null()).stderr(Stdio::null()),
+        };
         let mut child = command.spawn()?;
         match open(child.id()) {
             Ok(pidfd) => Ok(Self {
@@ -90,13 +90,15 @@ impl Process {
     }
 }
 
-/// Where a child's standard output and error go.
+/// How a child stands to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Where the keeper's go.
-    Inherited,
-    /// Nowhere: a process that outlives its shell command must not keep the shell's pipe open.
-    Discarded,
+pub(crate) enum Place {
+    /// It writes where the keeper writes. It has a process group of its own, so that a Ctrl-C reaches the keeper alone and
+    /// the child hears of it once.
+    Beside,
+    /// It will outlive the shell's command and must not keep a pipe of it open. It makes a session of its own, which the
+    /// leader of a process group could not.
+    Background,
 }
 
 fn open(pid: u32) -> io::Result<OwnedFd> {
