@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::error::{Error, Reason};
 use crate::limits;
@@ -19,9 +19,10 @@ impl Namespace {
 }
 
 impl Default for Namespace {
-    /// The namespace of callers that name none: `default`.
+    /// The namespace of callers that name none: `default`. All of them share one text.
     fn default() -> Self {
-        Self("default".into())
+        static DEFAULT: LazyLock<Namespace> = LazyLock::new(|| Namespace("default".into()));
+        DEFAULT.clone()
     }
 }
 
