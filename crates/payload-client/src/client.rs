@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use payload_core::digest::Digest;
-use payload_core::{Durability, Error, PayloadId, Reason, Result, Tier, limits};
+use payload_core::{Durability, PayloadId, Reason, Result, Tier, limits};
 use payload_proto::v1;
 use payload_proto::v1::client_message::Request;
 use payload_proto::v1::server_message::Response;
@@ -22,7 +22,7 @@ use crate::writer::Writer;
 
 /// How much is written before other tasks get a turn.
 const PIECE: usize = 1 << 20;
-/// How often a lease is asked for whose descriptor the server thinks was sent.
+/// How often something is tried that a change of connection can spoil.
 const ATTEMPTS: usize = 4;
 /// What one lease takes up in an answer besides its content.
 const LEASE_OVERHEAD: usize = 512;
@@ -74,41 +74,25 @@ impl Client {
         if bytes.len() as u64 <= limits::INLINE_SIZE_MAX {
             return self.put_inline(bytes, options).await;
         }
-        let allocate = AllocateOptions {
-            tier: options.tier,
-            durability: options.durability,
-            ttl: options.ttl,
-            labels: options.labels,
-            timeout: None,
-        };
-        let mut writer = self.allocate(bytes.len() as u64, allocate).await?;
-        for piece in bytes.chunks(PIECE) {
-            writer.write(piece)?;
-            tokio::task::yield_now().await;
+        let mut attempt = 1;
+        loop {
+            match self.put_through_allocation(bytes, &options).await {
+                // The room died with its server; the bytes are still here.
+                Err(error) if error.reason() == Reason::PayloadAborted && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
         }
-        writer
-            .commit(CommitOptions {
-                size: None,
-                digest: options.digest,
-            })
-            .await
     }
 
     /// Reserves room for `size` bytes, to be written in place.
     pub async fn allocate(&self, size: u64, options: AllocateOptions) -> Result<Writer> {
-        let request = Request::Allocate(v1::AllocateRequest {
-            namespace: self.session.namespace(),
-            request_id: self.session.request_ids.next(),
-            size,
-            tier: tier(options.tier),
-            durability: durability(options.durability),
-            ttl_ms: options.ttl.map(millis),
-            labels: options.labels.into_iter().collect(),
-            timeout_ms: options.timeout.map(millis),
-        });
-        match self.session.call(request, Expect::Room { size }, Retry::Safe).await? {
-            Answer::Room(writer) => Ok(*writer),
-            _ => Err(nonsense("an answer to another question")),
+        let mut attempt = 1;
+        loop {
+            match self.allocate_once(size, &options).await {
+                // The request was repeated, and what it got the first time was given up with the old connection.
+                Err(error) if error.reason() == Reason::PayloadAborted && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
         }
     }
 
@@ -181,6 +165,44 @@ impl Client {
         asked.min(largest).min(u32::try_from(room).unwrap_or(largest))
     }
 
+    async fn allocate_once(&self, size: u64, options: &AllocateOptions) -> Result<Writer> {
+        let request = Request::Allocate(v1::AllocateRequest {
+            namespace: self.session.namespace(),
+            request_id: self.session.request_ids.next(),
+            size,
+            tier: tier(options.tier),
+            durability: durability(options.durability),
+            ttl_ms: options.ttl.map(millis),
+            labels: options.labels.iter().cloned().collect(),
+            timeout_ms: options.timeout.map(millis),
+        });
+        match self.session.call(request, Expect::Room { size }, Retry::Safe).await? {
+            Answer::Room(writer) => Ok(*writer),
+            _ => Err(nonsense("an answer to another question")),
+        }
+    }
+
+    async fn put_through_allocation(&self, bytes: &[u8], options: &PutOptions) -> Result<v1::Payload> {
+        let allocate = AllocateOptions {
+            tier: options.tier,
+            durability: options.durability,
+            ttl: options.ttl,
+            labels: options.labels.clone(),
+            timeout: None,
+        };
+        let mut writer = self.allocate(bytes.len() as u64, allocate).await?;
+        for piece in bytes.chunks(PIECE) {
+            writer.write(piece)?;
+            tokio::task::yield_now().await;
+        }
+        writer
+            .commit(CommitOptions {
+                size: None,
+                digest: options.digest,
+            })
+            .await
+    }
+
     async fn put_inline(&self, bytes: &[u8], options: PutOptions) -> Result<v1::Payload> {
         let digest = match options.digest {
             DigestChoice::Skip => None,
@@ -199,7 +221,7 @@ impl Client {
         });
         match self.session.call(request, Expect::Message, Retry::Safe).await? {
             Answer::Message(Response::Put(v1::PutResponse { payload: Some(payload) })) => Ok(payload),
-            _ => Err(Error::new(Reason::Internal, "the server sent a put without a payload")),
+            _ => Err(nonsense("a put without a payload")),
         }
     }
 }

@@ -117,7 +117,7 @@ async fn greet(session: &Arc<Session>, socket: Seqpacket) -> Result<JoinHandle<(
     let identity = hello(session, &link).await?;
     session.cache.forgets_are_void();
     session.set_epoch(identity.epoch);
-    let earlier = session.identity.lock().replace(identity.clone());
+    let earlier = session.identity.lock().clone();
     match earlier {
         Some(earlier) if earlier.node_id == identity.node_id => {
             reclaim::run(session, &link, &earlier.session_id, identity.epoch).await?;
@@ -125,6 +125,8 @@ async fn greet(session: &Arc<Session>, socket: Seqpacket) -> Result<JoinHandle<(
         Some(_) => session.registry.lose_leases(|_| true),
         None => {}
     }
+    // Only now: if the connection broke during the reclaim, the next one goes on for the same earlier session.
+    *session.identity.lock() = Some(identity);
     session.route.send_replace(Route::Local(link));
     unfinished.finish();
     Ok(reader)

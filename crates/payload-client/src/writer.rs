@@ -4,12 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use payload_core::digest::{Digest, Hasher};
-use payload_core::{Error, PayloadId, Reason, Result};
+use payload_core::{Error, PayloadId, Reason, Result, Span};
 use payload_proto::v1;
 use payload_proto::v1::client_message::Request;
 use payload_proto::v1::server_message::Response;
 use rustix::io::Errno;
 
+use crate::backoff::Backoff;
 use crate::grant::nonsense;
 use crate::intake::{Answer, Expect};
 use crate::mapping::WritableMapping;
@@ -17,6 +18,9 @@ use crate::options::{CommitOptions, DigestChoice};
 use crate::ranges::range;
 use crate::registry::AllocationRecord;
 use crate::session::{Owner, Retry};
+
+/// How long descriptors may be open that this writer has closed.
+const STRAY_DESCRIPTOR_MAX: Span = Span::from_millis(100);
 
 /// Room for a payload. Nobody sees it before [`commit`](Self::commit); dropping it without one gives it up.
 ///
@@ -128,7 +132,7 @@ impl Writer {
             size: Some(size),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
         });
-        match self.owner.call(request, Expect::Message, Retry::Safe).await? {
+        match self.seal(request).await? {
             Answer::Message(Response::Commit(v1::CommitResponse { payload: Some(payload) })) => {
                 self.owner.registry.remove_allocation(&self.record);
                 Ok(payload)
@@ -147,6 +151,18 @@ impl Writer {
             reason: reason.to_owned(),
         });
         self.owner.call(request, Expect::Message, Retry::Never).await.map(drop)
+    }
+
+    /// Asks for the commit. While another thread of this process starts a program, the child has a copy of every
+    /// descriptor until its exec, so for a moment the bytes may seem to be open for writing still.
+    async fn seal(&self, request: Request) -> Result<Answer> {
+        let mut backoff = Backoff::new(STRAY_DESCRIPTOR_MAX);
+        loop {
+            match self.owner.call(request.clone(), Expect::Message, Retry::Safe).await {
+                Err(error) if error.reason() == Reason::WriterMapped && backoff.pause().await => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn digest(&mut self, size: u64, choice: DigestChoice) -> Result<Option<Digest>> {

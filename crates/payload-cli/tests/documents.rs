@@ -1,0 +1,77 @@
+//! The JSON documents have the fields that docs/reference/cli.md shows, no more and no less.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use payload_client::{AcquireOptions, Client};
+use serde_json::Value;
+use world::World;
+
+/// The example of a document on the page.
+fn example(name: &str) -> Value {
+    let page = include_str!("../../../docs/reference/cli.md");
+    let (_, rest) = page
+        .split_once(&format!("<!-- document: {name} -->\n```json\n"))
+        .expect(name);
+    serde_json::from_str(rest.split_once("\n```").unwrap().0).expect(name)
+}
+
+/// Every path to a value, with the value's kind. Labels are the user's own.
+fn shape(value: &Value) -> BTreeSet<String> {
+    fn walk(value: &Value, path: &str, shape: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let path = format!("{path}.{name}");
+                    if name == "labels" {
+                        shape.insert(path);
+                    } else {
+                        walk(value, &path, shape);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, &format!("{path}[]"), shape)),
+            Value::String(_) => drop(shape.insert(format!("{path}: string"))),
+            Value::Number(_) => drop(shape.insert(format!("{path}: number"))),
+            Value::Bool(_) => drop(shape.insert(format!("{path}: bool"))),
+            Value::Null => drop(shape.insert(format!("{path}: null"))),
+        }
+    }
+    let mut paths = BTreeSet::new();
+    walk(value, "", &mut paths);
+    paths
+}
+
+#[tokio::test]
+async fn every_document_is_as_documented() {
+    let world = World::new();
+    let file = world.file("f", b"content");
+    let put = world.json(&["put", file.to_str().unwrap(), "--ttl", "10m", "--label", "camera=left"]);
+    let id = put["payloads"][0]["payload_id"].as_str().unwrap().to_owned();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let options = AcquireOptions {
+        ttl: Some(std::time::Duration::from_secs(60)),
+        ..AcquireOptions::default()
+    };
+    let _lease = client.acquire(id.parse().unwrap(), options).await.unwrap();
+    let leases = world.json(&["leases"]);
+    let serial = leases["leases"][0]["lease_serial"].to_string();
+    let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
+
+    let documents = [
+        ("put", world.json(&["ls"])),
+        ("put", put),
+        ("get", world.json(&["get", &id])),
+        ("show", world.json(&["show", &id, "--events"])),
+        ("stats", world.json(&["stats"])),
+        ("leases", leases),
+        ("revoke", world.json(&["revoke", &serial])),
+        ("rm", world.json(&["rm", &id])),
+        ("error", serde_json::from_str(&missing.stderr).unwrap()),
+    ];
+    for (name, document) in documents {
+        assert_eq!(shape(&document), shape(&example(name)), "{name}");
+    }
+}

@@ -1,0 +1,182 @@
+//! The client library over real restarts of a real server.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use payload_client::{
+    AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, LeaseState, PayloadId, PutOptions, Reason,
+    Tier,
+};
+use world::{World, bytes};
+
+fn on_disk() -> PutOptions {
+    PutOptions {
+        tier: Some(Tier::Disk),
+        ..PutOptions::default()
+    }
+}
+
+fn id_of(payload: &payload_client::v1::Payload) -> PayloadId {
+    payload.payload_id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn fault_21_leases_survive_a_killed_server_if_their_bytes_do() {
+    let mut world = World::new();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let large = id_of(&client.put(&bytes(200_000), on_disk()).await.unwrap());
+    let small = id_of(&client.put(&bytes(5_000), on_disk()).await.unwrap());
+    let volatile = id_of(&client.put(&bytes(100_000), PutOptions::default()).await.unwrap());
+    let mut leases = Vec::new();
+    for id in [large, small, volatile] {
+        leases.push(client.acquire(id, AcquireOptions::default()).await.unwrap());
+    }
+    let options = AllocateOptions {
+        tier: Some(Tier::Disk),
+        ..AllocateOptions::default()
+    };
+    let mut writer = client.allocate(100_000, options).await.unwrap();
+    writer.write(&bytes(100_000)[..50_000]).unwrap();
+
+    world.kill();
+    world.start();
+    // An answer from the new server comes after the reclaim.
+    let again = client.acquire(large, AcquireOptions::default()).await.unwrap();
+    assert!(*again == bytes(200_000));
+    let states: Vec<_> = leases.iter().map(|lease| lease.state()).collect();
+    assert_eq!(
+        states,
+        [LeaseState::Live, LeaseState::Live, LeaseState::Lost],
+        "memory died with its only holder"
+    );
+    assert!(*leases[0] == bytes(200_000) && *leases[1] == bytes(5_000) && *leases[2] == bytes(100_000));
+    assert!(leases[2].check().is_err());
+
+    // A file without a name dies with the server that has it open, and the writer learns that.
+    let error = writer.commit(CommitOptions::default()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::PayloadAborted);
+    drop(again);
+    for lease in leases {
+        lease.release().await.unwrap();
+    }
+    while client.admin().stats().await.unwrap().leases > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_2_no_acknowledged_payload_is_lost_and_none_doubled_over_kills() {
+    let mut world = World::new();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let putter = client.clone();
+    let (acknowledged, seen) = tokio::sync::watch::channel(0u32);
+    let puts = tokio::spawn(async move {
+        let mut ids = Vec::new();
+        for n in 0..60u32 {
+            let size = if n % 3 == 0 { 70_000 } else { 100 };
+            let payload = putter.put(&n.to_be_bytes().repeat(size / 4), on_disk()).await.unwrap();
+            ids.push(id_of(&payload));
+            acknowledged.send(n).unwrap();
+        }
+        ids
+    });
+    for at in [10, 30] {
+        seen.clone().wait_for(|n| *n >= at).await.unwrap();
+        world.kill();
+        world.start();
+    }
+    let ids = puts.await.unwrap();
+    for (n, id) in ids.iter().enumerate() {
+        let lease = client.acquire(*id, AcquireOptions::default()).await.unwrap();
+        assert_eq!(lease[..4], (n as u32).to_be_bytes());
+        lease.verify().unwrap();
+    }
+    let active = client
+        .catalog()
+        .list(payload_client::v1::State::Active, 1000, "")
+        .await
+        .unwrap();
+    assert_eq!(active.payloads.len(), ids.len());
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_no_mapping_gets_a_descriptor_every_time() {
+    let world = World::new();
+    let options = ClientOptions {
+        idle_containers_max: 0,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect_with(world.endpoint(), options).await.unwrap();
+    let id = id_of(&client.put(&bytes(100_000), PutOptions::default()).await.unwrap());
+    for _ in 0..10 {
+        let lease = client.acquire(id, AcquireOptions::default()).await.unwrap();
+        assert!(*lease == bytes(100_000));
+    }
+    // Many at once, whose answers and forgets overtake each other.
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    let lease = client.acquire(id, AcquireOptions::default()).await.unwrap();
+                    assert!(lease.len() == 100_000 && lease[99_999] == bytes(100_000)[99_999]);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reader_may_come_before_the_commit() {
+    let world = World::new();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let mut writer = client.allocate(100_000, AllocateOptions::default()).await.unwrap();
+    let options = AcquireOptions {
+        wait: std::time::Duration::from_secs(60),
+        ..AcquireOptions::default()
+    };
+    let id = writer.payload_id();
+    let reader = client.clone();
+    let reading = tokio::spawn(async move { reader.acquire(id, options).await.unwrap() });
+    writer.as_mut_slice().unwrap().copy_from_slice(&bytes(100_000));
+    writer.commit(CommitOptions::default()).await.unwrap();
+    assert!(*reading.await.unwrap() == bytes(100_000));
+}
+
+#[tokio::test]
+async fn a_batch_gets_what_is_there_and_reasons_for_the_rest() {
+    let world = World::new();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let mut ids = Vec::new();
+    for n in 0..100u8 {
+        ids.push(id_of(&client.put(&[n; 3000], PutOptions::default()).await.unwrap()));
+    }
+    ids.push(PayloadId::from_parts(1, [7; 10]));
+    let leases = client.acquire_many(&ids, AcquireOptions::default()).await.unwrap();
+    for (n, lease) in leases[..100].iter().enumerate() {
+        assert_eq!(**lease.as_ref().unwrap(), [n as u8; 3000]);
+    }
+    assert_eq!(leases[100].as_ref().unwrap_err().reason(), Reason::PayloadNotFound);
+    drop(leases);
+    while client.admin().stats().await.unwrap().leases > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn fault_23_bytes_that_somebody_can_still_change_are_not_committed() {
+    let world = World::new();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let options = AllocateOptions {
+        tier: Some(Tier::Disk),
+        ..AllocateOptions::default()
+    };
+    let mut writer = client.allocate(100_000, options).await.unwrap();
+    let stray = writer.as_fd().unwrap().try_clone_to_owned().unwrap();
+    let error = writer.commit(CommitOptions::default()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::WriterMapped);
+    drop(stray);
+}
