@@ -15,4 +15,5 @@ mod local;
 mod repository;
 mod serve;
 pub mod telemetry;
+mod tiers;
 mod wire;

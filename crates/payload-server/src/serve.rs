@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use payload_core::NodeId;
 use payload_core::lease::LeaseTerms;
-use payload_core::port::{Clock, Ids, TierStore, Usage};
-use payload_core::{NodeId, Tier, limits};
+use payload_core::port::{Clock, Ids};
 use payload_engine::{Caps, Engine, Metrics, Ports, Settings, Workers};
-use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
 use prometheus::Registry;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,14 +22,12 @@ use crate::data_dir::{self, DataDir, Endpoint};
 use crate::gauges::Gauges;
 use crate::http::{self, Condition, Readiness};
 use crate::keeping::Keeping;
-use crate::{fatal, grpc, local, repository};
+use crate::{fatal, grpc, local, repository, tiers};
 
 /// Payloads without a replica in RAM that are kept in memory.
 const COLD_ENTRIES_MAX: usize = 1 << 16;
 /// Threads for calls that block. Each waits for an fsync most of its time, and shares it with the others.
 const SLOW_THREADS: usize = 128;
-/// The share of the descriptors that segments may take; the rest is for connections, files and the unforeseen.
-const SEGMENT_SHARE: u64 = 2;
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(config: Config, keeper: Option<&Again>, drop_volatile: bool) -> anyhow::Result<()> {
@@ -95,7 +92,7 @@ impl Server {
             &*entropy,
         )?;
         let repository = repository::open(&config.repository, Arc::clone(&clock), &registry)?;
-        let tiers = open_tiers(&config, descriptors, &ids, &keeping, &repository.usage(node)?)?;
+        let tiers = tiers::open(&config.tiers, descriptors, &ids, &keeping, &repository.usage(node)?)?;
         let remote_leases_before = data_dir.had_remote_leases();
         let mark = config.data_dir.clone();
         let ports = Ports {
@@ -226,40 +223,6 @@ fn settings(config: &Config, node: NodeId) -> Settings {
             allocations_per_principal: count(config.sessions.allocations_per_principal_max),
         },
     }
-}
-
-fn open_tiers(
-    config: &Config,
-    descriptors: u64,
-    ids: &Ids,
-    keeping: &Keeping,
-    usage: &[Usage],
-) -> payload_core::Result<Vec<Arc<dyn TierStore>>> {
-    let charged = |tier| {
-        usage
-            .iter()
-            .filter(|usage| usage.tier == tier)
-            .map(|usage| usage.charged)
-            .sum()
-    };
-    let ram = RamOptions {
-        capacity: config.tiers.ram_capacity,
-        segments_max: (descriptors / SEGMENT_SHARE).min(limits::KEEPER_SEGMENTS_MAX as u64),
-        charged: charged(Tier::Ram),
-        ..RamOptions::default()
-    };
-    let disk = DiskOptions {
-        capacity: config.tiers.disk_capacity,
-        charged: charged(Tier::Disk),
-        ..DiskOptions::default()
-    };
-    let ram = Arc::new(RamStore::open(ram, ids.clone(), keeping.store())?);
-    let segments = Arc::downgrade(&ram);
-    keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
-    Ok(vec![
-        ram,
-        Arc::new(DiskStore::open(&config.tiers.disk_path, &disk, ids.clone())?),
-    ])
 }
 
 /// A socket that only this user can reach, or that everybody can: then who they are is asked.

@@ -101,15 +101,11 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
             message,
             Some("write a directory below data_dir".to_owned()),
         );
-        return Tiers {
-            ram_capacity,
-            disk_capacity: 0,
-            disk_path,
-        };
     }
-    let disk_capacity = capacity(reader, &keys::DISK_CAPACITY, "the disk's room", || {
-        machine::room(&disk_path)
-    });
+    let disk_capacity = reader.get(&keys::DISK_CAPACITY);
+    if let Capacity::Bytes(bytes) = disk_capacity {
+        refuse_too_small(reader, &keys::DISK_CAPACITY, bytes);
+    }
     Tiers {
         ram_capacity,
         disk_capacity,
@@ -140,6 +136,12 @@ fn capacity(
             return 0;
         }
     };
+    refuse_too_small(reader, key, bytes);
+    reader.resolved(quote(show_size(bytes)));
+    bytes
+}
+
+fn refuse_too_small(reader: &mut Reader, key: &'static Key<Capacity>, bytes: u64) {
     if bytes < CAPACITY_MIN {
         let message = format!(
             "{} is less than the smallest capacity, {}",
@@ -148,8 +150,6 @@ fn capacity(
         );
         reader.refuse(key, message, None);
     }
-    reader.resolved(quote(show_size(bytes)));
-    bytes
 }
 
 fn sqlite(reader: &mut Reader, data_dir: &Path) -> Option<PathBuf> {

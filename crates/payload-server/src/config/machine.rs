@@ -1,9 +1,8 @@
-//! What the machine has: memory that the cgroup allows, and room where the files go.
+//! What the machine has: memory that the cgroup allows.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of memory that this process may use: the host's, or less if a cgroup above it says so.
 pub(super) fn memory() -> io::Result<u64> {
@@ -44,32 +43,6 @@ fn cgroup_limit(mount: &Path, groups: &str) -> Option<u64> {
         .min()
 }
 
-/// Bytes that files below `path` could take up: what is free there, and what is below `path` already.
-pub(super) fn room(path: &Path) -> io::Result<u64> {
-    let existing = path
-        .ancestors()
-        .find(|ancestor| ancestor.exists())
-        .unwrap_or(Path::new("/"));
-    let fs = rustix::fs::statvfs(existing)?;
-    Ok(fs.f_bavail.saturating_mul(fs.f_frsize).saturating_add(held(path)))
-}
-
-/// What the files below `path` take up. Files that vanish meanwhile are not counted.
-fn held(path: &Path) -> u64 {
-    let mut bytes = 0;
-    let mut directories: Vec<PathBuf> = vec![path.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => directories.push(entry.path()),
-                Ok(metadata) => bytes += metadata.blocks() * 512,
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,17 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_memory_and_room() {
-        let directory = tempfile::tempdir().unwrap();
+    fn this_machine_has_memory() {
         assert!(memory().unwrap() > 0);
-        assert!(room(&directory.path().join("not/there/yet")).unwrap() > 0);
-    }
-
-    #[test]
-    fn what_a_tier_holds_is_part_of_its_room() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("sub")).unwrap();
-        fs::write(directory.path().join("sub/file"), vec![1; 100_000]).unwrap();
-        assert!(held(directory.path()) >= 100_000);
     }
 }

@@ -27,6 +27,7 @@ use reader::{Effective, Reader};
 
 pub use log_filter::LogFilter;
 pub use problem::{Origin, Problem};
+pub use unit::Capacity;
 pub use value::{KeeperKind, LogFormat};
 
 /// Everything the server can be told, checked and resolved.
@@ -63,8 +64,8 @@ pub struct Config {
 pub struct Tiers {
     /// Bytes of the RAM tier.
     pub ram_capacity: u64,
-    /// Bytes of the disk tier.
-    pub disk_capacity: u64,
+    /// What the disk tier may hold; a share is of what is free and what the tier holds already.
+    pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.
     pub disk_path: PathBuf,
 }

@@ -68,7 +68,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.leases.remote_default, Span::from_secs(30));
     assert_eq!(config.leases.local_hold_max, None);
     assert_eq!(config.keeper.kind, KeeperKind::BuiltIn);
-    assert!(config.tiers.ram_capacity > 0 && config.tiers.disk_capacity > 0);
+    assert!(config.tiers.ram_capacity > 0 && config.tiers.disk_capacity == Capacity::Percent(80));
     assert_eq!(config.http_listen.port(), 0);
     assert_eq!(
         World::new("").load(&[], &[]).unwrap().http_listen.to_string(),

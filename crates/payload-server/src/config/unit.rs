@@ -29,7 +29,7 @@ const TIMES: [(&str, u64); 5] = [
 
 /// How much a tier may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Capacity {
+pub enum Capacity {
     /// A share of what the machine has, in percent.
     Percent(u8),
     /// So many bytes.
@@ -38,7 +38,7 @@ pub(super) enum Capacity {
 
 impl Capacity {
     /// In bytes, where the machine has `whole`.
-    pub(super) fn of(self, whole: u64) -> u64 {
+    pub fn of(self, whole: u64) -> u64 {
         match self {
             Self::Percent(percent) => u64::try_from(u128::from(whole) * u128::from(percent) / 100).unwrap_or(u64::MAX),
             Self::Bytes(bytes) => bytes,
