@@ -28,12 +28,12 @@ const PAGE: u64 = 4096;
 /// have the same location.
 const fn room(size: u64) -> u64 {
     let size = if size == 0 { 1 } else { size };
-    size.div_ceil(ALIGN) * ALIGN
+    size.div_ceil(ALIGN).saturating_mul(ALIGN)
 }
 
 /// The pages that `size` bytes take.
 const fn pages(size: u64) -> u64 {
-    size.div_ceil(PAGE) * PAGE
+    size.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
 /// A length in memory; every length here is at most 1 TiB, and this crate is for 64-bit machines.

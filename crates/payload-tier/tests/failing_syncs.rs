@@ -78,6 +78,13 @@ fn fault_11_a_pack_whose_sync_failed_is_never_written_again() {
     let log = run_under_strace(test, dir.path(), "fdatasync", 2);
     assert_eq!(log.matches("fdatasync(").count(), 3, "{log}");
     assert_never_synced_again(&log);
+    let mut order = syncs(&log).into_iter().map(|(file, _)| file);
+    let directory = order.position(|file| file.ends_with("/packs"));
+    assert!(directory.is_some(), "the name of a pack is on the device, too:\n{log}");
+    assert!(
+        order.next().unwrap().contains("/packs/"),
+        "before its first bytes:\n{log}"
+    );
     let after = log.split("(INJECTED)").nth(1).unwrap();
     let bad = syncs(&log).into_iter().find(|(_, injected)| *injected).unwrap().0;
     assert!(!after.contains(&format!("<{bad}>")), "{bad} was written again:\n{log}");

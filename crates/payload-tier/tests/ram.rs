@@ -87,6 +87,15 @@ fn slabs_of_an_earlier_server_are_read_only() {
 }
 
 #[test]
+fn room_of_a_slab_that_nobody_got_is_not_read() {
+    let (_keeper, store) = fresh(ram_options(PLENTY));
+    let placed = store.store(&Namespace::default(), b"bytes").unwrap();
+    store.check(&placed.location, 64).unwrap();
+    let error = store.check(&placed.location, 65).unwrap_err();
+    assert_eq!(error.reason(), Reason::BytesMissing);
+}
+
+#[test]
 fn segments_without_rows_are_named_by_the_first_sweep_of_a_restarted_server() {
     let (keeper, store) = fresh(ram_options(PLENTY));
     let lost = put_whole(&store, &bytes(1, 10_000));

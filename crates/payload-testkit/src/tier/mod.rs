@@ -97,6 +97,7 @@ contract! { $
     sweeping::removing_twice_counts_once,
     sweeping::the_first_sweep_names_everything_unclaimed,
     sweeping::a_claim_protects_until_it_is_dropped,
+    sweeping::claims_protect_full_containers_too,
     sweeping::a_container_that_still_takes_more_is_not_named,
     sweeping::what_was_emptied_is_named_and_freed,
     load::many_threads_leave_the_sums_right,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use payload_core::Namespace;
 
-use super::sample::{assert_bytes, bytes, namespace};
+use super::sample::{assert_bytes, bytes, namespace, put_whole};
 use super::{Make, PLENTY};
 
 /// Of every size at which something changes.
@@ -70,12 +70,15 @@ pub fn namespaces_share_no_container(make: Make<'_>) {
 /// Rows may be wrong; the answer must not be bytes of somebody else.
 pub fn reading_behind_the_end_is_refused(make: Make<'_>) {
     let store = make(PLENTY);
-    let placed = store.store(&Namespace::default(), b"bytes").unwrap();
+    let shared = store.store(&Namespace::default(), b"bytes").unwrap();
+    let whole = put_whole(&*store, b"bytes");
     for size in [1 << 40, u64::MAX] {
-        assert!(store.check(&placed.location, size).is_err());
-        assert!(store.digest(&placed.location, size).is_err());
-        let mut out = Vec::new();
-        assert!(store.read(&placed.location, size, &mut out).is_err());
-        assert!(out.is_empty());
+        for location in [&shared.location, &whole.location] {
+            assert!(store.check(location, size).is_err());
+            assert!(store.digest(location, size).is_err());
+            let mut out = Vec::new();
+            assert!(store.read(location, size, &mut out).is_err());
+            assert!(out.is_empty());
+        }
     }
 }

@@ -53,6 +53,20 @@ pub fn a_claim_protects_until_it_is_dropped(make: Make<'_>) {
     assert!(store.open(&whole.location).is_err());
 }
 
+/// Full containers are closed, and their rows may still be on their way.
+pub fn claims_protect_full_containers_too(make: Make<'_>) {
+    let store = make(PLENTY);
+    let expected = bytes(1, 60_000);
+    let all: Vec<_> = (0..40)
+        .map(|_| store.store(&Namespace::default(), &expected).unwrap())
+        .collect();
+    assert_ne!(all[0].location.container(), all[39].location.container());
+    assert_eq!(store.sweepable().unwrap(), []);
+    let error = store.drop_container(all[0].location.container()).unwrap_err();
+    assert_eq!(error.reason(), Reason::Conflict);
+    assert_bytes(&*store, &all[0].location, &expected);
+}
+
 /// The next payload could go into it between the question and the drop.
 pub fn a_container_that_still_takes_more_is_not_named(make: Make<'_>) {
     let store = make(PLENTY);
