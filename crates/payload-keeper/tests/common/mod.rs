@@ -45,7 +45,10 @@ impl World {
     pub fn command(&self, linger: &str, server: &[&str]) -> Command {
         let mut command = Command::new(harness());
         command.arg("keeper").arg(self.path()).arg(linger).args(server);
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -68,14 +71,14 @@ impl World {
         pid.unwrap().pid
     }
 
-    /// Processes of this world that are not zombies.
+    /// Processes of this world that are not zombies. They are known by their working directory, which they inherit and
+    /// which can be seen at every moment; a command line cannot be while a process starts.
     pub fn processes(&self) -> Vec<i32> {
-        let name = self.path().as_os_str().as_encoded_bytes();
+        let own = self.path().canonicalize().unwrap();
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let entry = entry.ok()?;
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
-            command.windows(name.len()).any(|window| window == name).then_some(pid)
+            (std::fs::read_link(entry.path().join("cwd")).ok()? == own).then_some(pid)
         });
         processes.collect()
     }
