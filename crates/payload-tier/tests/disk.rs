@@ -369,3 +369,25 @@ fn fault_13_a_full_file_system_refuses_and_recovers() {
         assert_bytes(&store, &small.location, b"small");
     }
 }
+
+#[test]
+fn many_namespaces_do_not_keep_as_many_packs_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = disk(dir.path(), &disk_options(PLENTY));
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let stored: Vec<_> = (0..300u16)
+        .map(|n| {
+            let namespace: Namespace = format!("n{n}").parse().unwrap();
+            store.store(&namespace, &n.to_le_bytes()).unwrap()
+        })
+        .collect();
+    assert!(
+        open() - before <= 130,
+        "{} descriptors for 300 namespaces",
+        open() - before
+    );
+    for (n, placed) in (0..300u16).zip(&stored) {
+        assert_bytes(&store, &placed.location, &n.to_le_bytes());
+    }
+}

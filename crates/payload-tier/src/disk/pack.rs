@@ -29,6 +29,10 @@ const SMALL_GROUP_MAX: u64 = 64 << 10;
 /// How many payloads share a sync at most.
 const GROUP_MAX: usize = 64;
 
+/// How many namespaces have a pack open at a time. Each costs a descriptor and the room that is written ahead, and
+/// anybody may make up namespaces.
+const LANES_MAX: usize = 128;
+
 /// All packs there are, and the lanes that fill them.
 #[derive(Debug)]
 pub(super) struct Packs {
@@ -133,6 +137,20 @@ impl Packs {
         }
         Arc::clone(self.lanes.write().entry(namespace.clone()).or_default())
     }
+
+    /// A lane that must go before `namespace` gets one, if there are too many. One that somebody is at work on stays.
+    fn take_superfluous(&self, namespace: &Namespace) -> Option<Arc<Lane>> {
+        if self.lanes.read().len() < LANES_MAX {
+            return None;
+        }
+        let mut lanes = self.lanes.write();
+        if lanes.contains_key(namespace) {
+            return None;
+        }
+        let idle = lanes.iter().find(|(_, lane)| Arc::strong_count(lane) == 1);
+        let idle = idle.map(|(namespace, _)| namespace.clone())?;
+        lanes.remove(&idle)
+    }
 }
 
 impl Pack {
@@ -191,6 +209,9 @@ impl Default for Lane {
 impl DiskStore {
     /// Appends to the namespace's pack, and returns when that is on the device.
     pub(super) fn store_small(&self, namespace: &Namespace, bytes: Box<[u8]>) -> Result<Placed> {
+        if let Some(superfluous) = self.packs.take_superfluous(namespace) {
+            self.close(&mut superfluous.open.lock());
+        }
         let lane = self.packs.lane(namespace);
         let placed = lane
             .group
