@@ -162,6 +162,10 @@ impl Server {
     fn obey(self: &Arc<Self>, words: &[&str]) -> String {
         match words {
             ["store", number, text] => self.store(number.parse().unwrap(), text),
+            ["store_only", number] => {
+                let fd = memfd("unregistered");
+                say(self.client.store(segment(number.parse().unwrap()), fd.as_fd()))
+            }
             ["remove", number] => {
                 let number = number.parse().unwrap();
                 self.owned.lock().unwrap().remove(&number);
@@ -182,12 +186,10 @@ impl Server {
     }
 
     fn store(&self, number: u64, text: &str) -> String {
-        let fd = rustix::fs::memfd_create("harness", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let mut file = File::from(fd);
-        file.write_all(text.as_bytes()).unwrap();
-        let result = self.client.store(segment(number), file.as_fd());
+        let fd = memfd(text);
+        let result = self.client.store(segment(number), fd.as_fd());
         if result.is_ok() {
-            self.owned.lock().unwrap().insert(number, file.into());
+            self.owned.lock().unwrap().insert(number, fd);
         }
         say(result)
     }
@@ -206,6 +208,13 @@ impl Server {
         let stored: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         stored.to_string()
     }
+}
+
+fn memfd(text: &str) -> OwnedFd {
+    let fd = rustix::fs::memfd_create("harness", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let mut file = File::from(fd);
+    file.write_all(text.as_bytes()).unwrap();
+    file.into()
 }
 
 fn say(result: payload_core::Result<()>) -> String {

@@ -28,6 +28,22 @@ fn a_killed_keeper_is_replaced_and_the_segments_survive_the_server() {
     assert_eq!(server.ask("list").matches("=storm").count(), 149);
     // The keeper was the first server's child and is the second one's parent.
     assert_eq!(world.keeper_pid(), second);
+    // It was told that its server had been ready, so an error before the next one is ready is no reason to give up.
+    server.tell("exit 101");
+    world.server();
+}
+
+#[test]
+fn a_segment_that_its_owner_has_not_registered_yet_is_stored_again_too() {
+    let world = World::new();
+    let mut keeper = world.keeper(LONG, &[]);
+    let server = world.server();
+    assert_eq!(server.ask("store_only 5"), "ok");
+    keeper.kill();
+    assert_eq!(server.ask("list"), "5=unregistered");
+    assert_eq!(server.ask("remove 5"), "ok");
+    server.kill();
+    assert_eq!(world.server().ask("list"), "nothing");
 }
 
 #[test]
