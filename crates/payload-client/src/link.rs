@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 use payload_core::{Error, Instant, Reason, Result, limits};
@@ -202,8 +203,23 @@ pub(crate) async fn read(link: Arc<Link>, session: Arc<Session>) {
             link.answer(message.correlation_id, |waiter| {
                 intake::answer(&session, waiter, message, fds);
             });
+            let_others_run().await;
         }
     }
     link.close();
     link.break_off();
+}
+
+/// Lets the caller that was just answered go on before the socket is looked at again, which most likely is empty. (Tokio's
+/// `yield_now` would ask the kernel for events first.)
+async fn let_others_run() {
+    let mut ran = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut ran, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
