@@ -1,5 +1,6 @@
 //! Contract suites, a manual clock and faulty ports for tests; only ever a dev-dependency.
 
 pub mod clock;
+pub mod faulty;
 pub mod repository;
 pub mod tier;

@@ -1,0 +1,11 @@
+//! Ports that fail on purpose: decorators around the real ones, steered by a [`Switch`], and a keeper that is only a map.
+
+mod fds;
+mod repository;
+mod switch;
+mod tier;
+
+pub use fds::{FaultyFds, MapFds};
+pub use repository::FaultyRepository;
+pub use switch::{Moment, Switch};
+pub use tier::FaultyTier;

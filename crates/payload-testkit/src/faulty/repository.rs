@@ -1,0 +1,97 @@
+//! A repository whose calls are counted and may fail.
+
+use std::sync::Arc;
+
+use payload_core::page::ListQuery;
+use payload_core::port::{Repository, Usage};
+use payload_core::{
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NodeId, Payload, PayloadId, Principal, RequestId,
+    RequestRecord, Result, Timestamp, Version,
+};
+
+use super::Switch;
+
+/// Around any repository.
+pub struct FaultyRepository {
+    inner: Arc<dyn Repository>,
+    switch: Arc<Switch>,
+}
+
+impl FaultyRepository {
+    /// Lets calls through as the switch says.
+    pub const fn new(inner: Arc<dyn Repository>, switch: Arc<Switch>) -> Self {
+        Self { inner, switch }
+    }
+}
+
+impl std::fmt::Debug for FaultyRepository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultyRepository")
+    }
+}
+
+impl Repository for FaultyRepository {
+    fn strongest(&self) -> Durability {
+        self.inner.strongest()
+    }
+
+    fn claim(&self, node: NodeId, at: Timestamp) -> Result<u64> {
+        self.switch.run("repository.claim", || self.inner.claim(node, at))
+    }
+
+    fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        self.switch.run("repository.commit", || self.inner.commit(set))
+    }
+
+    fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
+        self.switch.run("repository.get", || self.inner.get(id))
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
+        self.switch.run("repository.list", || self.inner.list(query))
+    }
+
+    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
+        self.switch.run("repository.events", || self.inner.events(id))
+    }
+
+    fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {
+        self.switch.run("repository.find_request", || {
+            self.inner.find_request(principal, request_id)
+        })
+    }
+
+    fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32> {
+        self.switch.run("repository.forget_requests", || {
+            self.inner.forget_requests(before, limit)
+        })
+    }
+
+    fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
+        self.switch
+            .run("repository.resident", || self.inner.resident(node, after, limit))
+    }
+
+    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        self.switch.run("repository.due", || self.inner.due(now, limit))
+    }
+
+    fn next_deadline(&self) -> Result<Option<Timestamp>> {
+        self.switch
+            .run("repository.next_deadline", || self.inner.next_deadline())
+    }
+
+    fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
+        self.switch.run("repository.containers_in_use", || {
+            self.inner.containers_in_use(containers)
+        })
+    }
+
+    fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
+        self.switch.run("repository.usage", || self.inner.usage(node))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.switch.run("repository.check", || self.inner.check())
+    }
+}

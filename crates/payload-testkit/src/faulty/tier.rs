@@ -1,0 +1,88 @@
+//! A tier store whose calls are counted and may fail.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use payload_core::port::{Placed, Reserved, Source, TierStore, TierUsage};
+use payload_core::{Container, Digest, Location, Namespace, Result, Tier};
+
+use super::Switch;
+
+/// Around any tier store.
+pub struct FaultyTier {
+    inner: Arc<dyn TierStore>,
+    switch: Arc<Switch>,
+}
+
+impl FaultyTier {
+    /// Lets calls through as the switch says.
+    pub const fn new(inner: Arc<dyn TierStore>, switch: Arc<Switch>) -> Self {
+        Self { inner, switch }
+    }
+}
+
+impl std::fmt::Debug for FaultyTier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FaultyTier({})", self.tier())
+    }
+}
+
+impl TierStore for FaultyTier {
+    fn tier(&self) -> Tier {
+        self.inner.tier()
+    }
+
+    fn reserve(&self, namespace: &Namespace, size: u64) -> Result<Reserved> {
+        self.switch.run("tier.reserve", || self.inner.reserve(namespace, size))
+    }
+
+    fn writer(&self, location: &Location) -> Result<OwnedFd> {
+        self.switch.run("tier.writer", || self.inner.writer(location))
+    }
+
+    fn seal(&self, location: &Location, size: u64) -> Result<u64> {
+        self.switch.run("tier.seal", || self.inner.seal(location, size))
+    }
+
+    fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        self.switch.run("tier.store", || self.inner.store(namespace, bytes))
+    }
+
+    fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {
+        self.switch
+            .run("tier.copy_in", || self.inner.copy_in(namespace, source))
+    }
+
+    fn check(&self, location: &Location, size: u64) -> Result<()> {
+        self.switch.run("tier.check", || self.inner.check(location, size))
+    }
+
+    fn read(&self, location: &Location, size: u64, out: &mut Vec<u8>) -> Result<()> {
+        self.switch.run("tier.read", || self.inner.read(location, size, out))
+    }
+
+    fn digest(&self, location: &Location, size: u64) -> Result<Digest> {
+        self.switch.run("tier.digest", || self.inner.digest(location, size))
+    }
+
+    fn open(&self, location: &Location) -> Result<OwnedFd> {
+        self.switch.run("tier.open", || self.inner.open(location))
+    }
+
+    fn remove(&self, location: &Location, charged: u64) -> Result<()> {
+        self.switch.run("tier.remove", || self.inner.remove(location, charged))
+    }
+
+    fn sweepable(&self) -> Result<Vec<Container>> {
+        self.switch.run("tier.sweepable", || self.inner.sweepable())
+    }
+
+    fn drop_container(&self, container: Container) -> Result<()> {
+        self.switch
+            .run("tier.drop_container", || self.inner.drop_container(container))
+    }
+
+    fn usage(&self) -> TierUsage {
+        self.inner.usage()
+    }
+}
