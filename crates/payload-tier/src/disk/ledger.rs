@@ -72,13 +72,15 @@ impl Ledger {
             return Ok(false);
         }
         let mut whole = self.whole.lock();
-        whole.bytes = whole.bytes.saturating_sub(bytes);
+        // Before the first walk this file may be one that the guess at the start left out.
+        let counted = bytes.min(whole.bytes);
+        whole.bytes -= counted;
         whole.files = whole.files.saturating_sub(1);
         if let Some(walk) = &mut whole.walk {
             walk.insert(id, None);
         }
         drop(whole);
-        self.budget.give(bytes);
+        self.budget.give(counted);
         Ok(true)
     }
 
