@@ -14,7 +14,7 @@ use payload_core::{
 use crate::engine::{Engine, not_found};
 use crate::entry::{Entry, LeaseRecord, Live};
 use crate::holder::Holder;
-use crate::timers::Due;
+use crate::timers::{Due, Moment};
 
 /// What a consumer asks for besides the payload.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +65,7 @@ pub enum Access {
 /// Somebody who waits for a payload to be committed.
 pub(crate) struct Waiter {
     number: u64,
+    timer: Moment,
     holder: Arc<Holder>,
     options: AcquireOptions,
     done: Done,
@@ -93,6 +94,9 @@ impl Engine {
         let mut live = entry.live();
         if live.row.namespace != *namespace {
             return Some(Err(not_found()));
+        }
+        if live.in_doubt {
+            return None;
         }
         let replica = match live.leasable(self.wall()) {
             Ok(replica) if !is_quick(holder, &live.row, replica, options) => return None,
@@ -181,21 +185,21 @@ impl Engine {
             return done(self.acquire_entry(holder, &entry, options));
         }
         let number = self.next_waiter();
+        let due = Due::Wait(Arc::downgrade(&entry), number);
         live.waiters.push(Waiter {
             number,
+            timer: self.timers.set(self.now().after(wait), due),
             holder: Arc::clone(holder),
             options,
             done: Box::new(done),
         });
-        drop(live);
-        self.timers
-            .set(self.now().after(wait), Due::Wait(Arc::downgrade(&entry), number));
     }
 
     /// Answers everybody who waits for a payload whose allocation has ended, one way or the other.
     pub(crate) fn answer_waiters(&self, entry: &Arc<Entry>) {
         let waiters = std::mem::take(&mut entry.live().waiters);
         for waiter in waiters {
+            self.timers.cancel(waiter.timer);
             let grant = self.acquire_entry(&waiter.holder, entry, waiter.options);
             (waiter.done)(grant);
         }
@@ -263,13 +267,11 @@ impl Engine {
                 replica,
                 granted_at: now,
                 term,
+                timer: self.lease_timer(entry, id.serial(), term),
             },
         );
         self.lease_count.fetch_add(1, Ordering::Relaxed);
         self.metrics.lease_granted(holder.kind);
-        if let Some(end) = term.ends_at {
-            self.timers.set(end, Due::Lease(Arc::downgrade(entry), id.serial()));
-        }
         Ok(Grant {
             lease: id,
             row: Arc::clone(&live.row),
@@ -277,6 +279,12 @@ impl Engine {
             expires_in: term.ends_at.map(|end| end.since(now)),
             access: Access::Elsewhere,
         })
+    }
+
+    /// Sets the moment at which a lease is looked at, if its term has an end.
+    pub(crate) fn lease_timer(&self, entry: &Arc<Entry>, serial: u64, term: Term) -> Option<Moment> {
+        let due = || Due::Lease(Arc::downgrade(entry), serial);
+        term.ends_at.map(|end| self.timers.set(end, due()))
     }
 
     /// The way to a leased replica's bytes.

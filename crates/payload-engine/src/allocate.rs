@@ -6,14 +6,14 @@ use std::sync::Arc;
 use payload_core::port::{Placed, Reserved};
 use payload_core::{
     AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
-    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, Result, Span, State, StateKind,
-    Tier, Version, limits,
+    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result, Span,
+    State, StateKind, Tier, Version, limits,
 };
 
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::holder::Holder;
-use crate::placement::Place;
+use crate::placement::{Place, say_when};
 use crate::transition::{Cause, Request};
 
 /// What a producer asks for.
@@ -48,6 +48,13 @@ pub struct Allocation {
     pub writer: Option<OwnedFd>,
 }
 
+/// What became of a request for room.
+enum Made {
+    Now(Allocation),
+    /// The request had been answered before; this is what it did.
+    Before(RequestRecord),
+}
+
 /// A new payload before it has a row.
 pub(crate) struct Draft<'a> {
     pub(crate) namespace: &'a Namespace,
@@ -64,26 +71,48 @@ impl Engine {
         check_span(request.ttl, "ttl_ms")?;
         check_span(request.timeout, "timeout_ms")?;
         let place = self.place(request.size, request.tier, request.durability)?;
+        let identity = request.identity();
+        match self.allocate_once(holder, request, place, identity.as_ref()) {
+            Ok(Made::Now(allocation)) => Ok(allocation),
+            Ok(Made::Before(record)) => {
+                let request = identity.expect("only a request with an id can be a duplicate");
+                self.first_allocation(holder, &self.first_answer(&request, &record)?)
+            }
+            // A retry needs no second room, and is not refused for want of it.
+            Err(error) => match self.answered(&holder.principal, identity.as_ref())? {
+                Some(entry) => self.first_allocation(holder, &entry),
+                None => Err(say_when(error)),
+            },
+        }
+    }
+
+    fn allocate_once(
+        &self,
+        holder: &Arc<Holder>,
+        request: &AllocateRequest,
+        place: Place,
+        identity: Option<&Request>,
+    ) -> Result<Made> {
         holder.account.allocations.add(
             self.settings.caps.allocations_per_principal,
             Reason::TooManyAllocations,
             "open allocations",
         )?;
-        let result = self.allocate_counted(holder, request, place);
-        if !matches!(result, Ok((_, true))) {
+        let result = self.allocate_counted(holder, request, place, identity);
+        if !matches!(result, Ok(Made::Now(_))) {
             holder.account.allocations.sub();
         }
-        result.map(|(allocation, _)| allocation)
+        result
     }
 
-    /// Also says whether the holder now owns the allocation, so that the count stands.
+    /// The caller has counted the allocation; the count stands if it is made now.
     fn allocate_counted(
         &self,
         holder: &Arc<Holder>,
         request: &AllocateRequest,
         place: Place,
-    ) -> Result<(Allocation, bool)> {
-        let identity = request.identity();
+        identity: Option<&Request>,
+    ) -> Result<Made> {
         let store = self.tier(place.tier)?;
         let (placed, writer) = if request.size == 0 {
             (store.store(&request.namespace, &[])?, None)
@@ -109,53 +138,55 @@ impl Engine {
             &row,
             EventKind::Allocated,
             &holder.principal,
-            identity.as_ref(),
+            identity,
             Durability::Volatile,
         ) {
             Ok(CommitOutcome::Applied) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
-                self.own(holder, &entry);
+                let mine = self.own(holder, &entry);
                 self.note_deadline(until);
                 let token = self.mint.allocation(&holder.principal, row.id);
-                Ok((Allocation { row, token, writer }, true))
+                let writer = writer.filter(|_| mine);
+                Ok(Made::Now(Allocation { row, token, writer }))
             }
             Ok(CommitOutcome::Duplicate(record)) => {
-                self.discard(&placed);
-                let request = identity.expect("only a request with an id can be a duplicate");
-                let entry = self.first_answer(&request, &record)?;
-                Ok((self.first_allocation(holder, &entry)?, false))
+                self.discard(placed);
+                Ok(Made::Before(record))
             }
             Ok(CommitOutcome::Conflict) => {
-                self.discard(&placed);
+                self.discard(placed);
                 Err(Error::new(Reason::Internal, "a new payload id exists already"))
             }
             Err(error) => {
-                self.discard_unless_unknown(&placed, &error);
+                self.discard_unless_unknown(placed, &error);
                 Err(error)
             }
         }
     }
 
     /// The answer to a retry: the same allocation, with a fresh descriptor as long as it is open and not somebody else's.
+    /// One that nobody owns, because nobody heard the first answer, is the caller's from now on.
     fn first_allocation(&self, holder: &Arc<Holder>, entry: &Arc<Entry>) -> Result<Allocation> {
-        let live = entry.live();
+        let mut live = entry.live();
         let row = Arc::clone(&live.row);
-        let owner = live.owner.clone();
+        let open = row.state.kind() == StateKind::Allocated;
+        if open && live.owner.is_none() {
+            self.take_ownership(holder, entry, &mut live)?;
+        }
+        let mine = live.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, holder));
         drop(live);
         let token = self.mint.allocation(&holder.principal, row.id);
-        let open = row.state.kind() == StateKind::Allocated && row.size > 0;
-        let writer = match owner {
-            Some(owner) if open && Arc::ptr_eq(&owner, holder) => {
-                Some(self.tier(row.tier)?.writer(&row.replicas[0].location)?)
-            }
-            _ => None,
+        let writer = match open && mine && row.size > 0 {
+            true => Some(self.tier(row.tier)?.writer(&row.replicas[0].location)?),
+            false => None,
         };
         Ok(Allocation { row, token, writer })
     }
 
     /// The row of a new payload.
-    pub(crate) fn draft(&self, draft: &Draft<'_>, state: State, replicas: Vec<Replica>) -> Arc<Payload> {
+    pub(crate) fn draft(&self, draft: &Draft<'_>, state: State, mut replicas: Vec<Replica>) -> Arc<Payload> {
         let now = self.wall();
+        replicas.sort_unstable_by_key(|replica| replica.id);
         Arc::new(Payload {
             id: self.ports.ids.payload(),
             namespace: draft.namespace.clone(),
@@ -216,15 +247,21 @@ impl Engine {
     }
 
     /// Gives back room that no row names.
-    pub(crate) fn discard(&self, placed: &Placed) {
+    pub(crate) fn discard(&self, placed: Placed) {
         self.remove_bytes(&placed.location, placed.charged);
+        // A sweep that came before the claim's end saw nothing to free.
+        drop(placed.claim);
+        self.sweep_signal.raise();
     }
 
     /// The same, unless a row may name it after all; then the sweep decides.
-    pub(crate) fn discard_unless_unknown(&self, placed: &Placed, error: &Error) {
+    pub(crate) fn discard_unless_unknown(&self, placed: Placed, error: &Error) {
         match error.outcome() {
             payload_core::Outcome::NotApplied => self.discard(placed),
-            payload_core::Outcome::Unknown => self.sweep_signal.raise(),
+            payload_core::Outcome::Unknown => {
+                drop(placed.claim);
+                self.sweep_later(placed.location.container());
+            }
         }
     }
 
@@ -232,10 +269,13 @@ impl Engine {
         let removed = self
             .tier(location.tier())
             .and_then(|store| store.remove(location, charged));
-        if let Err(error) = removed {
-            tracing::warn!(?location, %error, "could not free bytes; the sweep will try again");
+        match removed {
+            Ok(()) => self.sweep_signal.raise(),
+            Err(error) => {
+                tracing::warn!(?location, %error, "could not free bytes; the sweep will try again");
+                self.sweep_later(location.container());
+            }
         }
-        self.sweep_signal.raise();
     }
 }
 

@@ -12,7 +12,7 @@ use payload_core::{
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
 use crate::holder::Holder;
-use crate::placement::Place;
+use crate::placement::{Place, say_when};
 use crate::put::check_digest;
 use crate::transition::{Applied, Cause, Request};
 
@@ -48,7 +48,7 @@ impl Engine {
             Ok(row) => Ok(row),
             Err(error) => match self.answered(&holder.principal, identity.as_ref())? {
                 Some(entry) => Ok(entry.row()),
-                None => Err(error),
+                None => Err(say_when(error)),
             },
         }
     }
@@ -84,14 +84,14 @@ impl Engine {
         match self.apply(&gate, vec![change], row.durability, &holder.principal, identity) {
             Ok(Applied::Done) => {}
             Ok(Applied::Before(record)) => {
-                finished.durable.iter().for_each(|placed| self.discard(placed));
+                finished.durable.into_iter().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
                 return Ok(self.first_answer(request, &record)?.row());
             }
             Err(error) => {
                 finished
                     .durable
-                    .iter()
+                    .into_iter()
                     .for_each(|placed| self.discard_unless_unknown(placed, &error));
                 return Err(error);
             }
@@ -123,6 +123,13 @@ impl Engine {
         } else {
             store.seal(&replica.location, size)?
         };
+        if charged < size {
+            return Err(Error::invalid(
+                Reason::BadSize,
+                "an earlier commit, which was refused, has given the rest of the bytes back",
+            )
+            .field("size"));
+        }
         let place = Place {
             tier: row.tier,
             durability: row.durability,
@@ -130,7 +137,7 @@ impl Engine {
         if place.writes_through() {
             let (placed, digest) = self.write_through(row, replica, size)?;
             if let Err(error) = check_digest(named, digest) {
-                self.discard(&placed);
+                self.discard(placed);
                 return Err(error);
             }
             return Ok(Finished {

@@ -59,6 +59,8 @@ impl Engine {
         let gate = entry.gate();
         payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
         if request.force {
+            // From here on nobody gets a new lease that would have to be revoked again.
+            entry.live().closing = true;
             self.revoke_all(&entry, "the payload is deleted by force");
         }
         let cause = Cause::principal(principal).because(Arc::clone(&request.reason));
@@ -112,12 +114,18 @@ impl Engine {
 
     /// Finishes a deletion that nothing holds up any more. Does nothing if something does.
     pub(crate) fn drain(&self, entry: &Arc<Entry>) {
+        // A commit that was found out about only afterwards has left its waiters to be answered here.
+        if entry.row().state.kind() != StateKind::Allocated {
+            self.answer_waiters(entry);
+        }
         let gate = entry.gate();
         let live = entry.live();
         let row = Arc::clone(&live.row);
         let held = row.state.kind() != StateKind::Deleting || !live.leases.is_empty();
+        // Asked under the lock under which earlier holders come back: whoever comes later is told that it is too late.
+        let held = held || self.may_be_held_unknown(entry);
         drop(live);
-        if held || self.may_be_held_unknown(entry) {
+        if held {
             return;
         }
         let cause = Cause::server("drain");

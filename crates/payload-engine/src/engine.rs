@@ -1,6 +1,6 @@
 //! The engine itself: its ports, and what it keeps in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use payload_core::lease::HolderKind;
 use payload_core::port::{Clock, Ids, Repository, TierStore};
 use payload_core::sync::Signal;
-use payload_core::{Error, Instant, Namespace, PayloadId, Principal, Reason, Result, Tier, Timestamp};
+use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, Reason, Result, Tier, Timestamp};
 
 use crate::entry::Entry;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
@@ -49,6 +49,8 @@ pub struct Engine {
     pub(crate) drain_signal: Signal,
     pub(crate) expiry: Expiry,
     pub(crate) sweep_signal: Signal,
+    /// Containers that the sweep must still ask the repository about.
+    pub(crate) unswept: Mutex<BTreeSet<Container>>,
     pub(crate) sessions: Mutex<HashMap<u64, Arc<Holder>>>,
     pub(crate) accounts: Mutex<HashMap<Principal, Arc<Account>>>,
     remotes: Mutex<HashMap<Principal, Arc<Holder>>>,
@@ -102,6 +104,7 @@ impl Engine {
             drain_signal: Signal::new(),
             expiry: Expiry::default(),
             sweep_signal: Signal::new(),
+            unswept: Mutex::default(),
             sessions: Mutex::default(),
             accounts: Mutex::default(),
             remotes: Mutex::default(),
@@ -199,10 +202,16 @@ impl Engine {
 
     /// The entry of a payload, read from the repository if need be. Another namespace's payload is as good as unknown.
     pub(crate) fn entry(&self, namespace: &Namespace, id: PayloadId) -> Result<Arc<Entry>> {
-        let entry = self.table.get_or_load(id, self.repository())?;
-        entry
+        let entry = self
+            .table
+            .get_or_load(id, self.repository())?
             .filter(|entry| entry.row().namespace == *namespace)
-            .ok_or_else(not_found)
+            .ok_or_else(not_found)?;
+        let in_doubt = entry.live().in_doubt;
+        if in_doubt {
+            self.resolve_doubt(&entry)?;
+        }
+        Ok(entry)
     }
 
     /// Whether a payload may still be held by somebody that this server does not know yet.

@@ -9,6 +9,7 @@ use payload_core::{Error, Instant, Payload, PayloadId, ReplicaId, Result, StateK
 
 use crate::acquire::Waiter;
 use crate::holder::Holder;
+use crate::timers::Moment;
 
 /// One payload in memory. Locks are taken in the order gate, live, holder.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Live {
     pub(crate) owner: Option<Arc<Holder>>,
     /// Why no lease may be granted although the row still says active: a deletion is being written.
     pub(crate) closing: bool,
+    /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
+    pub(crate) in_doubt: bool,
 }
 
 /// A lease, from the payload's side.
@@ -42,6 +45,8 @@ pub(crate) struct LeaseRecord {
     pub(crate) replica: ReplicaId,
     pub(crate) granted_at: Instant,
     pub(crate) term: Term,
+    /// When the term is looked at, if it has an end. A renewal leaves it: what is due too early is set anew.
+    pub(crate) timer: Option<Moment>,
 }
 
 /// Proof that its owner is the only one who changes the row.
@@ -58,6 +63,7 @@ impl Entry {
             waiters: Vec::new(),
             owner: None,
             closing: false,
+            in_doubt: false,
         };
         Self {
             id: live.row.id,
@@ -97,6 +103,12 @@ impl Entry {
 impl Live {
     /// The replica that a new lease gets, if one may be granted now.
     pub(crate) fn leasable(&self, now: payload_core::Timestamp) -> Result<&payload_core::Replica> {
+        if self.in_doubt {
+            return Err(Error::new(
+                payload_core::Reason::RepositoryUnavailable,
+                "the repository has not said yet what became of the payload",
+            ));
+        }
         if self.closing {
             return Err(Error::new(
                 payload_core::Reason::PayloadDeleted,

@@ -1,6 +1,6 @@
 //! Where a new payload goes and what its commit promises.
 
-use payload_core::{Durability, Error, Reason, Result, Tier, limits};
+use payload_core::{Durability, Error, Reason, Result, Span, Tier, limits};
 
 use crate::engine::Engine;
 
@@ -57,6 +57,17 @@ impl Engine {
             }
         }
         Ok(place)
+    }
+}
+
+/// When somebody who found no room may come again: deletions and expiry free some all the time.
+const NO_ROOM_RETRY: Span = Span::from_secs(1);
+
+/// Says with a refusal for want of room when to come again.
+pub(crate) fn say_when(error: Error) -> Error {
+    match error.reason() {
+        Reason::TierFull | Reason::MemoryShort | Reason::SegmentsExhausted => error.retry_after(NO_ROOM_RETRY),
+        _ => error,
     }
 }
 

@@ -12,7 +12,7 @@ use payload_core::{
 use crate::allocate::{Draft, check_span, label_text};
 use crate::engine::Engine;
 use crate::holder::Holder;
-use crate::placement::Place;
+use crate::placement::{Place, say_when};
 use crate::transition::Request;
 
 /// A whole small payload.
@@ -56,6 +56,25 @@ impl Engine {
         check_digest(request.digest, digest)?;
         let identity = request.identity(digest);
 
+        match self.put_once(holder, request, place, digest, identity.as_ref()) {
+            Ok(row) => Ok(row),
+            // A retry needs no second room, and is not refused for want of it.
+            Err(error) => match self.answered(&holder.principal, identity.as_ref())? {
+                Some(entry) => Ok(entry.row()),
+                None => Err(say_when(error)),
+            },
+        }
+    }
+
+    fn put_once(
+        &self,
+        holder: &Arc<Holder>,
+        request: &PutRequest,
+        place: Place,
+        digest: Digest,
+        identity: Option<&Request>,
+    ) -> Result<Arc<Payload>> {
+        let size = request.content.len() as u64;
         let placed = self.store_all(request, place)?;
         let expires_at = request.ttl.map(|ttl| self.wall().after(ttl));
         let replicas = placed
@@ -77,7 +96,7 @@ impl Engine {
             &row,
             EventKind::Committed,
             &holder.principal,
-            identity.as_ref(),
+            identity,
             place.durability,
         ) {
             Ok(CommitOutcome::Applied) => {
@@ -89,17 +108,17 @@ impl Engine {
                 Ok(row)
             }
             Ok(CommitOutcome::Duplicate(record)) => {
-                placed.iter().for_each(|placed| self.discard(placed));
+                placed.into_iter().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
-                Ok(self.first_answer(&request, &record)?.row())
+                Ok(self.first_answer(request, &record)?.row())
             }
             Ok(CommitOutcome::Conflict) => {
-                placed.iter().for_each(|placed| self.discard(placed));
+                placed.into_iter().for_each(|placed| self.discard(placed));
                 Err(Error::new(Reason::Internal, "a new payload id exists already"))
             }
             Err(error) => {
                 placed
-                    .iter()
+                    .into_iter()
                     .for_each(|placed| self.discard_unless_unknown(placed, &error));
                 Err(error)
             }
@@ -113,7 +132,7 @@ impl Engine {
             match self.tier(Tier::Disk)?.store(&request.namespace, &request.content) {
                 Ok(durable) => placed.push(durable),
                 Err(error) => {
-                    placed.iter().for_each(|placed| self.discard(placed));
+                    placed.into_iter().for_each(|placed| self.discard(placed));
                     return Err(error);
                 }
             }

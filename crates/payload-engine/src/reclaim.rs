@@ -63,6 +63,12 @@ impl Engine {
         }
         let entry = self.entry(namespace, claim.payload)?;
         let mut live = entry.live();
+        if !self.may_be_held_unknown(&entry) {
+            return Err(Error::new(
+                Reason::LeaseExpired,
+                "the time in which leases could be reclaimed is over; acquire the payload again",
+            ));
+        }
         if !matches!(live.row.state.kind(), StateKind::Active | StateKind::Deleting) {
             live.leasable(self.wall())?;
         }

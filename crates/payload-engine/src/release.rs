@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use payload_core::{LeaseId, Reason, Result, StateKind};
 
 use crate::engine::Engine;
-use crate::entry::{Entry, LeaseRecord};
+use crate::entry::{Entry, LeaseRecord, Live};
 use crate::holder::{Holder, Notice};
 
 impl Engine {
@@ -29,12 +29,9 @@ impl Engine {
     /// Takes a lease off the books, whoever ended it. A deletion that waited for the last one goes on.
     pub(crate) fn end_lease(&self, entry: &Arc<Entry>, serial: u64) -> Option<LeaseRecord> {
         let mut live = entry.live();
-        let record = live.leases.remove(&serial)?;
-        record.holder.held().leases.remove(&record.id);
-        let drained = live.leases.is_empty() && live.row.state.kind() == StateKind::Deleting;
+        let record = self.take_lease(&mut live, serial, None)?;
+        let drained = is_drained(&live);
         drop(live);
-        record.holder.account.leases.sub();
-        self.lease_count.fetch_sub(1, Ordering::Relaxed);
         if drained {
             self.drain_later(Arc::clone(entry));
         }
@@ -43,10 +40,30 @@ impl Engine {
 
     /// Ends a lease against its holder's will, and tells the holder.
     pub(crate) fn end_lease_early(&self, entry: &Arc<Entry>, serial: u64, reason: Reason, message: &str) -> bool {
-        let Some(record) = self.end_lease(entry, serial) else {
+        self.end_lease_early_if(entry, serial, reason, message, |_| true)
+    }
+
+    /// The same, if `check` says so. It is asked under the lock that takes the lease away, so that nothing comes between.
+    fn end_lease_early_if(
+        &self,
+        entry: &Arc<Entry>,
+        serial: u64,
+        reason: Reason,
+        message: &str,
+        check: impl FnOnce(&mut LeaseRecord) -> bool,
+    ) -> bool {
+        let mut live = entry.live();
+        if !live.leases.get_mut(&serial).is_some_and(check) {
+            return false;
+        }
+        let Some(record) = self.take_lease(&mut live, serial, Some(reason)) else {
             return false;
         };
-        record.holder.held().remember_ended(record.id, reason);
+        let drained = is_drained(&live);
+        drop(live);
+        if drained {
+            self.drain_later(Arc::clone(entry));
+        }
         self.metrics.lease_ended(match reason {
             Reason::LeaseExpired => "expired",
             _ => "revoked",
@@ -59,19 +76,38 @@ impl Engine {
         true
     }
 
-    /// Ends a lease whose term is over, unless it was renewed since the timer was set.
+    /// Ends a lease whose term is over. One that was renewed since the timer was set gets another timer.
     pub(crate) fn expire_lease(&self, entry: &Arc<Entry>, serial: u64) {
         let now = self.now();
-        let live = entry.live();
-        let over = live.leases.get(&serial).is_some_and(|record| record.term.is_over(now));
-        drop(live);
-        if over {
-            self.end_lease_early(
-                entry,
-                serial,
-                Reason::LeaseExpired,
-                "the lease was not renewed within its term",
-            );
-        }
+        let message = "the lease was not renewed within its term";
+        self.end_lease_early_if(entry, serial, Reason::LeaseExpired, message, |record| {
+            let over = record.term.is_over(now);
+            if !over {
+                record.timer = self.lease_timer(entry, serial, record.term);
+            }
+            over
+        });
     }
+
+    /// The one place where a lease leaves the books: on both sides under the payload's lock, and with the reason for its
+    /// holder if it is not the holder who ends it.
+    fn take_lease(&self, live: &mut Live, serial: u64, why: Option<Reason>) -> Option<LeaseRecord> {
+        let record = live.leases.remove(&serial)?;
+        let mut held = record.holder.held();
+        held.leases.remove(&record.id);
+        if let Some(reason) = why {
+            held.remember_ended(record.id, reason);
+        }
+        drop(held);
+        if let Some(timer) = record.timer {
+            self.timers.cancel(timer);
+        }
+        record.holder.account.leases.sub();
+        self.lease_count.fetch_sub(1, Ordering::Relaxed);
+        Some(record)
+    }
+}
+
+fn is_drained(live: &Live) -> bool {
+    live.leases.is_empty() && live.row.state.kind() == StateKind::Deleting
 }

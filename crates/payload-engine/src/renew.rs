@@ -8,7 +8,6 @@ use payload_core::{Error, LeaseId, Namespace, PayloadId, Reason, ReplicaId, Resu
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::holder::Holder;
-use crate::timers::Due;
 
 impl Engine {
     /// Prolongs a lease and returns how long it lasts now; `None`: until it is released. A payload that is being
@@ -43,19 +42,15 @@ impl Engine {
         lease: LeaseId,
         ttl: Option<Span>,
     ) -> Result<Option<Span>> {
-        let now = self.now();
         let mut live = entry.live();
+        let now = self.now();
         live.leasable(self.wall())?;
         let Some(record) = live.leases.get_mut(&lease.serial()) else {
             return Err(holder.held().not_held(lease));
         };
+        // The timer stays where it is: a term never gets shorter, and a timer that comes too early is set anew.
         record.term = lease::renew(&self.settings.lease_terms, holder.kind, record.term, ttl, now)?;
-        let ends_at = record.term.ends_at;
-        drop(live);
-        if let Some(end) = ends_at {
-            self.timers.set(end, Due::Lease(Arc::downgrade(entry), lease.serial()));
-        }
-        Ok(ends_at.map(|end| end.since(now)))
+        Ok(record.term.ends_at.map(|end| end.since(now)))
     }
 
     /// A lease from afar that an earlier start granted. While it can be live, its payload has kept its bytes.
@@ -77,13 +72,18 @@ impl Engine {
             return Err(unknown());
         }
         let entry = self.entry(namespace, payload)?;
+        let mut live = entry.live();
+        if live.leases.contains_key(&lease.serial()) {
+            // Another renewal of the same lease was quicker.
+            drop(live);
+            return self.renew_held(holder, &entry, lease, ttl);
+        }
         if !self.may_be_held_unknown(&entry) {
             return Err(Error::new(
                 Reason::LeaseExpired,
                 "the lease has expired; acquire the payload again",
             ));
         }
-        let mut live = entry.live();
         if live.row.state.kind() != StateKind::Deleting {
             live.leasable(self.wall())?;
         }

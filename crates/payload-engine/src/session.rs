@@ -71,14 +71,22 @@ impl Engine {
         holder.account.sessions.sub();
     }
 
-    /// Makes the holder that allocated the owner. If its session has closed meanwhile, the allocation is aborted.
-    pub(crate) fn own(&self, holder: &Arc<Holder>, entry: &Arc<Entry>) {
-        let owned = self.set_owner(holder, entry, &mut entry.live());
-        if !owned {
+    /// Makes the holder that allocated the owner, unless a retry of its request was quicker; says whether it is. If its
+    /// session has closed meanwhile, the allocation is aborted. The caller has counted the allocation.
+    pub(crate) fn own(&self, holder: &Arc<Holder>, entry: &Arc<Entry>) -> bool {
+        let mut live = entry.live();
+        if let Some(owner) = &live.owner {
             holder.account.allocations.sub();
-            let cause = Cause::principal(&holder.principal).because("the session closed during the allocation".into());
-            self.abort_if_open(entry, LifecycleEvent::WriterDied, &cause);
+            return Arc::ptr_eq(owner, holder);
         }
+        if self.set_owner(holder, entry, &mut live) {
+            return true;
+        }
+        drop(live);
+        holder.account.allocations.sub();
+        let cause = Cause::principal(&holder.principal).because("the session closed during the allocation".into());
+        self.abort_if_open(entry, LifecycleEvent::WriterDied, &cause);
+        false
     }
 
     /// Writes the owner down on both sides, unless the session has closed. The caller has counted the allocation.

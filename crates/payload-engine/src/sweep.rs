@@ -1,6 +1,7 @@
 //! Sweep: containers that no row names are freed. The only way by which shared containers and leftovers go.
 
-use payload_core::{Container, Result};
+use payload_core::port::TierStore;
+use payload_core::{Container, Reason, Result, Tier};
 
 use crate::engine::Engine;
 
@@ -12,21 +13,52 @@ impl Engine {
     pub fn sweep(&self) -> Result<usize> {
         let mut freed = 0;
         for store in &self.ports.tiers {
-            let candidates = store.sweepable()?;
+            // A store names most containers only once; what comes of each is remembered until it is known.
+            self.unswept.lock().extend(store.sweepable()?);
+            let tier = store.tier();
+            let candidates = self
+                .unswept
+                .lock()
+                .iter()
+                .copied()
+                .filter(|c| tier_of(c) == tier)
+                .collect::<Vec<_>>();
             for batch in candidates.chunks(BATCH) {
-                let used = self.repository().containers_in_use(batch)?;
-                let unused = batch
-                    .iter()
-                    .zip(used)
-                    .filter(|(_, used)| !used)
-                    .map(|(container, _)| *container);
-                for container in unused.collect::<Vec<Container>>() {
-                    store.drop_container(container)?;
-                    self.tell_gone(&[container], |_| true);
-                    freed += 1;
-                }
+                freed += self.sweep_batch(&**store, batch)?;
             }
         }
         Ok(freed)
+    }
+
+    /// A container of whose bytes it is not known whether a row names them.
+    pub(crate) fn sweep_later(&self, container: Container) {
+        self.unswept.lock().insert(container);
+        self.sweep_signal.raise();
+    }
+
+    fn sweep_batch(&self, store: &dyn TierStore, batch: &[Container]) -> Result<usize> {
+        let used = self.repository().containers_in_use(batch)?;
+        let mut freed = 0;
+        for (container, used) in batch.iter().zip(used) {
+            if !used {
+                match store.drop_container(*container) {
+                    Ok(()) => {}
+                    // Somebody is putting bytes in; whoever does will commit a row, or give them up.
+                    Err(error) if error.reason() == Reason::Conflict => continue,
+                    Err(error) => return Err(error),
+                }
+                self.tell_gone(&[*container], |_| true);
+                freed += 1;
+            }
+            self.unswept.lock().remove(container);
+        }
+        Ok(freed)
+    }
+}
+
+const fn tier_of(container: &Container) -> Tier {
+    match container {
+        Container::Segment(_) => Tier::Ram,
+        Container::File(_) => Tier::Disk,
     }
 }

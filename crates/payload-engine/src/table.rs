@@ -1,8 +1,9 @@
 //! The payloads in memory: found without a global lock, read from the repository once however many ask.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
@@ -25,8 +26,16 @@ pub(crate) struct Table {
 
 #[derive(Debug, Default)]
 struct Shard {
-    slots: Mutex<HashMap<PayloadId, Known>>,
+    slots: Mutex<Slots>,
     loaded: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    map: BTreeMap<PayloadId, Known>,
+    /// Where the last search for an entry to drop ended; searches go round and round, so that entries which must stay
+    /// cannot hide others from them.
+    hand: Option<PayloadId>,
 }
 
 #[derive(Debug)]
@@ -48,7 +57,7 @@ impl Table {
 
     /// What is in memory; never blocks on I/O.
     pub(crate) fn get(&self, id: PayloadId) -> Option<Arc<Entry>> {
-        match self.shard(id).slots.lock().get(&id)? {
+        match self.shard(id).slots.lock().map.get(&id)? {
             Known::Here(entry) => Some(Arc::clone(entry)),
             Known::Loading => None,
         }
@@ -59,7 +68,7 @@ impl Table {
         let shard = self.shard(id);
         let mut slots = shard.slots.lock();
         loop {
-            match slots.entry(id) {
+            match slots.map.entry(id) {
                 Slot::Occupied(slot) => match slot.get() {
                     Known::Here(entry) => return Ok(Some(Arc::clone(entry))),
                     Known::Loading => shard.loaded.wait(&mut slots),
@@ -80,22 +89,20 @@ impl Table {
     /// Puts a row in, unless there is an entry already, and returns the entry.
     pub(crate) fn insert(&self, row: Arc<Payload>, inherited: bool) -> Arc<Entry> {
         let mut slots = self.shard(row.id).slots.lock();
-        if let Some(Known::Here(entry)) = slots.get(&row.id) {
+        if let Some(Known::Here(entry)) = slots.map.get(&row.id) {
             return Arc::clone(entry);
         }
-        if slots.len() >= self.shard_max {
-            drop_some(&mut slots);
-        }
+        slots.make_room(self.shard_max);
         let entry = Arc::new(Entry::new(row, inherited));
-        slots.insert(entry.id, Known::Here(Arc::clone(&entry)));
+        slots.map.insert(entry.id, Known::Here(Arc::clone(&entry)));
         entry
     }
 
     /// Forgets an entry whose row is final.
     pub(crate) fn remove(&self, entry: &Arc<Entry>) {
         let mut slots = self.shard(entry.id).slots.lock();
-        if matches!(slots.get(&entry.id), Some(Known::Here(known)) if Arc::ptr_eq(known, entry)) {
-            slots.remove(&entry.id);
+        if matches!(slots.map.get(&entry.id), Some(Known::Here(known)) if Arc::ptr_eq(known, entry)) {
+            slots.map.remove(&entry.id);
         }
     }
 
@@ -103,7 +110,7 @@ impl Table {
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            all.extend(shard.slots.lock().values().filter_map(|known| match known {
+            all.extend(shard.slots.lock().map.values().filter_map(|known| match known {
                 Known::Here(entry) => Some(Arc::clone(entry)),
                 Known::Loading => None,
             }));
@@ -112,7 +119,7 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.slots.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.slots.lock().map.len()).sum()
     }
 
     fn shard(&self, id: PayloadId) -> &Shard {
@@ -129,22 +136,30 @@ struct Load<'a> {
 impl Drop for Load<'_> {
     fn drop(&mut self) {
         let mut slots = self.shard.slots.lock();
-        if matches!(slots.get(&self.id), Some(Known::Loading)) {
-            slots.remove(&self.id);
+        if matches!(slots.map.get(&self.id), Some(Known::Loading)) {
+            slots.map.remove(&self.id);
         }
         drop(slots);
         self.shard.loaded.notify_all();
     }
 }
 
-/// Makes room by dropping an entry that nobody uses, if one of the first few is such.
-fn drop_some(slots: &mut HashMap<PayloadId, Known>) {
-    let victim = slots
-        .iter()
-        .take(DROP_ATTEMPTS)
-        .find(|(_, known)| matches!(known, Known::Here(entry) if Arc::strong_count(entry) == 1 && entry.is_droppable()))
-        .map(|(id, _)| *id);
-    if let Some(victim) = victim {
-        slots.remove(&victim);
+impl Slots {
+    /// Drops entries that nobody uses until there is room for one more, but looks at a few only.
+    fn make_room(&mut self, max: usize) {
+        for _ in 0..DROP_ATTEMPTS {
+            if self.map.len() < max {
+                return;
+            }
+            let from = self.hand.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.map.range((from, Bound::Unbounded)).next();
+            self.hand = next.map(|(id, _)| *id);
+            if let Some((&id, Known::Here(entry))) = next
+                && Arc::strong_count(entry) == 1
+                && entry.is_droppable()
+            {
+                self.map.remove(&id);
+            }
+        }
     }
 }

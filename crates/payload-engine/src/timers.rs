@@ -1,7 +1,6 @@
-//! Moments on the boot-time clock at which something is due. Setting one is cheap; a moved deadline is found out lazily.
+//! Moments on the boot-time clock at which something is due. A moved deadline is found out when the old one has come.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::sync::Weak;
 
 use parking_lot::Mutex;
@@ -25,62 +24,81 @@ pub(crate) enum Due {
     DrainAgain(Weak<Entry>),
 }
 
-/// A heap of moments.
+/// Names a moment that was set, so that it can be given up: what ends early must not be remembered until its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    at: Instant,
+    number: u64,
+}
+
+/// Moments in order.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    heap: Mutex<BinaryHeap<Reverse<Timer>>>,
+    set: Mutex<Set>,
     pub(crate) signal: Signal,
 }
 
-#[derive(Debug)]
-struct Timer {
-    at: Instant,
-    due: Due,
+#[derive(Debug, Default)]
+struct Set {
+    moments: BTreeMap<Moment, Due>,
+    last_number: u64,
 }
 
 impl Timers {
     /// Sets a moment; wakes the worker if it is the earliest.
-    pub(crate) fn set(&self, at: Instant, due: Due) {
-        let mut heap = self.heap.lock();
-        let earliest = heap.peek().is_none_or(|Reverse(first)| at < first.at);
-        heap.push(Reverse(Timer { at, due }));
-        drop(heap);
+    pub(crate) fn set(&self, at: Instant, due: Due) -> Moment {
+        let mut set = self.set.lock();
+        set.last_number += 1;
+        let moment = Moment {
+            at,
+            number: set.last_number,
+        };
+        set.moments.insert(moment, due);
+        let earliest = set.moments.first_key_value().is_some_and(|(first, _)| *first == moment);
+        drop(set);
         if earliest {
             self.signal.raise();
         }
+        moment
+    }
+
+    /// Gives a moment up. One that has come is fine.
+    pub(crate) fn cancel(&self, moment: Moment) {
+        self.set.lock().moments.remove(&moment);
     }
 
     /// The next thing that is due at `now`.
     pub(crate) fn pop(&self, now: Instant) -> Option<Due> {
-        let mut heap = self.heap.lock();
-        if heap.peek()?.0.at > now {
-            return None;
-        }
-        heap.pop().map(|Reverse(timer)| timer.due)
+        let mut set = self.set.lock();
+        let first = set.moments.first_entry()?;
+        (first.key().at <= now).then(|| first.remove())
     }
 
     /// When the next thing is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.heap.lock().peek().map(|Reverse(timer)| timer.at)
+        self.set.lock().moments.first_key_value().map(|(first, _)| first.at)
     }
 }
 
-impl PartialEq for Timer {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Eq for Timer {}
-
-impl PartialOrd for Timer {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Timer {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
+    #[test]
+    fn moments_come_in_order_and_not_once_they_are_given_up() {
+        let timers = Timers::default();
+        let at = Instant::from_nanos;
+        timers.set(at(30), Due::HoldOver);
+        let given_up = timers.set(at(10), Due::HoldOver);
+        timers.set(at(20), Due::GraceOver);
+        timers.set(at(20), Due::HoldOver);
+        timers.cancel(given_up);
+        timers.cancel(given_up);
+        assert_eq!(timers.next(), Some(at(20)));
+        assert!(timers.pop(at(19)).is_none());
+        assert!(matches!(timers.pop(at(25)), Some(Due::GraceOver)));
+        assert!(matches!(timers.pop(at(25)), Some(Due::HoldOver)));
+        assert!(timers.pop(at(25)).is_none());
+        assert_eq!(timers.next(), Some(at(30)));
     }
 }

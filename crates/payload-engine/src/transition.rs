@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Error, EventKind, EventRecord, LifecycleEvent,
-    Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, step,
+    Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
 };
 
 use crate::engine::Engine;
@@ -93,6 +93,7 @@ impl Engine {
     /// Any change of a row, with its event.
     pub(crate) fn change(&self, row: &Arc<Payload>, mut after: Payload, kind: EventKind, cause: &Cause) -> Change {
         after.version = row.version.next();
+        after.replicas.sort_unstable_by_key(|replica| replica.id);
         let event = EventRecord {
             kind,
             actor: cause.actor.clone(),
@@ -131,7 +132,7 @@ impl Engine {
             }
             Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
             Ok(CommitOutcome::Conflict) => {
-                self.reread(entry);
+                self.reread_or_warn(gate);
                 Err(Error::new(
                     Reason::Conflict,
                     "somebody else changed the payload at the same time; try again",
@@ -139,7 +140,7 @@ impl Engine {
             }
             Err(error) => {
                 if error.outcome() == Outcome::Unknown {
-                    self.reread(entry);
+                    self.reread_or_warn(gate);
                 }
                 Err(error)
             }
@@ -197,15 +198,57 @@ impl Engine {
             })
     }
 
-    /// Takes over what the repository says, after a change whose basis or outcome is in doubt.
-    fn reread(&self, entry: &Arc<Entry>) {
-        match self.repository().get(entry.id) {
-            Ok(Some(row)) => entry.live().row = Arc::new(row),
-            Ok(None) => self.table.remove(entry),
+    /// Takes over what the repository says, after a change whose basis or outcome is in doubt. If it says nothing, the
+    /// entry stays in doubt: dropping it would forget who holds leases on the payload.
+    fn reread(&self, gate: &Gate<'_>) -> Result<()> {
+        let entry = gate.entry;
+        let before = entry.row();
+        let row = match self.repository().get(entry.id) {
+            Ok(Some(row)) => Arc::new(row),
+            Ok(None) => return Err(Error::new(Reason::Internal, "a payload has vanished from the catalog")),
             Err(error) => {
-                tracing::warn!(payload = %entry.id, %error, "could not read a payload again; dropping what is known of it");
-                self.table.remove(entry);
+                entry.live().in_doubt = true;
+                return Err(error);
             }
+        };
+        let mut live = entry.live();
+        live.row = Arc::clone(&row);
+        live.in_doubt = false;
+        drop(live);
+        self.settle(gate, &before, &row);
+        Ok(())
+    }
+
+    fn reread_or_warn(&self, gate: &Gate<'_>) {
+        if let Err(error) = self.reread(gate) {
+            tracing::warn!(payload = %gate.entry.id, %error, "could not find out what became of a payload");
+        }
+    }
+
+    /// Asks the repository again about a payload that is in doubt.
+    pub(crate) fn resolve_doubt(&self, entry: &Arc<Entry>) -> Result<()> {
+        let gate = entry.gate();
+        if !entry.live().in_doubt {
+            return Ok(());
+        }
+        self.reread(&gate)
+    }
+
+    /// Does what follows from a change that was found out about only afterwards.
+    fn settle(&self, gate: &Gate<'_>, before: &Payload, row: &Payload) {
+        let entry = gate.entry;
+        for replica in &before.replicas {
+            if row.replica(replica.id).is_none() {
+                self.remove_bytes(&replica.location, replica.charged);
+            }
+        }
+        if row.state.kind() != StateKind::Allocated {
+            self.disown(entry);
+            // Waiters are answered there too: that may need the gate, which is held here.
+            self.drain_later(Arc::clone(entry));
+        }
+        if let Some(at) = row.state.deadline() {
+            self.note_deadline(at);
         }
     }
 }

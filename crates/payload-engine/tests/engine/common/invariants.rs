@@ -1,0 +1,170 @@
+//! What must be true of a node at rest, whatever happened before.
+
+use std::collections::BTreeSet;
+
+use payload_core::page::ListQuery;
+use payload_core::{Container, EventKind, Location, Namespace, Payload, ReplicaState, StateKind, Tier, Version};
+
+use super::Rig;
+
+impl Rig {
+    /// Asserts all of it, with no lease and no allocation left. Call [`quiesce`](Rig::quiesce) first.
+    #[track_caller]
+    pub(crate) fn check_at_rest(&self) {
+        let stats = self.stats().unwrap();
+        assert_eq!((stats.leases, stats.allocations), (0, 0), "leases and allocations left");
+        assert!(self.list_leases(None, 0, 10).is_empty());
+        for row in self.rows() {
+            assert!(
+                !matches!(row.state.kind(), StateKind::Allocated | StateKind::Deleting),
+                "nobody holds {row:?}, and still it has not ended"
+            );
+        }
+        self.check_invariants();
+    }
+
+    /// Asserts what is true at any quiet moment after a sweep, held payloads or not.
+    #[track_caller]
+    pub(crate) fn check_invariants(&self) {
+        self.sweep().unwrap();
+        let rows = self.rows();
+        for row in &rows {
+            check_replicas(row);
+            self.check_history(row);
+            assert_eq!(
+                *self.get(&row.namespace, row.id).unwrap(),
+                *row,
+                "the engine shows another row"
+            );
+        }
+        for tier in Tier::ALL {
+            self.check_tier(tier, &rows);
+        }
+    }
+
+    /// Every payload there is or was.
+    pub(crate) fn rows(&self) -> Vec<Payload> {
+        let mut all = Vec::new();
+        loop {
+            let page = self.repository().list(&ListQuery {
+                namespace: Namespace::default(),
+                state: None,
+                after: all.last().map(|row: &Payload| row.id),
+                limit: 1_000,
+            });
+            let page = page.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+
+    /// I6: the events lead, version by version, to the row.
+    #[track_caller]
+    fn check_history(&self, row: &Payload) {
+        let events = self.repository().events(row.id).unwrap();
+        let mut state = None;
+        let mut version = 0;
+        for (at, event) in &events {
+            version += 1;
+            assert_eq!(
+                *at,
+                Version::from_u64(version),
+                "a version without an event: {events:?}"
+            );
+            assert_eq!(event.from, state, "an event from a state that was not: {events:?}");
+            state = Some(event.to);
+        }
+        assert_eq!(row.version, Version::from_u64(version));
+        assert_eq!(state, Some(row.state.kind()));
+        let commits = events.iter().filter(|(_, e)| e.kind == EventKind::Committed).count();
+        assert!(commits <= 1, "committed twice: {events:?}");
+    }
+
+    /// I5: bytes in a tier equal the rows, and the counters equal their sum.
+    #[track_caller]
+    fn check_tier(&self, tier: Tier, rows: &[Payload]) {
+        let replicas: Vec<_> = rows
+            .iter()
+            .flat_map(|row| &row.replicas)
+            .filter(|r| r.tier() == tier)
+            .collect();
+        let charged: u64 = replicas.iter().map(|replica| replica.charged).sum();
+        let stats = self.stats().unwrap();
+        let stats = stats.tiers.iter().find(|stats| stats.tier == tier).unwrap();
+        assert_eq!(stats.replicas, replicas.len() as u64, "{tier}: counted replicas");
+        assert_eq!(stats.charged, charged, "{tier}: counted bytes");
+        assert_eq!(
+            stats.usage.used,
+            charged + stats.usage.slack,
+            "{tier}: rows and slack {stats:?}"
+        );
+
+        let containers: BTreeSet<Container> = replicas.iter().map(|replica| replica.location.container()).collect();
+        assert_eq!(self.containers(tier), containers, "{tier}: containers and rows");
+        assert_eq!(
+            stats.usage.containers,
+            containers.len() as u64,
+            "{tier}: counted containers"
+        );
+        if replicas
+            .iter()
+            .all(|r| matches!(r.location, Location::Segment(_) | Location::File(_)))
+        {
+            assert_eq!(stats.usage.slack, 0, "{tier}: slack without shared containers");
+        }
+        for row in rows {
+            for replica in row
+                .replicas
+                .iter()
+                .filter(|r| r.tier() == tier && r.state != ReplicaState::Copying)
+            {
+                self.store(tier).check(&replica.location, row.size).unwrap();
+            }
+        }
+    }
+
+    /// What is really there.
+    fn containers(&self, tier: Tier) -> BTreeSet<Container> {
+        match tier {
+            Tier::Ram => {
+                let kept = payload_core::port::FdStore::list(&*self.fds).unwrap();
+                kept.into_iter().map(|(id, _)| Container::Segment(id)).collect()
+            }
+            Tier::Disk => {
+                let mut found = BTreeSet::new();
+                let mut dirs = vec![self.disk_dir()];
+                while let Some(dir) = dirs.pop() {
+                    for entry in std::fs::read_dir(dir).unwrap() {
+                        let path = entry.unwrap().path();
+                        if path.is_dir() {
+                            dirs.push(path);
+                        } else {
+                            let name = path.file_name().unwrap().to_str().unwrap();
+                            found.insert(Container::File(name.parse().unwrap()));
+                        }
+                    }
+                }
+                found
+            }
+        }
+    }
+}
+
+/// I4, and its counterpart: an ended payload has no bytes.
+#[track_caller]
+fn check_replicas(row: &Payload) {
+    let states: Vec<ReplicaState> = row.replicas.iter().map(|replica| replica.state).collect();
+    let expected = match row.state.kind() {
+        StateKind::Allocated => ReplicaState::Copying,
+        StateKind::Active => ReplicaState::Ready,
+        StateKind::Deleting => ReplicaState::Draining,
+        StateKind::Deleted | StateKind::Aborted | StateKind::Lost => {
+            assert!(states.is_empty(), "an ended payload with replicas: {row:?}");
+            return;
+        }
+    };
+    assert!(!states.is_empty(), "a payload without a replica: {row:?}");
+    assert!(states.iter().all(|state| *state == expected), "{row:?}");
+}

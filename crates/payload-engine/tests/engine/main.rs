@@ -1,0 +1,18 @@
+//! The engine through its public interface, over real repositories and real tiers, on a clock that the tests move.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+mod cold;
+mod crashes;
+mod deletes;
+mod doubt;
+mod expiry;
+mod full;
+mod leases;
+mod lifecycle;
+mod requests;
+mod restart;
+mod sessions;
+mod soak;
+mod waiting;
