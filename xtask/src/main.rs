@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
+mod demo;
 mod faults;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  demo     a server with real files in it: [PATH] [--data-dir DIR] [--exit]
   test     everything a change must pass; installs the tools that it needs
   tidy     the rules that no other tool checks: imports, first lines, unexercised calls
   faults   the failure catalogue with the tests of each fault
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<()> {
     match words {
+        ["demo", rest @ ..] => demo::run(rest),
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
         ["faults"] => faults::run(),

@@ -1,0 +1,4 @@
+//! Floors: the least that the machine asks for what the server does, measured in the same run.
+
+pub(crate) mod echo;
+pub(crate) mod transaction;

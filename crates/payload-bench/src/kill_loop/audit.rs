@@ -1,0 +1,172 @@
+//! The end of a run: everybody is quiet, and the books must be right to the byte.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use payload_client::{Admin, Catalog, ClientOptions, v1};
+use payload_core::Span;
+
+use super::model::Model;
+use super::stubborn::{Seen, Stubborn, is_gone};
+use crate::crew::runtime;
+use crate::server::Server;
+use crate::wait;
+
+/// How long the server has to finish deletions and sweeps. Payloads that were there before its last start stay for the
+/// grace time, because sessions of the time before may hold them.
+const PATIENCE: Span = Span::from_secs(60);
+const PAGE: u32 = 1_000;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// Acknowledged, and not to be read any more; or deleted, and still there.
+    pub(super) lost: Vec<String>,
+    /// There, and nobody's.
+    pub(super) orphans: Vec<String>,
+}
+
+pub(super) fn run(server: &Server, model: &Model, client: &mut Stubborn) -> Result<Audit> {
+    let mut audit = Audit::default();
+    audit.read_everything(model, client)?;
+    let settled = wait::until("the books to be right", PATIENCE, || {
+        let open = open_books(server)?;
+        Ok(open.is_empty().then_some(()))
+    });
+    if settled.is_err() {
+        audit.orphans.extend(open_books(server)?);
+    }
+    audit.compare_rows(server, model)?;
+    Ok(audit)
+}
+
+impl Audit {
+    pub(super) fn verdict(&self, model: &Model) -> Result<()> {
+        let mut findings = self.lost.clone();
+        findings.extend(self.orphans.iter().cloned());
+        findings.extend(model.with(|facts| facts.wrong.clone()));
+        ensure!(findings.is_empty(), "{}", findings.join("\n"));
+        Ok(())
+    }
+
+    fn read_everything(&mut self, model: &Model, client: &mut Stubborn) -> Result<()> {
+        let (live, deleted) = model.with(|facts| (facts.live.clone(), facts.deleted.clone()));
+        for (payload, content) in live {
+            match client.verify(&payload, content, 0)? {
+                Seen::Right => model.with(|facts| facts.verified += 1),
+                Seen::Wrong(what) => model.with(|facts| facts.wrong.push(what)),
+                Seen::Refused(error) => self.lost.push(format!("{payload} was acknowledged: {error}")),
+            }
+        }
+        for (payload, content) in deleted {
+            match client.verify(&payload, content, 0)? {
+                Seen::Refused(error) if is_gone(&error) => {}
+                seen => self
+                    .lost
+                    .push(format!("{payload} was deleted, and a read shows {seen:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every row that is active must be one that was acknowledged.
+    fn compare_rows(&mut self, server: &Server, model: &Model) -> Result<()> {
+        let rows = active(server)?;
+        model.with(|facts| {
+            let strangers = rows.iter().filter(|row| !facts.live.contains_key(&row.payload_id));
+            self.orphans
+                .extend(strangers.map(|row| format!("{} is active, and nobody committed it", row.payload_id)));
+        });
+        Ok(())
+    }
+}
+
+/// Asks the server for its numbers.
+pub(super) fn stats(server: &Server) -> Result<v1::GetStatsResponse> {
+    let admin = Admin::new(server.endpoint(), &ClientOptions::default());
+    Ok(runtime()?.block_on(admin.stats())?)
+}
+
+/// What is not as it must be when nobody does anything.
+fn open_books(server: &Server) -> Result<Vec<String>> {
+    let stats = stats(server)?;
+    let mut open = Vec::new();
+    let mut expect = |what: &str, found: u64, expected: u64| {
+        if found != expected {
+            open.push(format!("{what}: {found}, not {expected}"));
+        }
+    };
+    expect("leases", stats.leases, 0);
+    expect("allocations", stats.allocations, 0);
+    let rows = active(server)?;
+    for tier in &stats.tiers {
+        let name = tier.tier().as_str_name();
+        let replicas = rows
+            .iter()
+            .flat_map(|row| &row.replicas)
+            .filter(|row| row.tier == tier.tier);
+        let (count, charged) = replicas.fold((0, 0), |(count, sum), row| (count + 1, sum + row.charged));
+        expect(
+            &format!("{name}: used without slack"),
+            tier.used_bytes - tier.slack_bytes,
+            tier.charged_bytes,
+        );
+        expect(&format!("{name}: charged"), tier.charged_bytes, charged);
+        expect(&format!("{name}: replicas"), tier.replicas, count);
+        let containers = match tier.tier() {
+            v1::Tier::Disk => files(&server.data().join("disk")),
+            _ => segments(server),
+        };
+        expect(
+            &format!("{name}: files or segments"),
+            containers.len() as u64,
+            tier.containers,
+        );
+    }
+    Ok(open)
+}
+
+fn active(server: &Server) -> Result<Vec<v1::Payload>> {
+    let catalog = Catalog::new(server.endpoint(), &ClientOptions::default());
+    runtime()?.block_on(async {
+        let (mut rows, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = catalog.list(v1::State::Active, PAGE, &token).await?;
+            rows.extend(page.payloads);
+            token = page.next_page_token;
+            if token.is_empty() {
+                return Ok(rows);
+            }
+        }
+    })
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> HashSet<String> {
+    let mut found = HashSet::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files(&entry.path())),
+            _ => {
+                found.insert(entry.path().display().to_string());
+            }
+        }
+    }
+    found
+}
+
+/// The memfds that the keeper holds.
+fn segments(server: &Server) -> HashSet<String> {
+    let mut found = HashSet::new();
+    for keeper in server.keepers() {
+        let fds = std::fs::read_dir(format!("/proc/{keeper}/fd"));
+        for fd in fds.into_iter().flatten().flatten() {
+            let target = std::fs::read_link(fd.path()).unwrap_or_default();
+            if target.to_string_lossy().starts_with("/memfd:") {
+                found.insert(fd.path().display().to_string());
+            }
+        }
+    }
+    found
+}
