@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use payload_core::Instant;
@@ -31,32 +32,36 @@ pub(crate) struct Moment {
     number: u64,
 }
 
-/// Moments in order.
-#[derive(Debug, Default)]
+/// Moments in order. Every lease with a term sets one, so they are cut into parts that are locked one by one.
+#[derive(Debug)]
 pub(crate) struct Timers {
-    set: Mutex<Set>,
+    parts: [Mutex<BTreeMap<Moment, Due>>; PARTS],
+    last_number: AtomicU64,
+    /// What the worker sleeps until, at the latest.
+    earliest: AtomicU64,
     pub(crate) signal: Signal,
 }
 
-#[derive(Debug, Default)]
-struct Set {
-    moments: BTreeMap<Moment, Due>,
-    last_number: u64,
+const PARTS: usize = 16;
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            parts: std::array::from_fn(|_| Mutex::default()),
+            last_number: AtomicU64::new(0),
+            earliest: AtomicU64::new(u64::MAX),
+            signal: Signal::new(),
+        }
+    }
 }
 
 impl Timers {
     /// Sets a moment; wakes the worker if it is the earliest.
     pub(crate) fn set(&self, at: Instant, due: Due) -> Moment {
-        let mut set = self.set.lock();
-        set.last_number += 1;
-        let moment = Moment {
-            at,
-            number: set.last_number,
-        };
-        set.moments.insert(moment, due);
-        let earliest = set.moments.first_key_value().is_some_and(|(first, _)| *first == moment);
-        drop(set);
-        if earliest {
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let moment = Moment { at, number };
+        self.part(moment).lock().insert(moment, due);
+        if at.as_nanos() < self.earliest.fetch_min(at.as_nanos(), Ordering::SeqCst) {
             self.signal.raise();
         }
         moment
@@ -64,19 +69,39 @@ impl Timers {
 
     /// Gives a moment up. One that has come is fine.
     pub(crate) fn cancel(&self, moment: Moment) {
-        self.set.lock().moments.remove(&moment);
+        self.part(moment).lock().remove(&moment);
     }
 
     /// The next thing that is due at `now`.
     pub(crate) fn pop(&self, now: Instant) -> Option<Due> {
-        let mut set = self.set.lock();
-        let first = set.moments.first_entry()?;
-        (first.key().at <= now).then(|| first.remove())
+        loop {
+            let moment = self.first().filter(|first| first.at <= now)?;
+            // It may have been given up meanwhile; then there may be another one.
+            if let Some(due) = self.part(moment).lock().remove(&moment) {
+                return Some(due);
+            }
+        }
     }
 
-    /// When the next thing is due.
+    /// When the next thing is due. Whatever is set from now on for an earlier moment raises the signal.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.set.lock().moments.first_key_value().map(|(first, _)| first.at)
+        // Before the look at the parts: a moment that the look misses finds this, and raises the signal.
+        self.earliest.store(u64::MAX, Ordering::SeqCst);
+        let first = self.first()?.at;
+        self.earliest.fetch_min(first.as_nanos(), Ordering::SeqCst);
+        Some(first)
+    }
+
+    fn first(&self) -> Option<Moment> {
+        let firsts = self
+            .parts
+            .iter()
+            .filter_map(|part| part.lock().first_key_value().map(|(first, _)| *first));
+        firsts.min()
+    }
+
+    fn part(&self, moment: Moment) -> &Mutex<BTreeMap<Moment, Due>> {
+        &self.parts[moment.number as usize % PARTS]
     }
 }
 
