@@ -56,6 +56,9 @@ pub fn grant(terms: &LeaseTerms, kind: HolderKind, asked: Option<Span>, now: Ins
             )
             .field("ttl_ms"));
         }
+        (_, Some(Span::ZERO)) => {
+            return Err(Error::invalid(Reason::BadDuration, "a lease must last longer than zero").field("ttl_ms"));
+        }
         (_, Some(asked)) => Some(asked),
         (HolderKind::Remote, None) => Some(terms.remote_default),
         (HolderKind::Local, None) => None,
@@ -127,6 +130,7 @@ mod tests {
         assert_eq!(end(HolderKind::Remote, secs(5)), Ok(Some(at(105))));
         assert_eq!(end(HolderKind::Remote, secs(120)), Ok(Some(at(220))));
         assert_eq!(end(HolderKind::Remote, secs(121)), Err(Reason::BadDuration));
+        assert_eq!(end(HolderKind::Local, secs(0)), Err(Reason::BadDuration));
         assert_eq!(end(HolderKind::Local, None), Ok(Some(at(3700))));
         assert_eq!(end(HolderKind::Local, secs(5)), Ok(Some(at(105))));
         let unbounded = LeaseTerms {

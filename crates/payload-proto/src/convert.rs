@@ -107,8 +107,14 @@ pub fn state(value: i32) -> Result<Option<StateKind>> {
 
 /// A container that a client says it knows.
 pub fn container(text: &str) -> Result<[Container; 2]> {
+    let bad = |_: Error| {
+        Error::invalid(Reason::BadId, "container id must be a UUIDv7 in its hyphenated form").field("container_ids")
+    };
     // Memfds and files draw their ids from one space; which of the two it is, the client does not say.
-    Ok([Container::Segment(text.parse()?), Container::File(text.parse()?)])
+    Ok([
+        Container::Segment(text.parse().map_err(bad)?),
+        Container::File(text.parse().map_err(bad)?),
+    ])
 }
 
 /// The text of a container's id.
