@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod faulty;
+pub mod process;
 pub mod repository;
 pub mod tier;
