@@ -12,6 +12,7 @@ pub mod http;
 mod identity;
 mod keeping;
 mod local;
+mod peers;
 mod repository;
 mod serve;
 pub mod telemetry;

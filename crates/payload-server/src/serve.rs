@@ -22,6 +22,7 @@ use crate::data_dir::{self, DataDir, Endpoint};
 use crate::gauges::Gauges;
 use crate::http::{self, Condition, Readiness};
 use crate::keeping::Keeping;
+use crate::peers::Peers;
 use crate::{fatal, grpc, local, repository, tiers};
 
 /// Payloads without a replica in RAM that are kept in memory.
@@ -116,22 +117,24 @@ impl Server {
         let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
         registry.register(Box::new(Gauges::new(calls.clone())?))?;
         let socket = data_dir.join("payload.sock");
+        let peers = Peers::new(config.sessions.allow_uids.clone());
         let door = local::Door::open(
             &socket,
             calls.clone(),
             node,
-            config.sessions.allow_uids.clone(),
+            peers.clone(),
             Arc::clone(&clock),
             config.sessions.stall_timeout,
         )
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let grpc_socket = data_dir.join("grpc.sock");
-        let unix = bind_unix(&grpc_socket, !config.sessions.allow_uids.is_empty())?;
+        let unix = bind_unix(&grpc_socket, peers.shared())?;
         let grpc = tokio::spawn(grpc::serve(
             calls,
             keeping.identity(node),
             tcp,
             unix,
+            peers,
             stop_calls.clone(),
         ));
 

@@ -3,6 +3,7 @@
 mod admin;
 mod catalog;
 mod data;
+mod incoming;
 
 use std::sync::Arc;
 
@@ -13,14 +14,16 @@ use payload_proto::v1::catalog_service_server::CatalogServiceServer;
 use payload_proto::v1::data_service_server::DataServiceServer;
 use payload_proto::{DESCRIPTORS, status};
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, UdsConnectInfo};
+use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
+use self::incoming::connections;
 use crate::calls::{Calls, Door, Rpc};
 use crate::identity::Identity;
+use crate::peers::Peers;
 
 /// Streams of one HTTP/2 connection; further ones wait in the client.
 const STREAMS_MAX: u32 = 256;
@@ -33,6 +36,7 @@ pub(crate) async fn serve(
     identity: Identity,
     tcp: TcpListener,
     unix: UnixListener,
+    peers: Peers,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -44,8 +48,13 @@ pub(crate) async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let identity = Arc::new(identity);
-    let router = || -> Router {
+    let admit = move |request: Request<()>| match peer_uid(&request).map_or(Ok(()), |uid| peers.check(uid)) {
+        Ok(()) => Ok(request),
+        Err(error) => Err(status::to_status(&error)),
+    };
+    let router = || {
         Server::builder()
+            .layer(InterceptorLayer::new(admit.clone()))
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(32))
             .add_service(health_service.clone())
@@ -61,19 +70,22 @@ pub(crate) async fn serve(
                     .max_decoding_message_size(MESSAGE_MAX),
             )
     };
-    let over_tcp = router().serve_with_incoming_shutdown(TcpListenerStream::new(tcp), stop.clone().cancelled_owned());
-    let over_unix = router().serve_with_incoming_shutdown(UnixListenerStream::new(unix), stop.cancelled_owned());
+    let over_tcp =
+        router().serve_with_incoming_shutdown(connections(tcp, stop.clone()), stop.clone().cancelled_owned());
+    let over_unix = router().serve_with_incoming_shutdown(connections(unix, stop.clone()), stop.cancelled_owned());
     tokio::try_join!(over_tcp, over_unix)?;
     Ok(())
 }
 
 /// Who calls: the user behind a unix socket, or anybody on loopback.
 fn principal<T>(request: &Request<T>) -> Principal {
-    let peer = request
-        .extensions()
-        .get::<UdsConnectInfo>()
-        .and_then(|info| info.peer_cred);
-    peer.map_or_else(Principal::loopback, |peer| Principal::uid(peer.uid()))
+    peer_uid(request).map_or_else(Principal::loopback, Principal::uid)
+}
+
+/// The user behind a unix socket; if the kernel does not tell, one whom nobody allows.
+fn peer_uid<T>(request: &Request<T>) -> Option<u32> {
+    let peer = request.extensions().get::<UdsConnectInfo>()?;
+    Some(peer.peer_cred.map_or(u32::MAX, |peer| peer.uid()))
 }
 
 fn remote<T>(engine: &Engine, request: &Request<T>) -> Arc<Holder> {

@@ -72,11 +72,13 @@ impl Ticket {
             .observe(Door::Local, self.rpc, self.began, result.as_ref().err());
         let answer = result.unwrap_or_else(|error| Response::Failure(status::to_failure(&error)).into());
         encode(self.correlation_id, answer.response, buffer);
-        self.outbox.send(buffer, answer.fds);
-        // Only now: until the descriptor is on its way, another answer must not rely on it.
-        if !answer.sent.is_empty() {
-            self.holder.remember(answer.sent);
-        }
+        let (holder, sent) = (&self.holder, answer.sent);
+        // From then on, answers behind this one rely on the client's having the descriptors.
+        self.outbox.send_noted(buffer, answer.fds, || {
+            if !sent.is_empty() {
+                holder.remember(sent);
+            }
+        });
     }
 }
 

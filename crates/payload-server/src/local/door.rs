@@ -22,6 +22,7 @@ use super::flusher::Flusher;
 use super::outbox::Outbox;
 use super::session::Session;
 use crate::calls::Calls;
+use crate::peers::Peers;
 
 /// The version of the rules in docs/reference/local-socket.md.
 const PROTOCOL: u32 = 1;
@@ -43,7 +44,7 @@ struct Inner {
     listener: Listener,
     calls: Calls,
     node: NodeId,
-    allowed_uids: Vec<u32>,
+    peers: Peers,
     flusher: Arc<Flusher>,
     connections: Mutex<HashMap<u64, Arc<Seqpacket>>>,
     next_number: AtomicU64,
@@ -52,23 +53,23 @@ struct Inner {
 }
 
 impl Door {
-    /// Opens the door. The server's own user and root may always come in, `allowed_uids` besides.
+    /// Opens the door.
     pub(crate) fn open(
         path: &Path,
         calls: Calls,
         node: NodeId,
-        allowed_uids: Vec<u32>,
+        peers: Peers,
         clock: Arc<dyn payload_core::port::Clock>,
         patience: Span,
     ) -> io::Result<Self> {
-        let mode = if allowed_uids.is_empty() { 0o600 } else { 0o666 };
+        let mode = if peers.shared() { 0o666 } else { 0o600 };
         let listener = Listener::bind(path, mode)?;
         let (flusher, flushing) = Flusher::start(clock, patience)?;
         let inner = Arc::new(Inner {
             listener,
             calls,
             node,
-            allowed_uids,
+            peers,
             flusher,
             connections: Mutex::default(),
             next_number: AtomicU64::new(0),
@@ -188,18 +189,7 @@ impl Inner {
         let credentials = connection
             .peer()
             .map_err(|error| Error::new(Reason::Internal, "cannot tell who the peer is").source(error))?;
-        let own = rustix::process::geteuid().as_raw();
-        if credentials.uid != own && credentials.uid != 0 && !self.allowed_uids.contains(&credentials.uid) {
-            tracing::warn!(
-                uid = credentials.uid,
-                pid = credentials.pid,
-                "a user who may not use the local socket was sent away"
-            );
-            return Err(Error::new(
-                Reason::PeerNotAllowed,
-                format!("user {} may not use this server", credentials.uid),
-            ));
-        }
+        self.peers.check(credentials.uid)?;
         if greeting.protocol != PROTOCOL {
             let message = format!(
                 "this server speaks version {PROTOCOL} of the local protocol, not {}",

@@ -11,8 +11,11 @@ use payload_socket::Seqpacket;
 
 use super::flusher::Flusher;
 
-/// Messages that may wait: the answers to everything in flight, and as many notices again.
-const WAITING_MAX: usize = 4 * limits::SESSION_REQUESTS_MAX;
+/// Memory that waiting messages may take up: the largest answers to everything in flight, and several times as many
+/// notices as a session may have leases to be told of at once.
+const WAITING_BYTES_MAX: usize = 4 * limits::SESSION_REQUESTS_MAX * limits::MESSAGE_SIZE_MAX;
+/// What a message takes up besides its bytes.
+const MESSAGE_OVERHEAD: usize = 128;
 
 /// The sending half of a session.
 pub(crate) struct Outbox {
@@ -25,6 +28,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Message>,
+    /// What those take up.
+    waiting_bytes: usize,
     /// Descriptors sent since the client was last known to have read everything. The kernel counts descriptors in
     /// flight against the whole user, so one client must not pile them up.
     fds_unread: usize,
@@ -34,6 +39,12 @@ struct Queue {
 struct Message {
     bytes: Vec<u8>,
     fds: Vec<OwnedFd>,
+}
+
+impl Message {
+    fn size(&self) -> usize {
+        self.bytes.len() + MESSAGE_OVERHEAD
+    }
 }
 
 /// Why messages still wait.
@@ -59,13 +70,24 @@ impl Outbox {
 
     /// Sends a message, now or when the client reads on. Never waits. Messages keep their order.
     pub(crate) fn send(self: &Arc<Self>, bytes: &[u8], fds: Vec<OwnedFd>) {
+        self.send_noted(bytes, fds, || {});
+    }
+
+    /// The same; `note` is called when the message's place is certain and the client cannot have it yet. Whoever sees
+    /// what it noted sends behind this message, and whatever the client does about this message comes after the note.
+    pub(super) fn send_noted(self: &Arc<Self>, bytes: &[u8], fds: Vec<OwnedFd>, note: impl FnOnce()) {
         let mut queue = self.queue.lock();
         if queue.broken {
             return;
         }
+        note();
         let message = if queue.waiting.is_empty() {
             match self.try_send(&mut queue, bytes, &fds) {
-                Ok(Stall::None) => return,
+                Ok(Stall::None) => {
+                    // While the queue is locked; see `settle`.
+                    drop(fds);
+                    return;
+                }
                 Ok(_) => Message {
                     bytes: bytes.to_vec(),
                     fds,
@@ -78,7 +100,8 @@ impl Outbox {
                 fds,
             }
         };
-        if queue.waiting.len() == WAITING_MAX {
+        queue.waiting_bytes += message.size();
+        if queue.waiting_bytes > WAITING_BYTES_MAX {
             tracing::warn!("a client reads nothing; its session is closed");
             return self.close(&mut queue);
         }
@@ -98,12 +121,18 @@ impl Outbox {
         }
     }
 
+    /// Waits until what the client can have received by now is no longer open here: a client that was just given a
+    /// descriptor to write with may be done with it before the thread that sent it has closed its own.
+    pub(super) fn settle(&self) {
+        drop(self.queue.lock());
+    }
+
     /// Sends what it can of what waits.
     pub(super) fn flush(&self) -> Stall {
         let mut queue = self.queue.lock();
         while let Some(message) = queue.waiting.pop_front() {
             match self.try_send(&mut queue, &message.bytes, &message.fds) {
-                Ok(Stall::None) => {}
+                Ok(Stall::None) => queue.waiting_bytes -= message.size(),
                 Ok(stall) => {
                     queue.waiting.push_front(message);
                     return stall;
@@ -145,6 +174,7 @@ impl Outbox {
     fn close(&self, queue: &mut Queue) {
         queue.broken = true;
         queue.waiting.clear();
+        queue.waiting_bytes = 0;
         self.drained.notify_all();
         // The session's thread sees the end of the connection and cleans up.
         let _ = self.connection.shutdown();

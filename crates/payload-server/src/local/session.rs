@@ -19,10 +19,13 @@ use crate::wire;
 
 /// Contents in one answer take at most this much together, so that the message stays below its limit.
 const CONTENT_MAX: u64 = 96 << 10;
-/// Calls of one session that may wait for commits at once.
+/// Payloads for whose commits one session may wait at once.
 const WAITS_MAX: usize = 1_024;
 
 const _: () = assert!(CONTENT_MAX >= limits::INLINE_SIZE_MAX && (CONTENT_MAX as usize) < limits::MESSAGE_SIZE_MAX);
+
+// The largest batch has its places once it is alone.
+const _: () = assert!(limits::BATCH_ITEMS_MAX <= limits::SESSION_REQUESTS_MAX);
 
 /// A greeted client.
 pub(super) struct Session {
@@ -33,15 +36,16 @@ pub(super) struct Session {
     pub(super) waits: Arc<InFlight>,
 }
 
-/// Calls that are not answered yet.
+/// Calls that are not answered yet, an acquire with as many as it has items: each may bring a descriptor, and those of
+/// answers that the client does not read pile up here.
 #[derive(Default)]
 pub(super) struct InFlight {
     count: Mutex<usize>,
     fewer: Condvar,
 }
 
-/// One of them.
-struct Flight(Arc<InFlight>);
+/// One of them, and how many it counts for.
+struct Flight(Arc<InFlight>, usize);
 
 impl Session {
     pub(super) fn new(calls: Calls, holder: Arc<Holder>, outbox: Arc<Outbox>) -> Self {
@@ -101,13 +105,17 @@ impl Session {
                 answer.response = Some(Response::Allocate(wire::allocation(allocation, &mut answer.fds)));
                 Ok(answer)
             }),
-            Some(Request::Commit(request)) => self.slowly(ticket(Rpc::Commit), buffer, move |engine, holder| {
-                let row = engine.commit(holder, &wire::commit(&request)?)?;
-                Ok(Response::Commit(v1::CommitResponse {
-                    payload: Some((&*row).into()),
-                })
-                .into())
-            }),
+            Some(Request::Commit(request)) => {
+                // The server's own copy of the writer's descriptor would refuse the commit.
+                self.outbox.settle();
+                self.slowly(ticket(Rpc::Commit), buffer, move |engine, holder| {
+                    let row = engine.commit(holder, &wire::commit(&request)?)?;
+                    Ok(Response::Commit(v1::CommitResponse {
+                        payload: Some((&*row).into()),
+                    })
+                    .into())
+                });
+            }
             Some(Request::Abort(request)) => self.slowly(ticket(Rpc::Abort), buffer, move |engine, holder| {
                 let reason = payload_core::name::reason(&request.reason)?;
                 let token = optional(&request.allocation_token)?;
@@ -148,7 +156,18 @@ impl Session {
         buffer: &mut Vec<u8>,
         work: impl FnOnce(&Engine, &Arc<Holder>) -> Result<Answer> + Send + 'static,
     ) {
-        let flight = InFlight::wait_for_place(&self.slow, limits::SESSION_REQUESTS_MAX);
+        self.slowly_counted(1, ticket, buffer, work);
+    }
+
+    /// The same for a call that counts for several.
+    fn slowly_counted(
+        &self,
+        count: usize,
+        ticket: Ticket,
+        buffer: &mut Vec<u8>,
+        work: impl FnOnce(&Engine, &Arc<Holder>) -> Result<Answer> + Send + 'static,
+    ) {
+        let flight = InFlight::wait_for_places(&self.slow, count, limits::SESSION_REQUESTS_MAX);
         let place = match self.calls.place() {
             Ok(place) => place,
             Err(error) => return ticket.answer(Err(error), buffer),
@@ -182,7 +201,7 @@ impl Session {
         }
         if asked.wait.is_zero() {
             let namespace = asked.namespace;
-            return self.slowly(ticket, buffer, move |engine, holder| {
+            return self.slowly_counted(batch.items.len(), ticket, buffer, move |engine, holder| {
                 batch.finish(|payload, options| engine.acquire(holder, &namespace, payload, options));
                 Ok(batch.into_answer())
             });
@@ -192,7 +211,7 @@ impl Session {
 
     /// Waits for commits one after the other, without holding a thread: the total wait is bounded by the items' own.
     fn acquire_waiting(&self, ticket: Ticket, batch: Batch, namespace: Namespace, wait: Span, buffer: &mut Vec<u8>) {
-        let Some(flight) = InFlight::enter(&self.waits, WAITS_MAX) else {
+        let Some(flight) = InFlight::enter(&self.waits, batch.items.len(), WAITS_MAX) else {
             let error = Error::new(
                 Reason::Overloaded,
                 format!("a session waits for at most {WAITS_MAX} commits at once"),
@@ -403,30 +422,30 @@ impl Waiting {
 }
 
 impl InFlight {
-    /// Waits until there are fewer than `max`, and is one more.
-    fn wait_for_place(this: &Arc<Self>, max: usize) -> Flight {
+    /// Waits until `more` fit below `max`, of which they are no more.
+    fn wait_for_places(this: &Arc<Self>, more: usize, max: usize) -> Flight {
         let mut count = this.count.lock();
-        while *count >= max {
+        while *count + more > max {
             this.fewer.wait(&mut count);
         }
-        *count += 1;
-        Flight(Arc::clone(this))
+        *count += more;
+        Flight(Arc::clone(this), more)
     }
 
-    /// One more, unless there are `max`.
-    fn enter(this: &Arc<Self>, max: usize) -> Option<Flight> {
+    /// So many more, unless there were more than `max` then.
+    fn enter(this: &Arc<Self>, more: usize, max: usize) -> Option<Flight> {
         let mut count = this.count.lock();
-        if *count >= max {
+        if *count + more > max {
             return None;
         }
-        *count += 1;
-        Some(Flight(Arc::clone(this)))
+        *count += more;
+        Some(Flight(Arc::clone(this), more))
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        *self.0.count.lock() -= 1;
+        *self.0.count.lock() -= self.1;
         self.0.fewer.notify_one();
     }
 }
