@@ -1,0 +1,120 @@
+//! Bad input of the services that only gRPC has.
+
+use payload_proto::v1;
+
+use super::doors::{Bed, Door, Doors, refused};
+use crate::support::refusal::Refusal;
+use crate::support::samples::{delete, get, put};
+
+type Send = fn(&Bed, &dyn Door) -> Refusal;
+
+pub(super) const CASES: &[(&str, Doors, Send)] = &[
+    ("get: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.get_payload(get("../catalog.db")))
+    }),
+    ("get: another namespace's id", Doors::Grpc, |bed, _| {
+        let request = v1::GetPayloadRequest {
+            namespace: "other".to_owned(),
+            ..get(&bed.stranger.put_id(b"x"))
+        };
+        refused(bed.grpc.get_payload(request))
+    }),
+    ("events: another namespace's id", Doors::Grpc, |bed, _| {
+        let payload_id = bed.stranger.put_id(b"x");
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            namespace: "other".to_owned(),
+            payload_id,
+        }))
+    }),
+    ("delete: another namespace's id", Doors::Grpc, |bed, _| {
+        let request = v1::DeletePayloadRequest {
+            namespace: "other".to_owned(),
+            ..delete(&bed.stranger.put_id(b"x"))
+        };
+        refused(bed.grpc.delete_payload(request))
+    }),
+    ("delete: an allocation", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.delete_payload(delete(&door.allocated())))
+    }),
+    ("delete: a payload that is deleted", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.delete_payload(delete(&bed.deleted())))
+    }),
+    (
+        "delete: a reason with a right-to-left mark",
+        Doors::Grpc,
+        |bed, door| {
+            let request = v1::DeletePayloadRequest {
+                reason: "\u{202e}x".to_owned(),
+                ..delete(&door.committed())
+            };
+            refused(bed.grpc.delete_payload(request))
+        },
+    ),
+    (
+        "delete: a request id that was used for another payload",
+        Doors::Grpc,
+        |bed, door| {
+            let request = |payload_id: String| v1::DeletePayloadRequest {
+                request_id: "reused-delete".to_owned(),
+                ..delete(&payload_id)
+            };
+            bed.grpc.delete_payload(request(door.committed())).unwrap();
+            refused(bed.grpc.delete_payload(request(door.committed())))
+        },
+    ),
+    ("list: a page of 1,001", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
+            page_size: 1_001,
+            ..Default::default()
+        }))
+    }),
+    ("list: a page token that is none", Doors::Grpc, |bed, _| {
+        let page_token = "x' OR 1=1 --".to_owned();
+        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
+            page_token,
+            ..Default::default()
+        }))
+    }),
+    ("list: a page token of another query", Doors::Grpc, |bed, _| {
+        for content in [b"1", b"2"] {
+            bed.grpc.put(put(content)).unwrap();
+        }
+        let first = v1::ListPayloadsRequest {
+            page_size: 1,
+            ..Default::default()
+        };
+        let page_token = bed.grpc.list_payloads(first).unwrap().next_page_token;
+        let state = v1::State::Active.into();
+        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
+            page_token,
+            state,
+            ..Default::default()
+        }))
+    }),
+    ("list: state number 99", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
+            state: 99,
+            ..Default::default()
+        }))
+    }),
+    ("list leases: a page token that is none", Doors::Grpc, |bed, _| {
+        let page_token = "-1".to_owned();
+        refused(bed.grpc.list_leases(v1::ListLeasesRequest {
+            page_token,
+            ..Default::default()
+        }))
+    }),
+    ("list leases: an id that is none", Doors::Grpc, |bed, _| {
+        let payload_id = "x".to_owned();
+        refused(bed.grpc.list_leases(v1::ListLeasesRequest {
+            payload_id,
+            ..Default::default()
+        }))
+    }),
+    ("revoke: a lease that nobody has", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.revoke_lease(v1::RevokeLeaseRequest {
+            lease_serial: u64::MAX,
+            ..Default::default()
+        }))
+    }),
+];

@@ -1,0 +1,21 @@
+//! The server as its clients see it: a real `payloadd` behind its local socket, gRPC and HTTP.
+//!
+//! Each test starts a server of its own in a directory of its own, and kills only what it started.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint's exception for tests does not reach helpers"
+)]
+
+mod bad_input;
+mod batches;
+mod catalog_faults;
+mod clients;
+mod grpc;
+mod malformed;
+mod notices;
+mod operation;
+mod peers;
+mod pressure;
+mod roles;
+mod story;
+mod support;

@@ -1,0 +1,98 @@
+//! A client of the gRPC door, over TCP or over the unix socket; blocks, as the local one does.
+
+use std::path::Path;
+
+use hyper_util::rt::TokioIo;
+use payload_proto::v1;
+use payload_proto::v1::admin_service_client::AdminServiceClient;
+use payload_proto::v1::catalog_service_client::CatalogServiceClient;
+use payload_proto::v1::data_service_client::DataServiceClient;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::refusal::Answer;
+
+/// One connection with all services.
+pub(crate) struct Grpc {
+    pub(crate) runtime: Runtime,
+    pub(crate) channel: Channel,
+}
+
+impl Grpc {
+    pub(crate) fn tcp(url: &str) -> Self {
+        let runtime = runtime();
+        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
+        let channel = runtime.block_on(endpoint.connect()).unwrap();
+        Self { runtime, channel }
+    }
+
+    pub(crate) fn unix(socket: &Path) -> Self {
+        Self::try_unix(socket).unwrap()
+    }
+
+    pub(crate) fn try_unix(socket: &Path) -> Result<Self, tonic::transport::Error> {
+        let runtime = runtime();
+        let socket = socket.to_owned();
+        let connector = tower_service_fn(socket);
+        let endpoint = Endpoint::from_static("http://localhost");
+        let channel = runtime.block_on(endpoint.connect_with_connector(connector))?;
+        Ok(Self { runtime, channel })
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn tower_service_fn(
+    socket: std::path::PathBuf,
+) -> impl tower::Service<
+    Uri,
+    Response = TokioIo<UnixStream>,
+    Error = std::io::Error,
+    Future = impl Future<Output = std::io::Result<TokioIo<UnixStream>>> + Send,
+> + Send
++ 'static {
+    tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { Ok(TokioIo::new(UnixStream::connect(socket).await?)) }
+    })
+}
+
+macro_rules! calls {
+    ($($client:ident { $($name:ident($request:ident) -> $response:ident;)* })*) => {
+        impl Grpc {$($(
+            pub(crate) fn $name(&self, request: v1::$request) -> Answer<v1::$response> {
+                let mut client = $client::new(self.channel.clone());
+                let answer = self.runtime.block_on(client.$name(request))?;
+                Ok(answer.into_inner())
+            }
+        )*)*}
+    };
+}
+calls! {
+    DataServiceClient {
+        allocate(AllocateRequest) -> AllocateResponse;
+        commit(CommitRequest) -> CommitResponse;
+        abort(AbortRequest) -> AbortResponse;
+        put(PutRequest) -> PutResponse;
+        acquire(AcquireRequest) -> AcquireResponse;
+        renew(RenewRequest) -> RenewResponse;
+        release(ReleaseRequest) -> ReleaseResponse;
+    }
+    CatalogServiceClient {
+        get_payload(GetPayloadRequest) -> GetPayloadResponse;
+        list_payloads(ListPayloadsRequest) -> ListPayloadsResponse;
+        delete_payload(DeletePayloadRequest) -> DeletePayloadResponse;
+        list_events(ListEventsRequest) -> ListEventsResponse;
+    }
+    AdminServiceClient {
+        get_stats(GetStatsRequest) -> GetStatsResponse;
+        list_leases(ListLeasesRequest) -> ListLeasesResponse;
+        revoke_lease(RevokeLeaseRequest) -> RevokeLeaseResponse;
+    }
+}

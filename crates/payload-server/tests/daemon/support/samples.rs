@@ -1,0 +1,137 @@
+//! Requests with what matters to a test, and the common story in one call.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use payload_proto::v1;
+
+use super::local::{Held, Local};
+use super::map::Map;
+
+/// Bytes that tell their place.
+pub(crate) fn content(size: usize, seed: u8) -> Vec<u8> {
+    (0..size).map(|position| (position % 251) as u8 ^ seed).collect()
+}
+
+pub(crate) fn allocate(size: u64) -> v1::AllocateRequest {
+    v1::AllocateRequest {
+        size,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn put(content: &[u8]) -> v1::PutRequest {
+    v1::PutRequest {
+        content: content.to_vec().into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn commit(payload_id: &str) -> v1::CommitRequest {
+    v1::CommitRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn abort(payload_id: &str) -> v1::AbortRequest {
+    v1::AbortRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn acquire(payload_ids: &[&str]) -> v1::AcquireRequest {
+    v1::AcquireRequest {
+        payload_ids: payload_ids.iter().map(|id| (*id).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn release(lease_ids: &[&str]) -> v1::ReleaseRequest {
+    v1::ReleaseRequest {
+        lease_ids: lease_ids.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+pub(crate) fn renew(lease_id: &str, ttl_ms: Option<u64>) -> v1::RenewRequest {
+    v1::RenewRequest {
+        leases: vec![v1::LeaseRef {
+            lease_id: lease_id.to_owned(),
+            ..Default::default()
+        }],
+        ttl_ms,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn get(payload_id: &str) -> v1::GetPayloadRequest {
+    v1::GetPayloadRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn delete(payload_id: &str) -> v1::DeletePayloadRequest {
+    v1::DeletePayloadRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+impl Local {
+    /// Allocates, writes through a mapping and commits.
+    pub(crate) fn publish(&self, bytes: &[u8]) -> v1::Payload {
+        let (allocation, fd) = self.allocate(allocate(bytes.len() as u64)).unwrap();
+        fill(fd.unwrap(), bytes);
+        self.commit(commit(&allocation.payload_id)).unwrap().payload.unwrap()
+    }
+
+    /// The same in a file of the disk tier.
+    pub(crate) fn publish_on_disk(&self, bytes: &[u8]) -> v1::Payload {
+        let request = v1::AllocateRequest {
+            tier: v1::Tier::Disk.into(),
+            ..allocate(bytes.len() as u64)
+        };
+        let (allocation, fd) = self.allocate(request).unwrap();
+        let file = std::fs::File::from(fd.unwrap());
+        file.write_all_at(bytes, 0).unwrap();
+        drop(file);
+        self.commit(commit(&allocation.payload_id)).unwrap().payload.unwrap()
+    }
+
+    /// Puts a small payload and returns its id.
+    pub(crate) fn put_id(&self, bytes: &[u8]) -> String {
+        self.put(put(bytes)).unwrap().payload.unwrap().payload_id
+    }
+
+    /// One lease.
+    pub(crate) fn lease(&self, payload_id: &str) -> Held {
+        self.acquire(acquire(&[payload_id])).unwrap().remove(0).unwrap()
+    }
+}
+
+impl Held {
+    /// The leased bytes, read through the descriptor that came with the lease.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        read(&self.lease, self.fd.as_ref().unwrap())
+    }
+}
+
+/// The leased bytes, read through a descriptor of their container.
+pub(crate) fn read(lease: &v1::Lease, fd: &OwnedFd) -> Vec<u8> {
+    let location = lease.descriptor.as_ref().unwrap().location.as_ref().unwrap();
+    let mut bytes = vec![0; location.length as usize];
+    let file = std::fs::File::from(fd.try_clone().unwrap());
+    file.read_exact_at(&mut bytes, location.offset).unwrap();
+    bytes
+}
+
+/// Writes all bytes through a mapping; that and the descriptor are gone when this returns.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "whoever has written closes, or the commit is refused"
+)]
+pub(crate) fn fill(fd: OwnedFd, bytes: &[u8]) {
+    Map::writable(&fd, bytes.len()).unwrap().write(bytes);
+}
