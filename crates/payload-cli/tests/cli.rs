@@ -6,7 +6,7 @@ mod world;
 use std::io::Read;
 use std::process::Stdio;
 
-use payload_client::{AcquireOptions, Client, LeaseState};
+use payload_client::{AcquireOptions, Client, LeaseState, PutOptions};
 use world::{World, bytes, files_below, interrupt, pause};
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
@@ -177,6 +177,26 @@ fn without_the_local_socket_small_contents_travel_and_large_ones_are_refused_cle
     let refused = remote(&["put", world.file("large", &bytes(65_537)).to_str().unwrap()]);
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("local socket"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn a_batch_of_the_largest_small_contents_travels_without_the_local_socket() {
+    let world = World::new();
+    let client = Client::connect(payload_client::Endpoint::address(world.address()))
+        .await
+        .unwrap();
+    assert!(client.is_remote());
+    let mut ids = Vec::new();
+    for n in 0..65u8 {
+        let payload = client.put(&vec![n; 65_536], PutOptions::default()).await.unwrap();
+        ids.push(payload.payload_id.parse().unwrap());
+    }
+    let leases = client.acquire_many(&ids, AcquireOptions::default()).await.unwrap();
+    for (n, lease) in leases.into_iter().enumerate() {
+        let lease = lease.unwrap();
+        assert!(*lease == vec![n as u8; 65_536]);
+        lease.release().await.unwrap();
+    }
 }
 
 #[test]

@@ -118,14 +118,14 @@ impl Client {
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
                 Ok(Grant::Lease(lease)) => Ok(lease),
-                Ok(Grant::NoDescriptor) => self.ask_again(*id, options).await,
+                Ok(Grant::Again) => self.ask_again(*id, options).await,
                 Err(error) => Err(error),
             });
         }
         Ok(leases)
     }
 
-    /// This client dropped a container just when a lease there was on its way.
+    /// The lease came without a way to its bytes: see [`Grant::Again`].
     async fn ask_again(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
         for _ in 0..ATTEMPTS {
             if let Some(grant) = self.ask_for_leases(&[id], options).await?.pop()
@@ -134,7 +134,7 @@ impl Client {
                 return Ok(lease);
             }
         }
-        Err(nonsense("no descriptor for a lease, again and again"))
+        Err(nonsense("leases without a way to their bytes, again and again"))
     }
 
     async fn ask_for_leases(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::{Error, Instant, LeaseId, Reason, Result, Span};
+use payload_core::{Error, Instant, LeaseId, Reason, Result, Span, limits};
 use payload_proto::v1;
 
 use crate::cache::Place;
@@ -16,9 +16,10 @@ use crate::session::{Owner, Session};
 pub(crate) enum Grant {
     /// The lease.
     Lease(Lease),
-    /// The server thinks that this client has the container's descriptor, which it has not any more. The lease was
-    /// given back and the server will be told: ask again.
-    NoDescriptor,
+    /// There is nothing to read the bytes from: the server thinks that this client has the container's descriptor, which
+    /// it has not any more, or the answer had no room for the content. The lease was given back, and the server will be
+    /// told: ask again, for this one alone.
+    Again,
 }
 
 /// The circumstances of an answer.
@@ -59,8 +60,10 @@ pub(crate) fn take(
         }
         Ok(None) => {
             session.registry.release_later(id);
-            forget_container(session, &descriptor)?;
-            Ok(Grant::NoDescriptor)
+            if let Some(location) = descriptor.location.filter(|_| !session.is_remote()) {
+                session.cache.forget(&location.container_id);
+            }
+            Ok(Grant::Again)
         }
         Err(error) => {
             session.registry.release_later(id);
@@ -88,6 +91,10 @@ fn place(session: &Session, descriptor: &v1::Descriptor, fd: Option<OwnedFd>) ->
         return Err(nonsense("a lease with neither content nor location"));
     };
     if fd.is_none() && session.is_remote() {
+        if descriptor.size <= limits::INLINE_SIZE_MAX {
+            // The answer to a batch had no room left for this one.
+            return Ok(None);
+        }
         return Err(Error::new(
             Reason::LocalSocketNeeded,
             format!(
@@ -99,13 +106,4 @@ fn place(session: &Session, descriptor: &v1::Descriptor, fd: Option<OwnedFd>) ->
     session
         .cache
         .place(&location.container_id, fd, location.offset, descriptor.size)
-}
-
-fn forget_container(session: &Session, descriptor: &v1::Descriptor) -> Result<()> {
-    let location = descriptor
-        .location
-        .as_ref()
-        .ok_or_else(|| nonsense("a lease without a location"))?;
-    session.cache.forget(&location.container_id);
-    Ok(())
 }

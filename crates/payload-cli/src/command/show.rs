@@ -71,7 +71,7 @@ fn fields(payload: &Payload) -> String {
         ("committed", time(payload.committed_at_us)),
         ("deadline", time(payload.deadline_at_us)),
     ];
-    let lines = fields.map(|(name, value)| format!("{name:<11}{value}").trim_end().to_owned());
+    let lines = fields.map(|(name, value)| format!("{name:<12}{value}").trim_end().to_owned());
     lines.join("\n")
 }
 

@@ -35,7 +35,7 @@ fn fields(stats: &Stats) -> String {
         ("known", format!("{} payloads", stats.payloads_known)),
         ("keeper", keeper),
     ];
-    fields.map(|(name, value)| format!("{name:<12}{value}")).join("\n")
+    fields.map(|(name, value)| format!("{name:<13}{value}")).join("\n")
 }
 
 fn tiers(stats: &Stats, output: &Output) -> String {
