@@ -11,6 +11,7 @@ mod batches;
 mod catalog_faults;
 mod clients;
 mod grpc;
+mod kept;
 mod malformed;
 mod notices;
 mod operation;

@@ -190,8 +190,14 @@ impl Daemon {
         send(self.pid(), signal);
     }
 
-    /// Asks it to stop and waits for its end.
+    /// Asks it to stop and waits for its end; whatever it leaves behind ends too.
     pub fn stop(mut self) -> ExitStatus {
+        self.terminate()
+    }
+
+    /// Asks it to stop and waits for its end. A process that keeps its memory for the next server lives on until this is
+    /// dropped.
+    pub fn terminate(&mut self) -> ExitStatus {
         send(self.child.id(), Signal::TERM);
         self.wait()
     }
