@@ -180,3 +180,49 @@ async fn fault_23_bytes_that_somebody_can_still_change_are_not_committed() {
     assert_eq!(error.reason(), Reason::WriterMapped);
     drop(stray);
 }
+
+#[tokio::test]
+async fn fault_21_memory_leases_and_writers_survive_a_killed_server_that_is_kept() {
+    let world = World::kept();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let large = id_of(&client.put(&bytes(3_000_000), PutOptions::default()).await.unwrap());
+    let small = id_of(&client.put(&bytes(70), PutOptions::default()).await.unwrap());
+    let leases = [
+        client.acquire(large, AcquireOptions::default()).await.unwrap(),
+        client.acquire(small, AcquireOptions::default()).await.unwrap(),
+    ];
+    let mut writer = client.allocate(200_000, AllocateOptions::default()).await.unwrap();
+    writer.write(&bytes(200_000)[..120_000]).unwrap();
+
+    for _ in 0..3 {
+        world.kill_serving();
+        // An answer from the new server comes after the reclaim.
+        let again = client.acquire(large, AcquireOptions::default()).await.unwrap();
+        assert!(*again == bytes(3_000_000));
+        assert!(
+            leases.iter().all(|lease| lease.state() == LeaseState::Live),
+            "{leases:?}"
+        );
+        assert!(*leases[0] == bytes(3_000_000) && *leases[1] == bytes(70));
+        again.release().await.unwrap();
+    }
+    let held = client.admin().leases(None, 0, "").await.unwrap().leases;
+    assert_eq!(held.len(), 2, "the reclaimed ones and no others");
+
+    writer.write(&bytes(200_000)[120_000..]).unwrap();
+    let late = id_of(&writer.commit(CommitOptions::default()).await.unwrap());
+    assert!(*client.acquire(late, AcquireOptions::default()).await.unwrap() == bytes(200_000));
+}
+
+#[test]
+fn a_command_waits_for_a_killed_server_to_come_back() {
+    let world = World::kept();
+    let pid = world.serving_pid().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    let ran = world.run(&["ls"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}

@@ -68,6 +68,12 @@ impl Endpoint {
         Ok(Self::file(name))
     }
 
+    /// Whether this is a file that a server has written. One that stops on purpose removes it; one that was killed leaves
+    /// it, and is usually on its way back.
+    pub fn is_published(&self) -> bool {
+        matches!(&self.0, Source::File(path) if path.exists())
+    }
+
     /// Reads the file, if it is one.
     pub(crate) fn addresses(&self) -> Result<Addresses> {
         match &self.0 {

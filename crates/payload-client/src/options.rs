@@ -10,7 +10,8 @@ pub struct ClientOptions {
     pub name: String,
     /// The tenant that all calls are about.
     pub namespace: Namespace,
-    /// How long a broken connection is tried again before calls fail and leases count as lost.
+    /// How long a broken connection is tried again before calls fail and leases count as lost; and how long connecting
+    /// waits for a server that was killed to come back.
     pub reconnect_max: Span,
     /// How many mapped segments and files that no lease uses are kept for the next lease.
     pub idle_containers_max: usize,

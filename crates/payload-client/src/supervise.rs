@@ -29,8 +29,22 @@ pub(crate) struct Identity {
     epoch: u64,
 }
 
-/// The first connection. Its reader comes back if it is a local one; a remote one looks after itself.
+/// The first connection. Its reader comes back if it is a local one; a remote one looks after itself. A server that has
+/// died without a word is given the time of a reconnect to come back.
 pub(crate) async fn first(session: &Arc<Session>) -> Result<Option<JoinHandle<()>>> {
+    let mut backoff = Backoff::new(session.options.reconnect_max);
+    loop {
+        match connect(session).await {
+            Err(error)
+                if error.reason() == Reason::ConnectionLost
+                    && session.endpoint.is_published()
+                    && backoff.pause().await => {}
+            result => return result,
+        }
+    }
+}
+
+async fn connect(session: &Arc<Session>) -> Result<Option<JoinHandle<()>>> {
     let addresses = session.endpoint.addresses()?;
     let local = match &addresses.socket {
         Some(path) => match dial(path).await {

@@ -302,7 +302,12 @@ async fn a_server_that_stays_away_is_given_up_and_tried_again_when_somebody_asks
 #[tokio::test]
 async fn no_server_at_all_is_an_error_that_says_where_it_was_looked_for() {
     let stage = Stage::new();
-    let error = payload_client::Client::connect(stage.endpoint()).await.unwrap_err();
+    let options = payload_client::ClientOptions {
+        reconnect_max: std::time::Duration::ZERO,
+        ..payload_client::ClientOptions::default()
+    };
+    let connected = payload_client::Client::connect_with(stage.endpoint(), options).await;
+    let error = connected.unwrap_err();
     assert_eq!(error.reason(), Reason::ConnectionLost);
     assert!(error.message().contains("no server at"), "{error}");
 }

@@ -17,6 +17,9 @@ use crate::args::{Args, Command};
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// How long a server that was killed is given to be started again.
+const COMEBACK: Duration = Duration::from_secs(3);
+
 /// How the server is reached, for those commands that need it.
 struct Server {
     endpoint: Endpoint,
@@ -26,7 +29,20 @@ struct Server {
 impl Server {
     fn find(endpoint: Option<&str>, options: ClientOptions) -> Result<Self, Failure> {
         let endpoint = Endpoint::discover(endpoint).map_err(|error| Failure::new("find the server", &error))?;
-        Ok(Self { endpoint, options })
+        // Somebody waits in front of a terminal: a server that is not there is reported at once, but one that was killed
+        // is back in a moment.
+        let reconnect_max = if endpoint.is_published() {
+            COMEBACK
+        } else {
+            Duration::ZERO
+        };
+        Ok(Self {
+            endpoint,
+            options: ClientOptions {
+                reconnect_max,
+                ..options
+            },
+        })
     }
 
     async fn client(&self) -> Result<Client, Failure> {
@@ -50,11 +66,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Args::command(), "payloadctl", &mut script);
         return output.write(&script);
     }
-    // Somebody waits in front of a terminal: a server that does not answer is reported, not waited for.
     let options = ClientOptions {
         name: "payloadctl".to_owned(),
         namespace: args.namespace,
-        reconnect_max: Duration::ZERO,
         ..ClientOptions::default()
     };
     let server = Server::find(args.endpoint.as_deref(), options)?;

@@ -44,12 +44,40 @@ impl World {
         world
     }
 
-    /// Starts a server and waits until it serves.
+    /// A server with its keeper in front.
+    pub fn kept() -> Self {
+        let mut world = Self::empty();
+        world.launch(&[]);
+        world
+    }
+
+    /// Starts a server without a keeper and waits until it serves.
     pub fn start(&mut self) {
+        self.launch(&["serve"]);
+    }
+
+    /// The serving process, which its keeper starts anew when it dies.
+    pub fn serving_pid(&self) -> Option<i32> {
+        let text = std::fs::read(self.endpoint_file()).ok()?;
+        let endpoint: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        endpoint["pid"].as_i64()?.try_into().ok()
+    }
+
+    /// Kills the serving process and leaves its keeper alone; returns when that has started another one.
+    pub fn kill_serving(&self) {
+        let pid = self.serving_pid().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        while self.serving_pid().is_none_or(|now| now == pid) {
+            pause();
+        }
+    }
+
+    fn launch(&mut self, mode: &[&str]) {
         let log = std::fs::File::create(self.path("server.log")).unwrap();
         let mut server = Command::new(payloadd())
+            .args(mode)
             .args([
-                "serve",
+                "--drop-volatile",
                 "--listen",
                 "127.0.0.1:0",
                 "--http-listen",
@@ -62,9 +90,9 @@ impl World {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mine = format!("\"pid\": {}", server.id());
-        let ready = || std::fs::read_to_string(self.endpoint_file()).is_ok_and(|text| text.contains(&mine));
-        while !ready() {
+        let own = i32::try_from(server.id()).unwrap();
+        // A keeper's server is another process; in a fresh directory whoever writes the file is that one.
+        while self.serving_pid().is_none_or(|pid| !mode.is_empty() && pid != own) {
             if let Some(status) = server.try_wait().unwrap() {
                 panic!(
                     "payloadd ended with {status}: {}",
@@ -161,7 +189,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.kill();
+        // Asked to stop, a keeper ends its server too; killed, it would be replaced by one in the background.
+        if let Some(mut server) = self.server.take() {
+            let pid = Pid::from_child(&server);
+            if kill_process(pid, Signal::TERM).is_ok() {
+                let _ = server.wait();
+            }
+        }
     }
 }
 
