@@ -87,7 +87,8 @@ impl RamStore {
     pub fn open(options: RamOptions, ids: Ids, keeper: Arc<dyn FdStore>) -> Result<Self> {
         let (table, used) = adopt::adopt(&*keeper)?;
         Ok(Self {
-            budget: Budget::new(options.capacity, used, options.charged),
+            // After a reboot there are rows and no memory: nobody is charged for what is not taken up.
+            budget: Budget::new(options.capacity, used, options.charged.min(used)),
             memory: Memory::of_this_process(options.memory_reserve),
             segments: AtomicU64::new(table.len() as u64),
             table,
