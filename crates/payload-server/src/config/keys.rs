@@ -107,7 +107,7 @@ keys! {
     LEASES_REMOTE_DEFAULT: Span = "leases.remote_default", Is("30s"), Some((ms(SECOND), ms(DAY))),
         "The term of a remote holder's lease that asks for none.";
     LEASES_REMOTE_MAX: Span = "leases.remote_max", Is("2m"), Some((ms(SECOND), ms(DAY))),
-        "The longest term that a remote holder gets; longer wishes are cut to it.";
+        "The longest term that anybody gets at once; longer wishes are refused.";
     LEASES_LOCAL_HOLD_MAX: Span = "leases.local_hold_max", Derived("none"), Some((ms(SECOND), ms(365 * DAY))),
         "The longest that a local holder keeps a lease; without it until it is released or the session closes.";
     LEASES_GRACE: Span = "leases.grace", Is("10s"), Some((ms(100), ms(HOUR))),
