@@ -32,6 +32,9 @@ pub(crate) enum Rpc {
     Renew,
     Release,
     Reclaim,
+    Forget,
+    /// A message that asks for nothing that there is.
+    Unknown,
     GetPayload,
     ListPayloads,
     DeletePayload,
@@ -46,7 +49,7 @@ impl Rpc {
         matches!(self, Self::Put | Self::Commit | Self::DeletePayload)
     }
 
-    const ALL: [(Self, &'static str); 15] = [
+    const ALL: [(Self, &'static str); 17] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -55,6 +58,8 @@ impl Rpc {
         (Self::Renew, "Renew"),
         (Self::Release, "Release"),
         (Self::Reclaim, "Reclaim"),
+        (Self::Forget, "Forget"),
+        (Self::Unknown, "Unknown"),
         (Self::GetPayload, "GetPayload"),
         (Self::ListPayloads, "ListPayloads"),
         (Self::DeletePayload, "DeletePayload"),
@@ -121,6 +126,12 @@ impl Calls {
     /// How many slow calls wait or run.
     pub(crate) fn slow_calls(&self) -> usize {
         self.slow.load(Ordering::Relaxed)
+    }
+
+    /// What is left until `deadline` of a call that waits. Never nothing: a wait that is over ends as one, and not as a
+    /// call that did not want to wait.
+    pub(crate) fn left(&self, deadline: Instant) -> Span {
+        deadline.since(self.now()).max(Span::from_nanos(1))
     }
 
     pub(crate) fn now(&self) -> Instant {

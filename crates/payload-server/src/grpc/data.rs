@@ -52,7 +52,7 @@ impl Service {
         }
         let (done, result) = oneshot::channel();
         let (holder, namespace) = (Arc::clone(holder), asked.namespace.clone());
-        let wait = deadline.since(self.calls.now());
+        let wait = self.calls.left(deadline);
         self.calls.spawn(self.calls.place()?, move |engine| {
             engine.acquire_when_committed(&holder, &namespace, payload, options, wait, move |grant| {
                 // A caller that has gone away leaves a lease behind, which ends with its term.

@@ -4,10 +4,13 @@
 //! the pool of slow calls; so the commonest call costs two system calls and no hand-over between threads. The end of the
 //! connection is the end of the session, noticed by that same `recvmsg`.
 
+mod acquire;
 mod answer;
 mod door;
 mod flusher;
+mod in_flight;
 mod outbox;
+mod reclaim;
 mod session;
 
 pub(crate) use door::Door;
