@@ -1,5 +1,7 @@
 //! Restarts: what was acknowledged is there, who held something takes it up again, and what nobody takes up is freed.
 
+use std::sync::Barrier;
+
 use payload_core::{Durability, EventKind, Namespace, Reason, StateKind, Tier};
 use payload_engine::{AllocationClaim, LeaseClaim};
 
@@ -197,25 +199,34 @@ fn fault_21_a_remote_lease_keeps_its_full_term() {
 
 #[test]
 fn an_inherited_lease_that_is_renewed_by_many_at_once_counts_once() {
-    let mut rig = Setup::memory().with(|s| s.caps.leases_per_principal = 3).start();
+    const LEASES: usize = 200;
+    let mut rig = Setup::memory()
+        .with(|s| s.caps.leases_per_principal = 2 * LEASES)
+        .start();
     let holder = rig.remote(&alice());
     let id = rig.put_small(&holder, 1).id;
-    let leases: Vec<_> = (0..2).map(|_| rig.lease_for(&holder, id, secs(60)).unwrap()).collect();
+    let leases: Vec<_> = (0..LEASES)
+        .map(|_| rig.lease_for(&holder, id, secs(60)).unwrap())
+        .collect();
     rig.restart();
     let holder = rig.remote(&alice());
+    let start = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for lease in &leases {
+                    start.wait();
+                    rig.renew_for(&holder, lease, Some(secs(60))).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(rig.stats().unwrap().leases, LEASES);
     for lease in &leases {
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| rig.renew_for(&holder, lease, Some(secs(60))));
-            }
-        });
+        rig.release(&holder, lease.lease).unwrap();
     }
-    assert_eq!(rig.stats().unwrap().leases, 2);
-    leases
-        .iter()
-        .for_each(|lease| rig.release(&holder, lease.lease).unwrap());
     assert_eq!(rig.stats().unwrap().leases, 0);
-    (0..3).for_each(|_| drop(rig.lease(&holder, id).unwrap()));
+    (0..2 * LEASES).for_each(|_| drop(rig.lease(&holder, id).unwrap()));
 }
 
 #[test]
