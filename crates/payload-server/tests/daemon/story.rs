@@ -254,6 +254,15 @@ fn a_waiting_acquire_hears_of_the_abort_and_of_its_deadline() {
     };
     let answer = reader.acquire(wait(1)).unwrap().remove(0);
     assert_eq!(reason(answer), "WAIT_TIMED_OUT");
+    // The first item uses the time up; nothing is left for the second one.
+    let (second, _fd) = writer.allocate(allocate(100)).unwrap();
+    let both = v1::AcquireRequest {
+        wait_ms: 1,
+        ..acquire(&[&allocation.payload_id, &second.payload_id])
+    };
+    for answer in reader.acquire(both).unwrap() {
+        assert_eq!(reason(answer), "WAIT_TIMED_OUT");
+    }
 
     let waiting = reader.send(Request::Acquire(wait(600_000)));
     let other = reader.send(Request::Put(put(b"meanwhile")));
