@@ -216,7 +216,7 @@ impl Engine {
 
     /// Whether a payload may still be held by somebody that this server does not know yet.
     pub(crate) fn may_be_held_unknown(&self, entry: &Entry) -> bool {
-        entry.inherited && self.now() < self.hold_until
+        entry.inherited.load(Ordering::Relaxed) && self.now() < self.hold_until
     }
 
     /// Every session that is open.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, MutexGuard};
 use payload_core::lease::Term;
@@ -19,7 +20,7 @@ pub(crate) struct Entry {
     gate: Mutex<()>,
     live: Mutex<Live>,
     /// The row was there before this server started: sessions that it does not know yet may still hold it.
-    pub(crate) inherited: bool,
+    pub(crate) inherited: AtomicBool,
 }
 
 /// The part that changes from call to call.
@@ -69,7 +70,7 @@ impl Entry {
             id: live.row.id,
             gate: Mutex::new(()),
             live: Mutex::new(live),
-            inherited,
+            inherited: AtomicBool::new(inherited),
         }
     }
 

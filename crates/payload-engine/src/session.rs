@@ -115,7 +115,7 @@ impl Engine {
             let live = entry.live();
             let unclaimed = live.owner.is_none() && live.row.state.kind() == StateKind::Allocated;
             drop(live);
-            if unclaimed && entry.inherited {
+            if unclaimed && entry.inherited.load(Ordering::Relaxed) {
                 let cause = Cause::server("recovery").because("its session did not come back after a restart".into());
                 self.abort_if_open(&entry, LifecycleEvent::WriterDied, &cause);
             }

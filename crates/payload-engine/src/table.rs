@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::{Condvar, Mutex};
 use payload_core::port::Repository;
@@ -90,6 +91,8 @@ impl Table {
     pub(crate) fn insert(&self, row: Arc<Payload>, inherited: bool) -> Arc<Entry> {
         let mut slots = self.shard(row.id).slots.lock();
         if let Some(Known::Here(entry)) = slots.map.get(&row.id) {
+            // Somebody may have read a row that was just written before whoever wrote it came here.
+            entry.inherited.fetch_and(inherited, Ordering::Relaxed);
             return Arc::clone(entry);
         }
         slots.make_room(self.shard_max);
@@ -161,5 +164,37 @@ impl Slots {
                 self.map.remove(&id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payload_core::{Durability, Namespace, PayloadId, Principal, State, Tier, Timestamp, Version};
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_was_just_written_is_not_inherited_whoever_brings_it_first() {
+        let row = Arc::new(Payload {
+            id: PayloadId::from_parts(1, [1; 10]),
+            namespace: Namespace::default(),
+            state: State::Active { expires_at: None },
+            version: Version::FIRST,
+            size: 0,
+            digest: None,
+            tier: Tier::Ram,
+            durability: Durability::Volatile,
+            labels: Vec::new(),
+            owner: Principal::uid(1),
+            created_at: Timestamp::from_micros(1),
+            committed_at: None,
+            ttl: None,
+            replicas: Vec::new(),
+        });
+        let table = Table::new(10);
+        let read = table.insert(Arc::clone(&row), true);
+        assert!(read.inherited.load(Ordering::Relaxed));
+        let written = table.insert(row, false);
+        assert!(Arc::ptr_eq(&read, &written) && !read.inherited.load(Ordering::Relaxed));
     }
 }
