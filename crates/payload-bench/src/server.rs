@@ -93,16 +93,17 @@ impl Server {
         &self.data
     }
 
-    /// Tells every process to end, and waits until they have: first those that serve or supervise, then the keeper that
-    /// takes the segments over from them and goes into the background.
+    /// Tells every process to end, and waits until they have. A keeper that is told once stops its server and keeps the
+    /// segments, here or in the background; told again, it gives them up.
     pub(crate) fn stop(&mut self) -> Result<()> {
         let mut told = HashSet::new();
         let stopped = wait::until("the server to stop", PATIENCE, || {
             let left = self.commands();
-            let (holding, working): (Vec<_>, Vec<_>) = left.iter().partition(|(_, words)| has(words, "--hold"));
-            let next = if working.is_empty() { holding } else { working };
-            for (pid, _) in next.into_iter().filter(|(pid, _)| told.insert(*pid)) {
-                wait::signal(*pid, Signal::TERM);
+            let serving = left.iter().any(|(_, words)| has(words, "serve"));
+            for (pid, _) in &left {
+                if told.insert(*pid) || !serving {
+                    wait::signal(*pid, Signal::TERM);
+                }
             }
             self.launched.try_wait()?;
             Ok(left.is_empty().then_some(()))

@@ -56,8 +56,9 @@ pub(crate) struct Options {
 }
 
 struct Driver {
-    server: Server,
+    /// Dropped before the server that they talk to.
     victims: Vec<Victim>,
+    server: Server,
     model: Model,
     dice: Dice,
     own: Stubborn,
