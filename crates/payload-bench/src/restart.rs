@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Payloads on disk of the larger server
     #[arg(long, default_value_t = 100_000)]
     disk: usize,
-    /// Payloads in RAM of the larger server
+    /// Payloads in RAM of both servers
     #[arg(long, default_value_t = 1_000)]
     ram: usize,
     /// Payloads on disk of the smaller server
@@ -65,7 +65,7 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Restart>> {
     let payloadd = settings.payloadd()?;
     let subject = |name: &str, disk, ram| Subject::new(&payloadd, &scratch.path().join(name), disk, ram);
     let mut subjects = [
-        subject("few", options.few, 0)?,
+        subject("few", options.few, options.ram)?,
         subject("many", options.disk, options.ram)?,
     ];
     for _ in 0..settings.rounds {

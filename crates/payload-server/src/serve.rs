@@ -25,8 +25,8 @@ use crate::keeping::Keeping;
 use crate::peers::Peers;
 use crate::{fatal, grpc, local, repository, tiers};
 
-/// Payloads without a replica in RAM that are kept in memory.
-const COLD_ENTRIES_MAX: usize = 1 << 16;
+/// Payloads without a replica in RAM that are kept in memory. Each takes about a kilobyte.
+const COLD_ENTRIES_MAX: usize = 1 << 15;
 /// Threads for calls that block. Each waits for an fsync most of its time, and shares it with the others.
 const SLOW_THREADS: usize = 128;
 
