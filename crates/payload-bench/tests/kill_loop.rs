@@ -11,7 +11,7 @@ fn fault_02_acknowledged_payloads_survive_kills_at_random() {
     let bench = Path::new(env!("CARGO_BIN_EXE_payload-bench"));
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(bench)
-        .args(["kill-loop", "--cycles", "40", "--seconds", "20"])
+        .args(["kill-loop", "--cycles", "300", "--seconds", "180"])
         .arg("--payloadd")
         .arg(bench.with_file_name("examples").join("payloadd"))
         .arg("--dir")
