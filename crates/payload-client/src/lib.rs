@@ -7,6 +7,24 @@
 //!
 //! A client outlives the server: when the connection breaks it connects again, takes its leases and open allocations up
 //! again, and repeats what was under way where that is safe. Bytes that a lease shows stay right in any case.
+//!
+//! ```no_run
+//! # use payload_client::{AcquireOptions, AllocateOptions, Client, CommitOptions, Endpoint, Result};
+//! # fn fill(bytes: &mut [u8]) {}
+//! # fn process(bytes: &[u8]) {}
+//! # async fn example() -> Result<()> {
+//! let client = Client::connect(Endpoint::discover(None)?).await?;
+//!
+//! let mut writer = client.allocate(64 << 20, AllocateOptions::default()).await?;
+//! fill(writer.as_mut_slice()?); // shared memory, in place
+//! let id = writer.payload_id();
+//! writer.commit(CommitOptions::default()).await?;
+//!
+//! let lease = client.acquire(id, AcquireOptions::default()).await?;
+//! process(&lease); // the same memory, mapped read-only
+//! # Ok(())
+//! # }
+//! ```
 
 mod admin;
 mod backoff;
