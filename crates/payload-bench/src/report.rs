@@ -123,13 +123,15 @@ pub(crate) fn figures(figures: &Vec<Figure>) -> Table {
     table
 }
 
-/// A table with a header and no more lines than it needs.
+/// A table without lines, like those of `payloadctl`; without a header too if that is empty.
 pub(crate) fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header.iter().copied());
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    if !header.is_empty() {
+        table.set_header(header.iter().copied());
+    }
     table
 }
 

@@ -86,7 +86,7 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
 fn table(manifest: &Manifest, reading: &Reading) -> comfy_table::Table {
     let bytes: u64 = manifest.files.iter().map(|file| file.size).sum();
     let rate = |took: Span| format!("{:.0} MB/s", bytes as f64 / 1e6 / took.as_secs_f64());
-    let mut table = new_table(&["", ""]);
+    let mut table = new_table(&[]);
     table.add_rows([
         ["files".to_owned(), manifest.files.len().to_string()],
         ["bytes".to_owned(), format!("{:.1} MB", bytes as f64 / 1e6)],
