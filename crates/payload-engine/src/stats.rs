@@ -37,6 +37,14 @@ pub struct TierStats {
     pub charged: u64,
 }
 
+impl TierStats {
+    /// What is taken up and charged to no replica: unfilled or given-up room in shared containers, and for moments what
+    /// is on its way in or out.
+    pub fn slack(&self) -> u64 {
+        self.usage.used.saturating_sub(self.charged)
+    }
+}
+
 impl Engine {
     /// Everything at once; reads the repository's counters.
     pub fn stats(&self) -> Result<Stats> {

@@ -49,7 +49,7 @@ impl Gauges {
             let set = |kind: &str, bytes: u64| self.tiers.with_label_values(&[name, kind]).set(gauge(bytes));
             set("capacity", tier.usage.capacity);
             set("used", tier.usage.used);
-            set("slack", tier.usage.slack);
+            set("slack", tier.slack());
             set("charged", tier.charged);
             self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
         }

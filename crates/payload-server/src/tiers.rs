@@ -22,17 +22,13 @@ pub(crate) fn open(
     keeping: &Keeping,
     usage: &[Usage],
 ) -> anyhow::Result<Vec<Arc<dyn TierStore>>> {
-    let charged = |tier: Tier| -> u64 {
-        let own = usage.iter().filter(|usage| usage.tier == tier);
-        own.map(|usage| usage.charged).sum()
-    };
     let ram = RamOptions {
         capacity: config.ram_capacity,
         segments_max: (descriptors / SEGMENT_SHARE).min(limits::KEEPER_SEGMENTS_MAX as u64),
-        charged: charged(Tier::Ram),
         ..RamOptions::default()
     };
-    let held = charged(Tier::Disk);
+    let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
+    let held = on_disk.map(|usage| usage.charged).sum();
     let free = free(&config.disk_path)
         .with_context(|| format!("cannot find out how much is free for {}", config.disk_path.display()))?;
     let disk = DiskOptions {

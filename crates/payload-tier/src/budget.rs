@@ -5,21 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use payload_core::port::TierUsage;
 use payload_core::{Error, Reason, Result};
 
-/// What is taken up, and the part of it that replicas are charged for.
+/// What is taken up, replicas or not.
 #[derive(Debug)]
 pub(crate) struct Budget {
     capacity: u64,
     used: AtomicU64,
-    charged: AtomicU64,
 }
 
 impl Budget {
     /// Starts with what an earlier server left behind, even if that is more than the capacity.
-    pub(crate) fn new(capacity: u64, used: u64, charged: u64) -> Self {
+    pub(crate) fn new(capacity: u64, used: u64) -> Self {
         Self {
             capacity,
             used: AtomicU64::new(used),
-            charged: AtomicU64::new(charged),
         }
     }
 
@@ -48,23 +46,11 @@ impl Budget {
         subtract(&self.used, bytes);
     }
 
-    /// A replica is charged for so much of what is used.
-    pub(crate) fn charge(&self, bytes: u64) {
-        self.charged.fetch_add(bytes, Relaxed);
-    }
-
-    /// A replica is gone or has shrunk.
-    pub(crate) fn discharge(&self, bytes: u64) {
-        subtract(&self.charged, bytes);
-    }
-
     /// Everything, for the port.
     pub(crate) fn usage(&self, containers: usize) -> TierUsage {
-        let used = self.used.load(Relaxed);
         TierUsage {
             capacity: self.capacity,
-            used,
-            slack: used.saturating_sub(self.charged.load(Relaxed)),
+            used: self.used.load(Relaxed),
             containers: containers as u64,
         }
     }

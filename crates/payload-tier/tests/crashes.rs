@@ -182,7 +182,7 @@ fn assert_recovers(dir: &Path, named: bool, rows: &[Acknowledged]) {
         }
     }
     let usage = store.usage();
-    assert_eq!(usage.used, charged + usage.slack);
+    assert!(usage.used >= charged);
     assert_eq!(usage.containers, in_use.len() as u64);
     assert_eq!(
         sizes_in(dir).values().sum::<u64>(),

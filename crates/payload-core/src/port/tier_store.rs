@@ -120,8 +120,6 @@ pub struct TierUsage {
     pub capacity: u64,
     /// What is taken up, everything counted.
     pub used: u64,
-    /// The part of `used` that is not charged to a replica: unfilled or given-up room in shared containers.
-    pub slack: u64,
     /// How many memfds or files.
     pub containers: u64,
 }

@@ -116,7 +116,7 @@ fn tier_message(tier: &TierStats) -> v1::TierStats {
         tier: v1::Tier::from(tier.tier).into(),
         capacity_bytes: tier.usage.capacity,
         used_bytes: tier.usage.used,
-        slack_bytes: tier.usage.slack,
+        slack_bytes: tier.slack(),
         containers: tier.usage.containers,
         replicas: tier.replicas,
         charged_bytes: tier.charged,

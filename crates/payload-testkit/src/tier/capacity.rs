@@ -18,7 +18,8 @@ pub fn every_byte_is_charged_and_given_back(make: Make<'_>) {
         charged += placed.charged;
     }
     let usage = store.usage();
-    assert_eq!((usage.capacity, usage.used), (PLENTY, charged + usage.slack));
+    assert_eq!(usage.capacity, PLENTY);
+    assert!(usage.used >= charged, "{usage:?}, and {charged} are charged");
     let reserved = store.reserve(&Namespace::default(), 1 << 20).unwrap();
     assert_eq!(store.usage().used, usage.used + reserved.placed.charged);
     assert_eq!(store.usage().containers, usage.containers + 1);
@@ -29,7 +30,7 @@ pub fn every_byte_is_charged_and_given_back(make: Make<'_>) {
     }
     sweep(&*store);
     let usage = store.usage();
-    assert_eq!((usage.used, usage.slack, usage.containers), (0, 0, 0));
+    assert_eq!((usage.used, usage.containers), (0, 0));
 }
 
 /// Reservations, stores and copies all meet the limit, and room that comes back can be used.
@@ -71,6 +72,6 @@ pub fn a_refusal_leaves_nothing(make: Make<'_>) {
         assert!(store.reserve(&Namespace::default(), u64::MAX - 5_000).is_err());
         assert!(store.store(&Namespace::default(), &vec![0; 3 << 20]).is_err());
     }
-    assert_eq!((store.usage().used, store.usage().slack), (0, 0));
+    assert_eq!(store.usage().used, 0);
     store.reserve(&Namespace::default(), 1 << 20).unwrap();
 }

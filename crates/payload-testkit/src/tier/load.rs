@@ -35,7 +35,7 @@ pub fn many_threads_leave_the_sums_right(make: Make<'_>) {
     });
     let usage = world.usage();
     let charged: u64 = left.iter().map(|placed| placed.charged).sum();
-    assert_eq!(usage.used, charged + usage.slack);
+    assert!(usage.used >= charged, "{usage:?}, and {charged} are charged");
     for placed in left {
         world.remove(&placed.location, placed.charged).unwrap();
     }

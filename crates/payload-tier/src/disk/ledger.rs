@@ -33,7 +33,7 @@ impl Ledger {
     pub(super) fn new(capacity: u64, charged: u64, packs: u64) -> Self {
         let used = charged.max(packs);
         Self {
-            budget: Budget::new(capacity, used, charged),
+            budget: Budget::new(capacity, used),
             whole: Mutex::new(Whole {
                 bytes: used - packs,
                 files: 0,
@@ -65,11 +65,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// A file of `bytes` goes, if `unlink` says that it was there; the same is returned.
-    pub(super) fn remove_file(&self, id: FileId, bytes: u64, unlink: impl FnOnce() -> Result<bool>) -> Result<bool> {
+    /// A file of `bytes` goes, if `unlink` says that it was there.
+    pub(super) fn remove_file(&self, id: FileId, bytes: u64, unlink: impl FnOnce() -> Result<bool>) -> Result<()> {
         let _change = self.changing.read();
         if !unlink()? {
-            return Ok(false);
+            return Ok(());
         }
         let mut whole = self.whole.lock();
         // Before the first walk this file may be one that the guess at the start left out.
@@ -81,7 +81,7 @@ impl Ledger {
         }
         drop(whole);
         self.budget.give(counted);
-        Ok(true)
+        Ok(())
     }
 
     /// Counts all files that `walk` finds, and returns them.

@@ -126,7 +126,6 @@ impl DiskStore {
         draft.sync()?;
         self.ledger.add_file(id, pages(size), || draft.publish())?;
         hold.keep();
-        self.ledger.budget().charge(pages(size));
         let placed = Placed {
             location: Location::File(id),
             charged: pages(size),
@@ -155,7 +154,6 @@ impl TierStore for DiskStore {
         let hold = self.ledger.budget().take(pages(size))?;
         let writer = self.reservations.add(&self.root, id, size)?;
         hold.keep();
-        self.ledger.budget().charge(pages(size));
         let placed = Placed {
             location: Location::File(id),
             charged: pages(size),
@@ -229,23 +227,11 @@ impl TierStore for DiskStore {
 
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         match *location {
-            Location::File(id) => {
-                let gone = match self.reservations.discard(&self.root, id) {
-                    Some(reserved) => {
-                        self.ledger.budget().give(reserved);
-                        true
-                    }
-                    None => self.ledger.remove_file(id, charged, || self.root.unlink_file(id))?,
-                };
-                if gone {
-                    self.ledger.budget().discharge(charged);
-                }
-            }
-            Location::Pack { pack, offset } => {
-                if self.packs.give_up(pack, offset, charged) {
-                    self.ledger.budget().discharge(charged);
-                }
-            }
+            Location::File(id) => match self.reservations.discard(&self.root, id) {
+                Some(reserved) => self.ledger.budget().give(reserved),
+                None => self.ledger.remove_file(id, charged, || self.root.unlink_file(id))?,
+            },
+            Location::Pack { pack, offset } => self.packs.give_up(pack, offset, charged),
             Location::Segment(_) | Location::Slab { .. } => return Err(foreign()),
         }
         Ok(())
@@ -279,9 +265,7 @@ impl TierStore for DiskStore {
             Ok(fd) => pages(root::size_of(fd.as_fd())?),
             Err(_) => 0,
         };
-        self.ledger
-            .remove_file(id, size, || self.root.unlink_file(id))
-            .map(|_| ())
+        self.ledger.remove_file(id, size, || self.root.unlink_file(id))
     }
 
     fn usage(&self) -> TierUsage {

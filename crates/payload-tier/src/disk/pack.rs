@@ -99,16 +99,15 @@ impl Packs {
         self.table.read().values().map(sizes).sum()
     }
 
-    /// Notes that no row names the place any more; false if that was known.
-    pub(super) fn give_up(&self, id: FileId, offset: u64, charged: u64) -> bool {
-        let Some(pack) = self.table.read().get(&id).cloned() else {
-            return false;
-        };
-        let fresh = pack.freed.mark(offset);
-        if fresh && !pack.earlier {
+    /// Notes that no row names the place any more.
+    pub(super) fn give_up(&self, id: FileId, offset: u64, charged: u64) {
+        let pack = self.table.read().get(&id).cloned();
+        if let Some(pack) = pack
+            && pack.freed.mark(offset)
+            && !pack.earlier
+        {
             crate::budget::subtract(&pack.live, charged);
         }
-        fresh
     }
 
     /// Packs that may have no row any more, or all that nobody is at work on.
@@ -213,11 +212,8 @@ impl DiskStore {
             self.close(&mut superfluous.open.lock());
         }
         let lane = self.packs.lane(namespace);
-        let placed = lane
-            .group
-            .run(bytes, |items| self.append(&mut lane.open.lock(), &items))?;
-        self.ledger.budget().charge(placed.charged);
-        Ok(placed)
+        lane.group
+            .run(bytes, |items| self.append(&mut lane.open.lock(), &items))
     }
 
     /// One group, cut only where a pack is full.

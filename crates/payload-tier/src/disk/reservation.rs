@@ -97,7 +97,6 @@ impl Reservations {
         self.open.lock().remove(&id);
         let left = if result.is_ok() { pages(size) } else { 0 };
         ledger.budget().give(reserved - left);
-        ledger.budget().discharge(reserved - left);
         result.map(|()| true)
     }
 

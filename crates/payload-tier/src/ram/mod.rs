@@ -43,8 +43,6 @@ pub struct RamOptions {
     /// Each slab is twice as big as the one before, up to this. 8 MiB needs 128 slabs for a gigabyte, and holds up
     /// little room when one live payload keeps the rest from being freed.
     pub slab_size_max: u64,
-    /// What the rows say that replicas in this tier are charged, from an earlier start.
-    pub charged: u64,
 }
 
 impl Default for RamOptions {
@@ -55,7 +53,6 @@ impl Default for RamOptions {
             segments_max: 512,
             slab_size_min: 1 << 20,
             slab_size_max: 8 << 20,
-            charged: 0,
         }
     }
 }
@@ -87,8 +84,7 @@ impl RamStore {
     pub fn open(options: RamOptions, ids: Ids, keeper: Arc<dyn FdStore>) -> Result<Self> {
         let (table, used) = adopt::adopt(&*keeper)?;
         Ok(Self {
-            // After a reboot there are rows and no memory: nobody is charged for what is not taken up.
-            budget: Budget::new(options.capacity, used, options.charged.min(used)),
+            budget: Budget::new(options.capacity, used),
             memory: Memory::of_this_process(options.memory_reserve),
             segments: AtomicU64::new(table.len() as u64),
             table,
@@ -122,7 +118,7 @@ impl RamStore {
     }
 
     /// Brings a memfd to the keeper; from then on it can be handed out.
-    fn publish(&self, new: New<'_>, id: SegmentId, kind: Kind, charged: u64) -> Result<Arc<Segment>> {
+    fn publish(&self, new: New<'_>, id: SegmentId, kind: Kind) -> Result<Arc<Segment>> {
         if let Err(error) = self.keeper.store(id, new.fd.as_fd()) {
             // Whether it is kept is not known; if this fails too, the next start finds a segment without a row.
             let _forgotten = self.keeper.remove(id);
@@ -130,7 +126,6 @@ impl RamStore {
         }
         let segment = Arc::new(Segment::new(id, new.fd, kind));
         self.table.insert(Arc::clone(&segment));
-        self.budget.charge(charged);
         new.room.keep();
         new.slot.keep();
         Ok(segment)
@@ -144,7 +139,7 @@ impl RamStore {
         drop(mapping);
         memory::seal(new.fd.as_fd()).doing("seal a new segment")?;
         let id = self.ids.segment();
-        let segment = self.publish(new, id, Kind::Whole(Whole::sealed(pages(size))), pages(size))?;
+        let segment = self.publish(new, id, Kind::Whole(Whole::sealed(pages(size))))?;
         Ok((segment.place(Location::Segment(id), pages(size)), result))
     }
 
@@ -154,14 +149,12 @@ impl RamStore {
         size <= self.options.slab_size_max / 4
     }
 
-    /// Gives a container up, and whatever the rows charged for it.
+    /// Gives a container up.
     fn free(&self, id: SegmentId) -> Result<()> {
         // The keeper first: if it does not answer, the segment is still there to be freed another time.
         self.keeper.remove(id)?;
         if let Some(segment) = self.table.remove(id) {
-            let (size, charged) = segment.retire();
-            self.budget.give(size);
-            self.budget.discharge(charged);
+            self.budget.give(segment.retire());
             self.segments.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
@@ -177,7 +170,7 @@ impl TierStore for RamStore {
         let new = self.create(pages(size))?;
         let writer = crate::sys::reopen(&new.fd, OFlags::RDWR).doing("open a new segment for writing")?;
         let id = self.ids.segment();
-        let segment = self.publish(new, id, Kind::Whole(Whole::reserved(pages(size))), pages(size))?;
+        let segment = self.publish(new, id, Kind::Whole(Whole::reserved(pages(size))))?;
         let placed = segment.place(Location::Segment(id), pages(size));
         Ok(Reserved { placed, writer })
     }
@@ -189,7 +182,6 @@ impl TierStore for RamStore {
     fn seal(&self, location: &Location, size: u64) -> Result<u64> {
         let sealing = self.segment(location)?.seal(size)?;
         self.budget.give(sealing.freed);
-        self.budget.discharge(sealing.freed);
         Ok(sealing.charged)
     }
 
@@ -265,15 +257,10 @@ impl TierStore for RamStore {
         };
         match segment.kind() {
             Kind::Slab(slab) => {
-                if slab.give_up(location.offset(), charged) {
-                    self.budget.discharge(charged);
-                }
+                slab.give_up(location.offset(), charged);
                 Ok(())
             }
-            Kind::Whole(whole) => {
-                whole.learn_charged(charged);
-                self.free(id)
-            }
+            Kind::Whole(_) => self.free(id),
         }
     }
 

@@ -80,20 +80,16 @@ impl Segment {
     /// The memory that it takes up.
     pub(super) fn size(&self) -> u64 {
         match &self.kind {
-            Kind::Whole(whole) => whole.state.lock().size,
+            Kind::Whole(whole) => *whole.size.lock(),
             Kind::Slab(slab) => slab.size,
         }
     }
 
-    /// The segment is going: what it took up, and what replicas were charged for it. A seal that comes too late
-    /// finds nothing to give back.
-    pub(super) fn retire(&self) -> (u64, u64) {
+    /// The segment is going: what it took up. A seal that comes too late finds nothing to give back.
+    pub(super) fn retire(&self) -> u64 {
         match &self.kind {
-            Kind::Slab(slab) => (slab.size, slab.live.load(Ordering::Relaxed)),
-            Kind::Whole(whole) => {
-                let mut state = whole.state.lock();
-                (std::mem::take(&mut state.size), std::mem::take(&mut state.charged))
-            }
+            Kind::Slab(slab) => slab.size,
+            Kind::Whole(whole) => std::mem::take(&mut whole.size.lock()),
         }
     }
 
@@ -121,8 +117,8 @@ impl Segment {
         match &self.kind {
             Kind::Slab(slab) => slab.bytes(offset, size).map(|_| ()),
             Kind::Whole(whole) => {
-                let state = whole.state.lock();
-                if !whole.is_sealed() || pages(size) > state.size {
+                let there = whole.size.lock();
+                if !whole.is_sealed() || pages(size) > *there {
                     return Err(missing("the segment has no such sealed bytes"));
                 }
                 Ok(())
@@ -138,14 +134,14 @@ impl Segment {
                 freed: 0,
             });
         };
-        let mut state = whole.state.lock();
+        let mut there = whole.size.lock();
         if whole.is_sealed() {
             return Ok(Sealing {
-                charged: state.size,
+                charged: *there,
                 freed: 0,
             });
         }
-        let (reserved, keep) = (state.size, pages(size));
+        let (reserved, keep) = (*there, pages(size));
         if keep > reserved {
             return Err(too_big());
         }
@@ -164,8 +160,7 @@ impl Segment {
                 errno => fault("seal the segment", errno),
             });
         }
-        state.size = keep;
-        state.charged = state.charged.min(keep);
+        *there = keep;
         whole.sealed.store(true, Ordering::Release);
         Ok(Sealing {
             charged: keep,
@@ -186,37 +181,29 @@ pub(super) struct Sealing {
 #[derive(Debug)]
 pub(super) struct Whole {
     sealed: AtomicBool,
-    state: Mutex<WholeState>,
-}
-
-#[derive(Debug)]
-struct WholeState {
-    size: u64,
-    /// What this process knows that a replica is charged. Nothing for an adopted segment: whoever opened the store
-    /// counted its row, and if it has none, it was not counted.
-    charged: u64,
+    size: Mutex<u64>,
 }
 
 impl Whole {
     /// Made by this process, for a producer to fill.
     pub(super) fn reserved(size: u64) -> Self {
-        Self::new(size, size, false)
+        Self::new(size, false)
     }
 
     /// Made and filled by this process.
     pub(super) fn sealed(size: u64) -> Self {
-        Self::new(size, size, true)
+        Self::new(size, true)
     }
 
     /// Left by an earlier server.
     pub(super) fn adopted(size: u64, sealed: bool) -> Self {
-        Self::new(size, 0, sealed)
+        Self::new(size, sealed)
     }
 
-    fn new(size: u64, charged: u64, sealed: bool) -> Self {
+    fn new(size: u64, sealed: bool) -> Self {
         Self {
             sealed: AtomicBool::new(sealed),
-            state: Mutex::new(WholeState { size, charged }),
+            size: Mutex::new(size),
         }
     }
 
@@ -229,11 +216,6 @@ impl Whole {
             return Ok(());
         }
         Err(Error::new(Reason::PayloadNotCommitted, "the bytes are not sealed yet"))
-    }
-
-    /// The row that is going says what it was charged, in this process or an earlier one.
-    pub(super) fn learn_charged(&self, charged: u64) {
-        self.state.lock().charged = charged;
     }
 }
 
@@ -289,13 +271,11 @@ impl Slab {
             .ok_or_else(|| missing("the slab has no such bytes"))
     }
 
-    /// Notes that no row names the place any more; false if that was known.
-    pub(super) fn give_up(&self, offset: u64, charged: u64) -> bool {
-        let fresh = self.freed.mark(offset);
-        if fresh && matches!(self.origin, Origin::Here { .. }) {
+    /// Notes that no row names the place any more.
+    pub(super) fn give_up(&self, offset: u64, charged: u64) {
+        if self.freed.mark(offset) && matches!(self.origin, Origin::Here { .. }) {
             crate::budget::subtract(&self.live, charged);
         }
-        fresh
     }
 
     /// Takes no more payloads.

@@ -62,19 +62,15 @@ impl RamStore {
     pub(super) fn store_small(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
         let lane = self.lane(namespace);
         let mut lane = lane.lock();
-        let placed = match lane.append(bytes) {
-            Some(placed) => placed,
-            None => {
-                let segment = self.create_slab(lane.last_size, length(bytes))?;
-                lane.close();
-                lane.last_size = segment.size();
-                lane.open = Some(segment);
-                lane.append(bytes)
-                    .expect("a new slab has room for what it was made for")
-            }
-        };
-        self.budget.charge(placed.charged);
-        Ok(placed)
+        if let Some(placed) = lane.append(bytes) {
+            return Ok(placed);
+        }
+        let segment = self.create_slab(lane.last_size, length(bytes))?;
+        lane.close();
+        lane.last_size = segment.size();
+        lane.open = Some(segment);
+        let placed = lane.append(bytes);
+        Ok(placed.expect("a new slab has room for what it was made for"))
     }
 
     fn lane(&self, namespace: &Namespace) -> Arc<Mutex<Lane>> {
@@ -102,7 +98,7 @@ impl RamStore {
         let mapping = mapping::Slab::create(new.fd.as_fd(), size).doing("map a new slab")?;
         let seals = SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&new.fd, seals).doing("seal a new slab")?;
-        self.publish(new, self.ids.segment(), Kind::Slab(Slab::open(mapping, size)), 0)
+        self.publish(new, self.ids.segment(), Kind::Slab(Slab::open(mapping, size)))
     }
 
     /// Closes slabs from which everything was given up, and forgets namespaces that have none.

@@ -95,10 +95,9 @@ impl Rig {
         let stats = stats.tiers.iter().find(|stats| stats.tier == tier).unwrap();
         assert_eq!(stats.replicas, replicas.len() as u64, "{tier}: counted replicas");
         assert_eq!(stats.charged, charged, "{tier}: counted bytes");
-        assert_eq!(
-            stats.usage.used,
-            charged + stats.usage.slack,
-            "{tier}: rows and slack {stats:?}"
+        assert!(
+            stats.usage.used >= charged,
+            "{tier}: charged for what is not there {stats:?}"
         );
 
         let containers: BTreeSet<Container> = replicas.iter().map(|replica| replica.location.container()).collect();
@@ -112,7 +111,7 @@ impl Rig {
             .iter()
             .all(|r| matches!(r.location, Location::Segment(_) | Location::File(_)))
         {
-            assert_eq!(stats.usage.slack, 0, "{tier}: slack without shared containers");
+            assert_eq!(stats.slack(), 0, "{tier}: slack without shared containers");
         }
         for row in rows {
             for replica in row

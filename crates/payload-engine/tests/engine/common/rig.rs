@@ -177,23 +177,20 @@ impl Rig {
 
     fn build(&self) -> Server {
         let repository = self.open_repository();
-        let charged = |tier| -> u64 {
-            let usage = repository.usage(self.setup.settings.node).unwrap();
-            usage.iter().filter(|u| u.tier == tier).map(|u| u.charged).sum()
-        };
+        let usage = repository.usage(self.setup.settings.node).unwrap();
+        let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
         let ram = RamOptions {
             capacity: self.setup.ram,
             memory_reserve: 0,
             slab_size_min: 256 << 10,
             slab_size_max: 1 << 20,
-            charged: charged(Tier::Ram),
             ..RamOptions::default()
         };
         let disk = DiskOptions {
             capacity: self.setup.disk,
             free_min: 0,
             pack_size: 1 << 20,
-            charged: charged(Tier::Disk),
+            charged: on_disk.map(|usage| usage.charged).sum(),
             ..DiskOptions::default()
         };
         let fds: Arc<dyn FdStore> = Arc::new(FaultyFds::new(Arc::clone(&self.fds), Arc::clone(&self.switch)));
