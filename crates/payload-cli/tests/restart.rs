@@ -175,7 +175,7 @@ async fn fault_23_bytes_that_somebody_can_still_change_are_not_committed() {
         ..AllocateOptions::default()
     };
     let mut writer = client.allocate(100_000, options).await.unwrap();
-    let stray = writer.as_fd().unwrap().try_clone_to_owned().unwrap();
+    let stray = writer.as_fd().unwrap().0.try_clone_to_owned().unwrap();
     let error = writer.commit(CommitOptions::default()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::WriterMapped);
     drop(stray);

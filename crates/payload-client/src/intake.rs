@@ -89,7 +89,9 @@ pub(crate) fn take(
             let fd = grant::take_fd(&mut fds, response.fd)?;
             let record = AllocationRecord::new(response.payload_id, response.allocation_token, epoch);
             session.registry.add_allocation(&record);
-            Writer::new(session.owner()?, record, *size, fd).map(|writer| Answer::Room(Box::new(writer)))
+            let location = response.location.as_ref();
+            let writer = Writer::new(session.owner()?, record, *size, location, fd)?;
+            Ok(Answer::Room(Box::new(writer)))
         }
         (Expect::Reclaim { leases, allocations }, Response::Reclaim(response)) => {
             let asked = Asked {
@@ -121,6 +123,9 @@ pub(crate) fn notice(session: &Session, message: v1::ServerMessage) {
                 session.registry.end_lease(id, state);
             }
         }
-        v1::notice::Notice::ContainersGone(gone) => session.cache.gone(&gone.container_ids),
+        v1::notice::Notice::ContainersGone(gone) => {
+            session.stages.gone(&gone.container_ids);
+            session.cache.gone(&gone.container_ids);
+        }
     }
 }

@@ -49,6 +49,7 @@ mod renew;
 mod request_id;
 mod session;
 mod socket;
+mod stages;
 mod supervise;
 mod writer;
 

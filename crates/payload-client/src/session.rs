@@ -21,6 +21,7 @@ use crate::options::ClientOptions;
 use crate::registry::Registry;
 use crate::remote::Remote;
 use crate::request_id::RequestIds;
+use crate::stages::Stages;
 use crate::supervise::{self, Identity};
 use crate::{release, renew};
 
@@ -30,6 +31,7 @@ pub(crate) struct Session {
     pub(crate) endpoint: Endpoint,
     pub(crate) options: ClientOptions,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) stages: Stages,
     pub(crate) registry: Registry,
     pub(crate) request_ids: RequestIds,
     pub(crate) identity: Mutex<Option<Identity>>,
@@ -76,6 +78,7 @@ impl Owner {
         let owner = Arc::new_cyclic(|owner: &Weak<Self>| {
             let session = Session {
                 cache: Cache::new(options.idle_containers_max),
+                stages: Stages::default(),
                 registry: Registry::default(),
                 request_ids,
                 identity: Mutex::default(),

@@ -130,6 +130,7 @@ async fn greet(session: &Arc<Session>, socket: Seqpacket) -> Result<JoinHandle<(
     let unfinished = CloseOnDrop(Some(Arc::clone(&link)));
     let identity = hello(session, &link).await?;
     session.cache.forgets_are_void();
+    session.stages.clear();
     session.set_epoch(identity.epoch);
     let earlier = session.identity.lock().clone();
     match earlier {

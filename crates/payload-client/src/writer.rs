@@ -18,6 +18,7 @@ use crate::options::{CommitOptions, DigestChoice};
 use crate::ranges::range;
 use crate::registry::AllocationRecord;
 use crate::session::{Owner, Retry};
+use crate::stages::StagedRoom;
 
 /// How long descriptors may be open that this writer has closed.
 const STRAY_DESCRIPTOR_MAX: Span = Span::from_millis(100);
@@ -32,7 +33,7 @@ pub struct Writer {
     payload_id: PayloadId,
     size: u64,
     /// Absent for an allocation of no bytes, and once a commit has begun.
-    fd: Option<OwnedFd>,
+    room: Option<Room>,
     mapping: Option<WritableMapping>,
     /// How many bytes were written front to back.
     position: u64,
@@ -40,28 +41,41 @@ pub struct Writer {
     hasher: Option<Hasher>,
 }
 
+/// Where the bytes go until the commit.
+#[derive(Debug)]
+enum Room {
+    /// Into a segment or file of their own, where they stay.
+    Own(OwnedFd),
+    /// Into a part of the session's stage, from which the commit copies them.
+    Staged(StagedRoom),
+}
+
 impl Writer {
     pub(crate) fn new(
         owner: Arc<Owner>,
         record: Arc<AllocationRecord>,
         size: u64,
+        location: Option<&v1::Location>,
         fd: Option<OwnedFd>,
     ) -> Result<Self> {
         let payload_id = record
             .payload_id
             .parse()
             .map_err(|_| nonsense("an allocation without an id"))?;
-        if fd.is_none() && size > 0 {
-            owner.registry.abort_later(&record);
-            return Err(nonsense("an allocation without a descriptor"));
-        }
+        let (room, mapping) = match take_room(&owner, size, location, fd) {
+            Ok(room) => room,
+            Err(error) => {
+                owner.registry.abort_later(&record);
+                return Err(error);
+            }
+        };
         Ok(Self {
             owner,
             record,
             payload_id,
             size,
-            fd,
-            mapping: None,
+            room,
+            mapping,
             position: 0,
             hasher: Some(Hasher::new()),
         })
@@ -82,11 +96,14 @@ impl Writer {
         self.position
     }
 
-    /// The segment or file itself, for whoever writes by other means; it must be closed and unmapped everywhere before
-    /// the commit.
-    pub fn as_fd(&mut self) -> Option<BorrowedFd<'_>> {
+    /// The segment or file itself, and where in it the room begins, for whoever writes by other means. It must be closed
+    /// and unmapped everywhere before the commit, and nothing outside of the room may be touched.
+    pub fn as_fd(&mut self) -> Option<(BorrowedFd<'_>, u64)> {
         self.hasher = None;
-        self.fd.as_ref().map(AsFd::as_fd)
+        self.room.as_ref().map(|room| match room {
+            Room::Own(fd) => (fd.as_fd(), 0),
+            Room::Staged(staged) => staged.as_fd(),
+        })
     }
 
     /// All of the room, mapped: bytes are written where they will stay.
@@ -123,7 +140,7 @@ impl Writer {
         let digest = self.digest(size, options.digest)?;
         // The server refuses to seal what somebody could still write to.
         self.mapping = None;
-        self.fd = None;
+        self.room = None;
         let request = Request::Commit(v1::CommitRequest {
             namespace: self.owner.namespace(),
             request_id: self.owner.request_ids.next(),
@@ -191,7 +208,7 @@ impl Writer {
                 Error::invalid(Reason::BadSize, format!("only {} bytes were allocated", self.size)).field("size"),
             );
         }
-        if self.mapping.is_none() && pwrite_all(self.fd.as_ref(), bytes, offset)? {
+        if self.mapping.is_none() && pwrite_all(self.own(), bytes, offset)? {
             return Ok(());
         }
         if let Some(mapping) = self.map()? {
@@ -205,8 +222,7 @@ impl Writer {
         if self.mapping.is_none() && self.size > 0 {
             let len = range(0, self.size)?.end;
             let fd = self
-                .fd
-                .as_ref()
+                .own()
                 .ok_or_else(|| nonsense("an allocation without a descriptor"))?;
             self.mapping = Some(WritableMapping::new(fd, len).map_err(failed)?);
         }
@@ -214,10 +230,41 @@ impl Writer {
     }
 }
 
+impl Writer {
+    fn own(&self) -> Option<&OwnedFd> {
+        match &self.room {
+            Some(Room::Own(fd)) => Some(fd),
+            Some(Room::Staged(_)) | None => None,
+        }
+    }
+}
+
+/// Room as the server granted it. A stage is mapped already.
+fn take_room(
+    owner: &Owner,
+    size: u64,
+    location: Option<&v1::Location>,
+    fd: Option<OwnedFd>,
+) -> Result<(Option<Room>, Option<WritableMapping>)> {
+    if size == 0 {
+        return Ok((None, None));
+    }
+    if let Some(location) = location.filter(|location| location.shared) {
+        let staged = owner.stages.room(location, fd, size);
+        if staged.is_err() {
+            // The server must not go on believing that this client has the stage.
+            owner.cache.forget(&location.container_id);
+        }
+        return staged.map(|(room, mapping)| (Some(Room::Staged(room)), Some(mapping)));
+    }
+    let fd = fd.ok_or_else(|| nonsense("an allocation without a descriptor"))?;
+    Ok((Some(Room::Own(fd)), None))
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.mapping = None;
-        self.fd = None;
+        self.room = None;
         self.owner.registry.abort_later(&self.record);
     }
 }

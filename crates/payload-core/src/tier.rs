@@ -113,6 +113,14 @@ pub enum Location {
         /// Where the bytes begin.
         offset: u64,
     },
+    /// A range of a stage: a memfd that one producer writes, and from which bytes move into a slab at the commit. Nobody
+    /// is ever granted a lease here.
+    Stage {
+        /// The stage.
+        stage: SegmentId,
+        /// Where the bytes begin.
+        offset: u64,
+    },
     /// A whole file of its own.
     File(FileId),
     /// A range of a pack: an append-only file that holds many small payloads.
@@ -128,7 +136,7 @@ impl Location {
     /// The tier that such a place belongs to.
     pub const fn tier(&self) -> Tier {
         match self {
-            Self::Segment(_) | Self::Slab { .. } => Tier::Ram,
+            Self::Segment(_) | Self::Slab { .. } | Self::Stage { .. } => Tier::Ram,
             Self::File(_) | Self::Pack { .. } => Tier::Disk,
         }
     }
@@ -136,7 +144,9 @@ impl Location {
     /// The memfd or file that the bytes are in.
     pub const fn container(&self) -> Container {
         match self {
-            Self::Segment(segment) | Self::Slab { slab: segment, .. } => Container::Segment(*segment),
+            Self::Segment(segment) | Self::Slab { slab: segment, .. } | Self::Stage { stage: segment, .. } => {
+                Container::Segment(*segment)
+            }
             Self::File(file) | Self::Pack { pack: file, .. } => Container::File(*file),
         }
     }
@@ -145,7 +155,15 @@ impl Location {
     pub const fn offset(&self) -> u64 {
         match self {
             Self::Segment(_) | Self::File(_) => 0,
-            Self::Slab { offset, .. } | Self::Pack { offset, .. } => *offset,
+            Self::Slab { offset, .. } | Self::Stage { offset, .. } | Self::Pack { offset, .. } => *offset,
+        }
+    }
+
+    /// Whether the container can hold other payloads too.
+    pub const fn is_shared(&self) -> bool {
+        match self {
+            Self::Segment(_) | Self::File(_) => false,
+            Self::Slab { .. } | Self::Stage { .. } | Self::Pack { .. } => true,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::port::{Placed, Reserved};
+use payload_core::lease::HolderKind;
+use payload_core::port::Placed;
 use payload_core::{
     AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
     Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result, Span,
@@ -44,7 +45,8 @@ pub struct Allocation {
     pub row: Arc<Payload>,
     /// Proves the right to finish it.
     pub token: AllocationToken,
-    /// What to write with; absent for an empty payload, and for holders that no descriptor can be passed to.
+    /// What to write with; absent for an empty payload, for holders that no descriptor can be passed to, and if the
+    /// session has a descriptor of the container already.
     pub writer: Option<OwnedFd>,
 }
 
@@ -114,11 +116,19 @@ impl Engine {
         identity: Option<&Request>,
     ) -> Result<Made> {
         let store = self.tier(place.tier)?;
-        let (placed, writer) = if request.size == 0 {
-            (store.store(&request.namespace, &[])?, None)
+        let placed = if request.size == 0 {
+            store.store(&request.namespace, &[])?
         } else {
-            let Reserved { placed, writer } = store.reserve(&request.namespace, request.size)?;
-            (placed, Some(writer))
+            // Only a session can keep what it puts payloads together in.
+            let producer = (holder.kind == HolderKind::Local).then_some(holder.session);
+            store.reserve(&request.namespace, request.size, producer)?
+        };
+        let writer = match self.writer(holder, &placed.location, request.size) {
+            Ok(writer) => writer,
+            Err(error) => {
+                self.discard(placed);
+                return Err(error);
+            }
         };
 
         let draft = Draft {
@@ -176,11 +186,19 @@ impl Engine {
         let mine = live.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, holder));
         drop(live);
         let token = self.mint.allocation(&holder.principal, row.id);
-        let writer = match open && mine && row.size > 0 {
-            true => Some(self.tier(row.tier)?.writer(&row.replicas[0].location)?),
+        let writer = match open && mine {
+            true => self.writer(holder, &row.replicas[0].location, row.size)?,
             false => None,
         };
         Ok(Allocation { row, token, writer })
+    }
+
+    /// What a holder needs to fill reserved bytes with, besides what it has.
+    pub(crate) fn writer(&self, holder: &Holder, location: &Location, size: u64) -> Result<Option<OwnedFd>> {
+        if size == 0 || holder.kind == HolderKind::Remote || holder.held().known.contains(&location.container()) {
+            return Ok(None);
+        }
+        self.tier(location.tier())?.writer(location).map(Some)
     }
 
     /// The row of a new payload.

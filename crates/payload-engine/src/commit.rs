@@ -3,9 +3,9 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use payload_core::port::{Placed, Source};
+use payload_core::port::{Placed, Sealed, Source};
 use payload_core::{
-    AllocationToken, Digest, Error, LifecycleEvent, Namespace, Operation, Payload, PayloadId, Reason, Replica,
+    AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Operation, Payload, PayloadId, Reason,
     ReplicaState, RequestId, Result, StateKind, Tier, limits,
 };
 
@@ -35,8 +35,11 @@ pub struct CommitRequest {
 
 /// The bytes as the commit found them, sealed and, if need be, written through.
 struct Finished {
+    location: Location,
     charged: u64,
     digest: Option<Digest>,
+    /// Places that no row names yet: where the bytes were moved to, and the durable copy.
+    moved: Option<Placed>,
     durable: Option<Placed>,
 }
 
@@ -66,6 +69,7 @@ impl Engine {
         let event = LifecycleEvent::Commit { expires_at };
         payload_core::step(row.state, event, self.wall())?;
         self.check_owner(holder, &entry, request.token)?;
+        check_not_uploading(&entry)?;
         let size = request.content_size(&row)?;
 
         let finished = self.finish(&row, size, request.digest)?;
@@ -78,25 +82,29 @@ impl Engine {
             after.digest = finished.digest;
             after.committed_at = Some(self.wall());
             after.replicas[0].state = ReplicaState::Ready;
+            after.replicas[0].location = finished.location;
             after.replicas[0].charged = finished.charged;
             after.replicas.extend(durable);
         })?;
         match self.apply(&gate, vec![change], row.durability, &holder.principal, identity) {
             Ok(Applied::Done) => {}
             Ok(Applied::Before(record)) => {
-                finished.durable.into_iter().for_each(|placed| self.discard(placed));
+                finished.places().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
                 return Ok(self.first_answer(request, &record)?.row());
             }
             Err(error) => {
                 finished
-                    .durable
-                    .into_iter()
+                    .places()
                     .for_each(|placed| self.discard_unless_unknown(placed, &error));
                 return Err(error);
             }
         }
 
+        if finished.moved.is_some() {
+            let reserved = &row.replicas[0];
+            self.remove_bytes(&reserved.location, reserved.charged);
+        }
         self.disown(&entry);
         let row = self.entry_committed(gate, expires_at);
         self.metrics.committed(row.durability, row.size);
@@ -116,62 +124,81 @@ impl Engine {
 
     /// Seals the bytes, digests them if somebody wants that, and writes them through if that was promised.
     fn finish(&self, row: &Payload, size: u64, named: Option<Digest>) -> Result<Finished> {
+        let mut finished = self.seal(row, size)?;
+        if let Err(error) = self.digest_and_write_through(row, size, named, &mut finished) {
+            finished.places().for_each(|placed| self.discard(placed));
+            return Err(error);
+        }
+        Ok(finished)
+    }
+
+    fn seal(&self, row: &Payload, size: u64) -> Result<Finished> {
         let replica = &row.replicas[0];
-        let store = self.tier(row.tier)?;
-        let charged = if row.size == 0 {
-            replica.charged
-        } else {
-            store.seal(&replica.location, size)?
+        let mut finished = Finished {
+            location: replica.location,
+            charged: replica.charged,
+            digest: None,
+            moved: None,
+            durable: None,
         };
-        if charged < size {
-            return Err(Error::invalid(
+        if row.size == 0 {
+            return Ok(finished);
+        }
+        match self.tier(row.tier)?.seal(&row.namespace, &replica.location, size)? {
+            Sealed::InPlace { charged } if charged < size => Err(Error::invalid(
                 Reason::BadSize,
                 "an earlier commit, which was refused, has given the rest of the bytes back",
             )
-            .field("size"));
+            .field("size")),
+            Sealed::InPlace { charged } => {
+                finished.charged = charged;
+                Ok(finished)
+            }
+            Sealed::Moved { placed, digest } => {
+                finished.location = placed.location;
+                finished.charged = placed.charged;
+                finished.digest = Some(digest);
+                finished.moved = Some(placed);
+                Ok(finished)
+            }
         }
+    }
+
+    fn digest_and_write_through(
+        &self,
+        row: &Payload,
+        size: u64,
+        named: Option<Digest>,
+        finished: &mut Finished,
+    ) -> Result<()> {
         let place = Place {
             tier: row.tier,
             durability: row.durability,
         };
         if place.writes_through() {
-            let (placed, digest) = self.write_through(row, replica, size)?;
-            if let Err(error) = check_digest(named, digest) {
-                self.discard(placed);
-                return Err(error);
-            }
-            return Ok(Finished {
-                charged,
-                digest: Some(digest),
-                durable: Some(placed),
-            });
+            let (placed, digest) = self.write_through(row, &finished.location, size)?;
+            finished.durable = Some(placed);
+            finished.digest = Some(digest);
         }
         // Bytes that stay where they were written are read again only if that is cheap, asked for, or must last.
-        let digest = match named.is_some() || row.tier == Tier::Disk || size <= limits::INLINE_SIZE_MAX {
-            true => Some(store.digest(&replica.location, size)?),
-            false => None,
-        };
-        if let Some(digest) = digest {
-            check_digest(named, digest)?;
+        let wanted = named.is_some() || row.tier == Tier::Disk || size <= limits::INLINE_SIZE_MAX;
+        if finished.digest.is_none() && wanted {
+            finished.digest = Some(self.tier(row.tier)?.digest(&finished.location, size)?);
         }
-        Ok(Finished {
-            charged,
-            digest,
-            durable: None,
-        })
+        finished.digest.map_or(Ok(()), |digest| check_digest(named, digest))
     }
 
-    fn write_through(&self, row: &Payload, replica: &Replica, size: u64) -> Result<(Placed, Digest)> {
+    fn write_through(&self, row: &Payload, location: &Location, size: u64) -> Result<(Placed, Digest)> {
         let disk = self.tier(Tier::Disk)?;
         if size == 0 {
             return Ok((disk.store(&row.namespace, &[])?, Digest::of(&[])));
         }
-        let fd = self.tier(row.tier)?.open(&replica.location)?;
+        let fd = self.tier(row.tier)?.open(location)?;
         disk.copy_in(
             &row.namespace,
             Source {
                 fd: fd.as_fd(),
-                offset: replica.location.offset(),
+                offset: location.offset(),
                 size,
             },
         )
@@ -195,6 +222,23 @@ impl Engine {
                 "the allocation belongs to another session",
             )),
         }
+    }
+}
+
+impl Finished {
+    fn places(self) -> impl Iterator<Item = Placed> {
+        self.moved.into_iter().chain(self.durable)
+    }
+}
+
+/// Bytes that the server is being sent are not all there yet.
+fn check_not_uploading(entry: &Entry) -> Result<()> {
+    match entry.live().uploading {
+        false => Ok(()),
+        true => Err(Error::new(
+            Reason::WriterMapped,
+            "an upload into the allocation is under way",
+        )),
     }
 }
 

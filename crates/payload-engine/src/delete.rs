@@ -215,9 +215,7 @@ fn drain(after: &mut Payload) {
 
 /// Whether other payloads may be in the container too.
 fn is_shared(row: &Payload, container: &Container) -> bool {
-    use payload_core::Location;
-    row.replicas.iter().any(|replica| {
-        replica.location.container() == *container
-            && matches!(replica.location, Location::Slab { .. } | Location::Pack { .. })
-    })
+    row.replicas
+        .iter()
+        .any(|replica| replica.location.container() == *container && replica.location.is_shared())
 }

@@ -1,6 +1,5 @@
 //! Reclaim: after a restart a session takes up what its client held before.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::{
@@ -108,20 +107,13 @@ impl Engine {
         }
         let row = entry.row();
         payload_core::step(row.state, payload_core::LifecycleEvent::Abort, self.wall())?;
-        let writer = self.writer(&row)?;
+        let writer = self.writer(holder, &row.replicas[0].location, row.size)?;
         self.move_ownership(holder, &entry)?;
         Ok(Allocation {
             row,
             token: claim.token,
             writer,
         })
-    }
-
-    fn writer(&self, row: &payload_core::Payload) -> Result<Option<OwnedFd>> {
-        if row.size == 0 {
-            return Ok(None);
-        }
-        self.tier(row.tier)?.writer(&row.replicas[0].location).map(Some)
     }
 
     fn move_ownership(&self, holder: &Arc<Holder>, entry: &Arc<Entry>) -> Result<()> {

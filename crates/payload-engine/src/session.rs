@@ -68,7 +68,16 @@ impl Engine {
             self.abort_if_open(&entry, LifecycleEvent::WriterDied, &cause);
             self.disown(&entry);
         }
+        self.forget_producer(holder);
         holder.account.sessions.sub();
+    }
+
+    /// Nothing more is allocated for a session that has closed.
+    fn forget_producer(&self, holder: &Holder) {
+        for store in &self.ports.tiers {
+            store.forget_producer(holder.session);
+        }
+        self.sweep_signal.raise();
     }
 
     /// Makes the holder that allocated the owner, unless a retry of its request was quicker; says whether it is. If its
@@ -86,6 +95,7 @@ impl Engine {
         holder.account.allocations.sub();
         let cause = Cause::principal(&holder.principal).because("the session closed during the allocation".into());
         self.abort_if_open(entry, LifecycleEvent::WriterDied, &cause);
+        self.forget_producer(holder);
         false
     }
 

@@ -238,7 +238,10 @@ impl Engine {
     fn settle(&self, gate: &Gate<'_>, before: &Payload, row: &Payload) {
         let entry = gate.entry;
         for replica in &before.replicas {
-            if row.replica(replica.id).is_none() {
+            let stays = row
+                .replica(replica.id)
+                .is_some_and(|after| after.location == replica.location);
+            if !stays {
                 self.remove_bytes(&replica.location, replica.charged);
             }
         }

@@ -212,7 +212,7 @@ pub fn location(location: &Location, length: u64) -> v1::Location {
         container_id: container_id(&location.container()),
         offset: location.offset(),
         length,
-        shared: matches!(location, Location::Slab { .. } | Location::Pack { .. }),
+        shared: location.is_shared(),
     }
 }
 

@@ -30,7 +30,7 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged.",
+                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging.",
                 ),
                 &["tier", "kind"],
             )?,
@@ -51,6 +51,7 @@ impl Gauges {
             set("used", tier.usage.used);
             set("slack", tier.slack());
             set("charged", tier.charged);
+            set("staging", tier.usage.staging);
             self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
         }
         self.sessions.set(gauge(stats.sessions as u64));

@@ -136,16 +136,23 @@ pub(crate) fn released(result: Result<()>) -> v1::ReleaseResult {
     }
 }
 
-/// An allocation; the descriptor to write with goes beside the message.
-pub(crate) fn allocation(allocation: Allocation, fds: &mut Vec<OwnedFd>) -> v1::AllocateResponse {
+/// An allocation; the descriptor to write with goes beside the message, and its container into `sent` if others of the
+/// session will be in it too.
+pub(crate) fn allocation(
+    allocation: Allocation,
+    fds: &mut Vec<OwnedFd>,
+    sent: &mut Vec<Container>,
+) -> v1::AllocateResponse {
     let row = &allocation.row;
+    let replica = row.replicas.first();
+    if allocation.writer.is_some() {
+        let shared = replica.filter(|replica| replica.location.is_shared());
+        sent.extend(shared.map(|replica| replica.location.container()));
+    }
     v1::AllocateResponse {
         payload_id: row.id.to_string(),
         tier: v1::Tier::from(row.tier).into(),
-        location: row
-            .replicas
-            .first()
-            .map(|replica| convert::location(&replica.location, row.size)),
+        location: replica.map(|replica| convert::location(&replica.location, row.size)),
         allocation_token: allocation.token.to_string(),
         fd: allocation.writer.map(|writer| attach(writer, fds)),
     }

@@ -47,10 +47,11 @@ impl Budget {
     }
 
     /// Everything, for the port.
-    pub(crate) fn usage(&self, containers: usize) -> TierUsage {
+    pub(crate) fn usage(&self, staging: u64, containers: usize) -> TierUsage {
         TierUsage {
             capacity: self.capacity,
             used: self.used.load(Relaxed),
+            staging,
             containers: containers as u64,
         }
     }

@@ -1,8 +1,9 @@
 //! Memory that is mapped from memfds: the one place where raw pointers become slices.
 //!
-//! Three kinds, by who can change the bytes meanwhile: nobody ([`Sealed`]), only this process and only past the bytes
-//! that were given out ([`Slab`]), only the one owner of the mapping ([`Fill`]). Files on disk are never mapped here,
-//! because a read error of the device would be a signal instead of an error.
+//! Four kinds, by who can change the bytes meanwhile: nobody ([`Sealed`]), only this process and only past the bytes
+//! that were given out ([`Slab`]), only the one owner of the mapping ([`Fill`]), another process at any time
+//! ([`Stage`]). Files on disk are never mapped here, because a read error of the device would be a signal instead of an
+//! error.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -87,13 +88,31 @@ impl Sealed {
     }
 }
 
-/// A slab: filled from its beginning, by this process alone.
+/// A slab: filled from its beginning, by this process alone. Ranges are taken one after the other and may be filled at
+/// the same time.
 #[derive(Debug)]
 pub(crate) struct Slab {
     region: Region,
-    /// Everything before this was written and never changes again.
-    filled: AtomicUsize,
-    appending: Mutex<()>,
+    /// Everything before this was filled and never changes again.
+    settled: AtomicUsize,
+    filling: Mutex<Filling>,
+}
+
+#[derive(Debug)]
+struct Filling {
+    /// Where the next range begins.
+    end: usize,
+    /// Ranges that were taken and are not filled yet, in no order.
+    taken: Vec<Range<usize>>,
+}
+
+/// A range of a slab that is to be filled.
+#[derive(Debug)]
+#[must_use = "a range that is never filled is lost"]
+pub(crate) struct Room {
+    slab: NonNull<u8>,
+    range: Range<usize>,
+    content: usize,
 }
 
 impl Slab {
@@ -110,43 +129,107 @@ impl Slab {
     fn new(region: Region, filled: usize) -> rustix::io::Result<Self> {
         Ok(Self {
             region,
-            filled: AtomicUsize::new(filled),
-            appending: Mutex::new(()),
+            settled: AtomicUsize::new(filled),
+            filling: Mutex::new(Filling {
+                end: filled,
+                taken: Vec::new(),
+            }),
         })
     }
 
-    /// Copies `bytes` behind what is there, and returns where; nothing if they do not fit.
-    pub(crate) fn append(&self, bytes: &[u8]) -> Option<u64> {
-        let _alone = self.appending.lock();
-        let offset = self.filled.load(Ordering::Relaxed);
-        let end = offset + crate::index(crate::room(crate::length(bytes)));
+    /// Takes room for `size` bytes behind what was taken before; nothing if they do not fit.
+    pub(crate) fn take(&self, size: u64) -> Option<Room> {
+        let mut filling = self.filling.lock();
+        let start = filling.end;
+        let end = start + crate::index(crate::room(size));
         if end > self.region.len {
             return None;
         }
+        filling.end = end;
+        filling.taken.push(start..end);
+        Some(Room {
+            slab: self.region.start,
+            range: start..end,
+            content: crate::index(size),
+        })
+    }
+
+    /// Has `fill` write the bytes of a range, for ever.
+    pub(crate) fn fill<T>(&self, room: Room, fill: impl FnOnce(&mut [u8]) -> T) -> T {
+        assert_eq!(
+            room.slab, self.region.start,
+            "a range is filled in the slab that it was taken from"
+        );
         // SAFETY: the range is inside of the mapping, which is writable because a slab that is not starts out full.
-        // No slice covers it, as slices end at `filled`; and the lock keeps other writers out.
-        unsafe {
-            let target = self.region.start.as_ptr().add(offset);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
-        }
-        self.filled.store(end, Ordering::Release);
-        Some(offset as u64)
+        // It was taken once, and the value that says so is used up here; `bytes` makes no slice of it before it is
+        // settled.
+        let target = unsafe {
+            let start = self.region.start.as_ptr().add(room.range.start);
+            std::slice::from_raw_parts_mut(start, room.content)
+        };
+        let result = fill(target);
+        let mut filling = self.filling.lock();
+        filling.taken.retain(|range| *range != room.range);
+        let settled = filling.taken.iter().map(|range| range.start).min();
+        self.settled.store(settled.unwrap_or(filling.end), Ordering::Release);
+        result
     }
 
-    /// Whether anything was ever put in.
+    /// Whether no room was ever taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.filled.load(Ordering::Acquire) == 0
+        self.filling.lock().end == 0
     }
 
-    /// A range that was given out.
+    /// A range that was filled.
     pub(crate) fn bytes(&self, offset: u64, size: u64) -> Option<&[u8]> {
-        let end = crate::index(offset.checked_add(size)?);
-        if end > self.filled.load(Ordering::Acquire) {
+        let range = crate::index(offset)..crate::index(offset.checked_add(size)?);
+        if range.end > self.settled.load(Ordering::Acquire) && !self.filling.lock().is_filled(&range) {
             return None;
         }
-        // SAFETY: the range is inside, and everything before `filled` stays as it is: only this process can write to
-        // the memfd, and it only appends.
-        Some(unsafe { self.region.slice(crate::index(offset)..end) })
+        // SAFETY: the range is inside and was filled, so it stays as it is: only this process can write to the memfd,
+        // and it fills each range once.
+        Some(unsafe { self.region.slice(range) })
+    }
+}
+
+impl Filling {
+    /// Whether a range, somewhere behind those that are settled, is.
+    fn is_filled(&self, range: &Range<usize>) -> bool {
+        let overlaps = |taken: &Range<usize>| taken.start < range.end && range.start < taken.end;
+        range.end <= self.end && !self.taken.iter().any(overlaps)
+    }
+}
+
+impl Room {
+    /// Where the range begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.range.start as u64
+    }
+}
+
+/// A stage, which its producer may be writing to at any time.
+#[derive(Debug)]
+pub(crate) struct Stage(Region);
+
+impl Stage {
+    /// Maps a stage for reading. Its length must be sealed.
+    pub(crate) fn map(fd: BorrowedFd<'_>, len: u64) -> rustix::io::Result<Self> {
+        Region::map(fd, 0, len, ProtFlags::READ).map(Self)
+    }
+
+    /// Copies what is there at this moment; nothing if the range is not inside.
+    pub(crate) fn copy(&self, offset: u64, target: &mut [u8]) -> Option<()> {
+        let end = offset.checked_add(crate::length(target))?;
+        if end > self.0.len as u64 {
+            return None;
+        }
+        // SAFETY: both ranges are inside of their memory. No reference is ever made to the stage's bytes, because another
+        // process may change them; what is copied is then whatever it is.
+        unsafe {
+            let source = self.0.start.as_ptr().add(crate::index(offset));
+            std::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len());
+        }
+        Some(())
     }
 }
 

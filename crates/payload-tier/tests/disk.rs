@@ -14,7 +14,7 @@ use std::process::Command;
 
 use payload_core::port::TierStore;
 use payload_core::{Location, Namespace, Reason};
-use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole, sweep};
+use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole, reserve, seal, sweep};
 use payload_testkit::tier::{PLENTY, fds};
 use payload_tier::{DiskOptions, Temporaries, WriterCheck};
 
@@ -56,7 +56,7 @@ fn a_restarted_server_finds_files_and_packs_and_no_temporaries() {
         let (big, small) = (bytes(1, 300_000), bytes(2, 5_000));
         let whole = put_whole(&store, &big);
         let shared = store.store(&Namespace::default(), &small).unwrap();
-        let reserved = store.reserve(&Namespace::default(), 10_000).unwrap();
+        let reserved = reserve(&store, 10_000);
         drop(store);
 
         let options = DiskOptions {
@@ -161,10 +161,10 @@ fn where_there_are_no_leases_the_seal_takes_a_copy() {
         };
         let store = disk(dir.path(), &options);
         let expected = bytes(1, 3_000_000);
-        let reserved = store.reserve(&Namespace::default(), 4_000_000).unwrap();
+        let reserved = reserve(&store, 4_000_000);
         let mapping = fds::Mapping::writable(&reserved.writer, 4_000_000).unwrap();
         mapping.fill(&expected);
-        let charged = store.seal(&reserved.placed.location, 3_000_000).unwrap();
+        let charged = seal(&store, &reserved.placed.location, 3_000_000).unwrap();
         mapping.fill(b"too late");
         fds::write(&reserved.writer, 100, b"too late");
         assert_bytes(&store, &reserved.placed.location, &expected);
@@ -258,7 +258,7 @@ fn fault_52_a_planted_directory_is_refused() {
         store.remove(&whole.location, whole.charged).unwrap_err().reason(),
         Reason::BytesCorrupt
     );
-    assert!(store.reserve(&Namespace::default(), 5_000).is_err());
+    assert!(store.reserve(&Namespace::default(), 5_000, None).is_err());
     assert!(store.store(&Namespace::default(), b"bytes").is_err());
     assert_eq!(
         files_in(elsewhere.path()).len(),
@@ -304,7 +304,7 @@ fn fault_13_the_file_system_keeps_its_reserve() {
     };
     let store = disk(dir.path(), &options);
     let errors = [
-        store.reserve(&Namespace::default(), 4_096).unwrap_err(),
+        store.reserve(&Namespace::default(), 4_096, None).unwrap_err(),
         store.store(&Namespace::default(), b"bytes").unwrap_err(),
         store.store(&Namespace::default(), &bytes(1, 100_000)).unwrap_err(),
     ];
@@ -356,7 +356,7 @@ fn fault_13_a_full_file_system_refuses_and_recovers() {
         };
         assert_eq!(full.reason(), Reason::TierFull, "{limit}: {full}");
         assert!(all.len() > 20, "{limit}: {} fitted", all.len());
-        let full = store.reserve(&Namespace::default(), 100_000).unwrap_err();
+        let full = store.reserve(&Namespace::default(), 100_000, None).unwrap_err();
         assert_eq!(full.reason(), Reason::TierFull);
         let charged: u64 = all.iter().map(|placed| placed.charged).sum();
         assert_eq!(store.usage().used, charged);

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use payload_core::port::TierStore;
 use payload_core::{Namespace, Outcome, Reason};
-use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole};
+use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole, reserve, seal};
 use payload_testkit::tier::{PLENTY, fds};
 
 use crate::common::{disk, disk_options};
@@ -155,18 +155,18 @@ fn fault_11_a_file_whose_sync_failed_is_discarded() {
 fn seal_twice(dir: &Path) {
     let store = disk(&dir.join("disk"), &disk_options(PLENTY));
     let expected = bytes(1, 100_000);
-    let reserved = store.reserve(&Namespace::default(), 100_000).unwrap();
+    let reserved = reserve(&store, 100_000);
     let location = reserved.placed.location;
     fds::write(&reserved.writer, 0, &expected);
     drop(reserved.writer);
-    let error = store.seal(&location, 100_000).unwrap_err();
+    let error = seal(&store, &location, 100_000).unwrap_err();
     assert_eq!(
         (error.reason(), error.outcome()),
         (Reason::TierUnavailable, Outcome::NotApplied)
     );
     assert_eq!(store.usage().used, 0);
     for again in [
-        store.seal(&location, 100_000).unwrap_err(),
+        seal(&store, &location, 100_000).unwrap_err(),
         store.check(&location, 100_000).unwrap_err(),
     ] {
         assert_eq!(again.reason(), Reason::BytesMissing);

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use payload_core::port::{FdStore, TierStore};
 use payload_core::{Container, Location, Namespace, Reason};
-use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole, sweep};
+use payload_testkit::tier::sample::{assert_bytes, bytes, put_whole, reserve, seal, sweep};
 use payload_testkit::tier::{PLENTY, fds};
 use payload_tier::{RamOptions, RamStore};
 
@@ -37,11 +37,11 @@ fn a_restarted_server_finds_everything_that_the_keeper_held() {
     let (big, small, half) = (bytes(1, 3_000_000), bytes(2, 5_000), bytes(3, 100_000));
     let whole = put_whole(&store, &big);
     let shared = store.store(&Namespace::default(), &small).unwrap();
-    let shrunk = store.reserve(&Namespace::default(), 1 << 20).unwrap();
+    let shrunk = reserve(&store, 1 << 20);
     fds::write(&shrunk.writer, 0, &half);
     let shrunk = shrunk.placed;
-    store.seal(&shrunk.location, 100_000).unwrap();
-    let reserved = store.reserve(&Namespace::default(), 200_000).unwrap();
+    seal(&store, &shrunk.location, 100_000).unwrap();
+    let reserved = reserve(&store, 200_000);
     fds::write(&reserved.writer, 0, &half[..50_000]);
     drop(reserved.writer);
     let before = store.usage();
@@ -56,7 +56,7 @@ fn a_restarted_server_finds_everything_that_the_keeper_held() {
     assert!(store.open(&location).is_err(), "it is not sealed yet");
     let writer = store.writer(&location).unwrap();
     fds::write(&writer, 50_000, &half[50_000..]);
-    let charged = store.seal(&location, 100_000).unwrap();
+    let charged = seal(&store, &location, 100_000).unwrap();
     assert_bytes(&store, &location, &half);
 
     store.remove(&location, charged).unwrap();
@@ -93,9 +93,9 @@ fn room_of_a_slab_that_nobody_got_is_not_read() {
 #[test]
 fn segments_without_rows_are_named_by_the_first_sweep_of_a_restarted_server() {
     let (keeper, store) = fresh(ram_options(PLENTY));
-    let lost = put_whole(&store, &bytes(1, 10_000));
+    let lost = put_whole(&store, &bytes(1, 100_000));
     let slab = store.store(&Namespace::default(), b"lost").unwrap();
-    let known = put_whole(&store, &bytes(2, 10_000));
+    let known = put_whole(&store, &bytes(2, 100_000));
     let store = restart(store, &keeper);
     let mut named = store.sweepable().unwrap();
     named.retain(|container| *container != known.location.container());
@@ -124,7 +124,7 @@ fn what_the_keeper_holds_and_no_server_made_is_given_up() {
 #[test]
 fn every_segment_is_with_the_keeper_before_it_is_handed_out() {
     let (keeper, store) = fresh(ram_options(PLENTY));
-    let reserved = store.reserve(&Namespace::default(), 10_000).unwrap();
+    let reserved = reserve(&store, 100_000);
     assert_eq!(keeper.len(), 1);
     store.store(&Namespace::default(), b"in a slab").unwrap();
     assert_eq!(keeper.len(), 2);
@@ -134,43 +134,43 @@ fn every_segment_is_with_the_keeper_before_it_is_handed_out() {
     keeper.broken.store(true, Ordering::Relaxed);
     let before = store.usage();
     let errors = [
-        store.reserve(&Namespace::default(), 10_000).unwrap_err(),
+        store.reserve(&Namespace::default(), 100_000, None).unwrap_err(),
         store.store(&"other".parse().unwrap(), b"bytes").unwrap_err(),
         store.store(&Namespace::default(), &bytes(1, 3_000_000)).unwrap_err(),
-        store.remove(&reserved.placed.location, 12_288).unwrap_err(),
+        store.remove(&reserved.placed.location, 102_400).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.reason(), Reason::KeeperUnavailable);
     }
     assert_eq!(store.usage(), before, "nothing was made, and nothing was lost");
     keeper.broken.store(false, Ordering::Relaxed);
-    store.remove(&reserved.placed.location, 12_288).unwrap();
+    store.remove(&reserved.placed.location, 102_400).unwrap();
     assert_eq!(keeper.len(), 2);
 }
 
 #[test]
 fn fault_14_reserved_memory_is_really_there() {
     let (_keeper, store) = fresh(ram_options(8 << 20));
-    let reserved = store.reserve(&Namespace::default(), 8 << 20).unwrap();
+    let reserved = reserve(&store, 8 << 20);
     let allocated = |fd| rustix::fs::fstat(fd).unwrap().st_blocks * 512;
     assert_eq!(allocated(&reserved.writer), 8 << 20);
     // A full tier is no trouble for whoever has a reservation.
-    let full = store.reserve(&Namespace::default(), 1).unwrap_err();
+    let full = store.reserve(&Namespace::default(), 1, None).unwrap_err();
     assert_eq!(full.reason(), Reason::TierFull);
     fds::Mapping::writable(&reserved.writer, 8 << 20)
         .unwrap()
         .fill(&bytes(1, 8 << 20));
 
-    store.seal(&reserved.placed.location, 4_097).unwrap();
+    seal(&store, &reserved.placed.location, 4_097).unwrap();
     assert_eq!(allocated(&reserved.writer), 8_192, "the tail is given back");
 }
 
 #[test]
 fn fault_14_a_refused_commit_keeps_its_reservation() {
     let (_keeper, store) = fresh(ram_options(PLENTY));
-    let reserved = store.reserve(&Namespace::default(), 1 << 20).unwrap();
+    let reserved = reserve(&store, 1 << 20);
     let mapping = fds::Mapping::writable(&reserved.writer, 1 << 20).unwrap();
-    let error = store.seal(&reserved.placed.location, 4_096).unwrap_err();
+    let error = seal(&store, &reserved.placed.location, 4_096).unwrap_err();
     assert_eq!(error.reason(), Reason::WriterMapped);
     assert_eq!(rustix::fs::fstat(&reserved.writer).unwrap().st_blocks * 512, 1 << 20);
     drop(mapping);
@@ -191,7 +191,7 @@ fn fault_14_the_rest_of_the_machine_keeps_its_memory() {
         ..ram_options(PLENTY)
     });
     let errors = [
-        store.reserve(&Namespace::default(), 4_096).unwrap_err(),
+        store.reserve(&Namespace::default(), 100_000, None).unwrap_err(),
         store.store(&Namespace::default(), b"bytes").unwrap_err(),
         store.store(&Namespace::default(), &bytes(1, 3_000_000)).unwrap_err(),
     ];
@@ -207,18 +207,18 @@ fn fault_26_the_number_of_segments_is_limited() {
         segments_max: 3,
         ..ram_options(PLENTY)
     });
-    let placed = put_whole(&store, b"one");
+    let placed = put_whole(&store, &bytes(1, 100_000));
     store.store(&Namespace::default(), b"two").unwrap();
-    put_whole(&store, b"three");
+    put_whole(&store, &bytes(3, 100_000));
     for _ in 0..10 {
-        let error = store.reserve(&Namespace::default(), 4_096).unwrap_err();
+        let error = store.reserve(&Namespace::default(), 100_000, None).unwrap_err();
         assert_eq!(error.reason(), Reason::SegmentsExhausted);
         let error = store.store(&"other".parse().unwrap(), b"bytes").unwrap_err();
         assert_eq!(error.reason(), Reason::SegmentsExhausted);
     }
     store.store(&Namespace::default(), b"a slab takes more").unwrap();
     store.remove(&placed.location, placed.charged).unwrap();
-    store.reserve(&Namespace::default(), 4_096).unwrap();
+    store.reserve(&Namespace::default(), 100_000, None).unwrap();
     assert_eq!((store.usage().containers, keeper.len()), (3, 3));
 }
 

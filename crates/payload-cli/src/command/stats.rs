@@ -39,16 +39,26 @@ fn fields(stats: &Stats) -> String {
 }
 
 fn tiers(stats: &Stats, output: &Output) -> String {
-    let header = ["TIER", "USED", "CAPACITY", "CHARGED", "SLACK", "CONTAINERS", "REPLICAS"];
+    let header = [
+        "TIER",
+        "USED",
+        "CAPACITY",
+        "CHARGED",
+        "STAGING",
+        "SLACK",
+        "CONTAINERS",
+        "REPLICAS",
+    ];
     output.table(header, stats.tiers.iter().map(row))
 }
 
-fn row(tier: &TierStats) -> [String; 7] {
+fn row(tier: &TierStats) -> [String; 8] {
     [
         tier.tier.to_lowercase(),
         human::size(tier.used_bytes),
         human::size(tier.capacity_bytes),
         human::size(tier.charged_bytes),
+        human::size(tier.staging_bytes),
         human::size(tier.slack_bytes),
         tier.containers.to_string(),
         tier.replicas.to_string(),

@@ -11,4 +11,4 @@ mod tier_store;
 pub use clock::{Clock, Entropy, Ids};
 pub use fd_store::FdStore;
 pub use repository::{Repository, Usage};
-pub use tier_store::{Claim, Placed, Reserved, Source, TierStore, TierUsage};
+pub use tier_store::{Claim, Placed, Sealed, Source, TierStore, TierUsage};

@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::id::SessionId;
 use crate::name::Namespace;
 use crate::tier::{Container, Location, Tier};
 
@@ -20,16 +21,19 @@ pub trait TierStore: Send + Sync {
     /// Which tier this is.
     fn tier(&self) -> Tier;
 
-    /// Reserves exactly `size` bytes in a container of their own, for somebody else to fill in place. The room is
-    /// really there: writing to it fails for no lack of space. `size` is above zero.
-    fn reserve(&self, namespace: &Namespace, size: u64) -> Result<Reserved>;
+    /// Reserves exactly `size` bytes for somebody else to fill. The room is really there: writing to it fails for no
+    /// lack of space. `size` is above zero. No other producer ever gets a descriptor of the container.
+    fn reserve(&self, namespace: &Namespace, size: u64, producer: Option<SessionId>) -> Result<Placed>;
 
-    /// Another descriptor to write reserved bytes with; for a producer that comes back after a restart.
+    /// A descriptor to fill reserved bytes with: readable, writable, mappable; it goes to the producer.
     fn writer(&self, location: &Location) -> Result<OwnedFd>;
 
-    /// Makes the first `size` reserved bytes immutable, gives the rest back, and returns what is charged now.
-    /// Fails with `WRITER_MAPPED` while anybody could still change them. Sealing again what is sealed is fine.
-    fn seal(&self, location: &Location, size: u64) -> Result<u64>;
+    /// Makes the first `size` reserved bytes immutable. Fails with `WRITER_MAPPED` while anybody could still change
+    /// them, unless they are copied for it. Sealing again what is sealed is fine.
+    fn seal(&self, namespace: &Namespace, location: &Location, size: u64) -> Result<Sealed>;
+
+    /// Notes that nothing more will be reserved for a producer.
+    fn forget_producer(&self, producer: SessionId);
 
     /// Stores bytes that the server has in hand; small ones share a container with others of their namespace.
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed>;
@@ -93,13 +97,21 @@ pub struct Placed {
     pub claim: Claim,
 }
 
-/// Room for bytes, with the means to fill it.
+/// Bytes that became immutable.
 #[derive(Debug)]
-pub struct Reserved {
-    /// Where, and for how much.
-    pub placed: Placed,
-    /// Readable, writable, mappable; goes to the producer.
-    pub writer: OwnedFd,
+pub enum Sealed {
+    /// Where they were written. The rest of what was reserved was given back.
+    InPlace {
+        /// What they take up of the capacity.
+        charged: u64,
+    },
+    /// In another place. What was reserved is there until it is removed.
+    Moved {
+        /// The place that they have now.
+        placed: Placed,
+        /// Computed on the way.
+        digest: Digest,
+    },
 }
 
 /// Immutable bytes in another tier.
@@ -120,6 +132,9 @@ pub struct TierUsage {
     pub capacity: u64,
     /// What is taken up, everything counted.
     pub used: u64,
+    /// The part of `used` that producers have at hand for what they will put together next, and that is in no payload's
+    /// use.
+    pub staging: u64,
     /// How many memfds or files.
     pub containers: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 
-use payload_core::{Durability, EventKind, Namespace, Reason, StateKind, Tier};
+use payload_core::{Digest, Durability, EventKind, Namespace, Reason, StateKind, Tier};
 use payload_engine::AcquireOptions;
 use payload_testkit::faulty::Moment::{After, Before};
 
@@ -50,16 +50,14 @@ fn a_commit_that_fails_leaves_the_allocation_open() {
         ("tier.copy_in", Durability::Host),
     ] {
         let filled = fill(
-            rig.allocate(&session, &allocate_request(10_000, Tier::Ram, durability))
+            rig.allocate(&session, &allocate_request(100_000, Tier::Ram, durability))
                 .unwrap(),
             1,
         );
+        let mut request = filled.commit_request();
+        request.digest = Some(Digest::of(&filled.content));
         rig.switch.fail_next(call, Before);
-        assert_eq!(
-            refusal(rig.commit(&session, &filled.commit_request())),
-            Reason::Internal,
-            "{call}"
-        );
+        assert_eq!(refusal(rig.commit(&session, &request)), Reason::Internal, "{call}");
         assert_eq!(rig.state(filled.row.id), StateKind::Allocated);
         rig.check_invariants();
         rig.commit(&session, &filled.commit_request()).unwrap();

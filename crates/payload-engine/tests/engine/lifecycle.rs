@@ -152,7 +152,7 @@ fn a_wrong_digest_refuses_the_commit_and_the_right_one_makes_it() {
 fn bytes_that_a_refused_commit_gave_back_cannot_be_committed_later() {
     each_place(|rig, tier, durability| {
         let session = rig.session();
-        let size = 64 << 10;
+        let size = 100 << 10;
         let filled = fill(
             rig.allocate(&session, &allocate_request(size, tier, durability))
                 .unwrap(),

@@ -43,7 +43,7 @@ CREATE TABLE labels (
     PRIMARY KEY (payload, key)
 ) WITHOUT ROWID, STRICT;
 
--- The kind of a location (segment, slab, file, pack) says its tier too; the tier is spelled out for the indexes.
+-- The kind of a location (segment, slab, stage, file, pack) says its tier too; the tier is spelled out for the indexes.
 CREATE TABLE replicas (
     payload   BLOB    NOT NULL,
     id        BLOB    NOT NULL,

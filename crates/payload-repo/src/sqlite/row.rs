@@ -110,6 +110,7 @@ pub(super) fn place(location: &Location) -> (&'static str, [u8; 16], i64) {
     let kind = match location {
         Location::Segment(_) => "segment",
         Location::Slab { .. } => "slab",
+        Location::Stage { .. } => "stage",
         Location::File(_) => "file",
         Location::Pack { .. } => "pack",
     };
@@ -133,6 +134,10 @@ pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
         "segment" => Location::Segment(segment()?),
         "slab" => Location::Slab {
             slab: segment()?,
+            offset,
+        },
+        "stage" => Location::Stage {
+            stage: segment()?,
             offset,
         },
         "file" => Location::File(file()?),

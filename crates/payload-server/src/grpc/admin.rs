@@ -120,5 +120,6 @@ fn tier_message(tier: &TierStats) -> v1::TierStats {
         containers: tier.usage.containers,
         replicas: tier.replicas,
         charged_bytes: tier.charged,
+        staging_bytes: tier.usage.staging,
     }
 }

@@ -71,9 +71,8 @@ impl DataService for Service {
         let holder = remote(&self.calls.engine, &request);
         answer(&self.calls, Rpc::Allocate, async {
             let request = wire::allocate(request.get_ref())?;
-            let mut allocation = self.calls.run(move |engine| engine.allocate(&holder, &request)).await?;
-            allocation.writer = None;
-            Ok(wire::allocation(allocation, &mut Vec::new()))
+            let allocation = self.calls.run(move |engine| engine.allocate(&holder, &request)).await?;
+            Ok(wire::allocation(allocation, &mut Vec::new(), &mut Vec::new()))
         })
         .await
     }

@@ -37,9 +37,11 @@ pub(super) fn reclaim(engine: &Engine, holder: &Arc<Holder>, request: &v1::Recla
         let allocation =
             wire::allocation_claim(claim).and_then(|claim| engine.reclaim_allocation(holder, &namespace, claim));
         let result = match allocation {
-            Ok(allocation) => {
-                v1::reclaimed_allocation::Result::Allocation(wire::allocation(allocation, &mut answer.fds))
-            }
+            Ok(allocation) => v1::reclaimed_allocation::Result::Allocation(wire::allocation(
+                allocation,
+                &mut answer.fds,
+                &mut answer.sent,
+            )),
             Err(error) => v1::reclaimed_allocation::Result::Failure(payload_proto::status::to_failure(&error)),
         };
         response

@@ -80,7 +80,11 @@ impl Session {
             Some(Request::Allocate(request)) => self.slowly(ticket(Rpc::Allocate), buffer, move |engine, holder| {
                 let allocation = engine.allocate(holder, &wire::allocate(&request)?)?;
                 let mut answer = Answer::default();
-                answer.response = Some(Response::Allocate(wire::allocation(allocation, &mut answer.fds)));
+                answer.response = Some(Response::Allocate(wire::allocation(
+                    allocation,
+                    &mut answer.fds,
+                    &mut answer.sent,
+                )));
                 Ok(answer)
             }),
             Some(Request::Commit(request)) => {

@@ -132,7 +132,7 @@ fn a_batch_of_64_large_payloads_carries_64_descriptors() {
     let world = World::start();
     let session = world.session();
     let ids: Vec<String> = (0..BATCH_ITEMS_MAX)
-        .map(|seed| session.publish(&content(70_000, seed as u8)).payload_id)
+        .map(|seed| session.publish_on_disk(&content(70_000, seed as u8)).payload_id)
         .collect();
     let results = session.acquire(acquire(&refs(&ids))).unwrap();
     for (seed, result) in results.into_iter().enumerate() {

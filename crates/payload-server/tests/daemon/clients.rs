@@ -142,14 +142,14 @@ fn fill_ram(session: &Local) {
 fn fault_23_a_commit_is_refused_while_the_writer_can_still_write() {
     let world = World::start();
     let session = world.session();
-    let (allocation, fd) = session.allocate(allocate(5_000)).unwrap();
-    let mapped = Map::writable(fd.unwrap(), 5_000).unwrap();
+    let (allocation, fd) = session.allocate(allocate(3 << 20)).unwrap();
+    let mapped = Map::writable(fd.unwrap(), 3 << 20).unwrap();
     let commit = crate::support::samples::commit(&allocation.payload_id);
     assert_eq!(reason(session.commit(commit.clone())), "WRITER_MAPPED");
-    mapped.write(&content(5_000, 4));
+    mapped.write(&content(3 << 20, 4));
     drop(mapped);
     session.commit(commit).unwrap();
-    assert_eq!(session.lease(&allocation.payload_id).read(), content(5_000, 4));
+    assert_eq!(session.lease(&allocation.payload_id).read(), content(3 << 20, 4));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn fault_24_the_kernel_refuses_another_process_that_tampers() {
     assert_eq!(tamperer.hear(), "write truncate punch grow map reopen: all refused");
     session.put_id(&content(1_000, 3));
     assert_eq!(tamperer.hear(), "write truncate punch grow map reopen: all refused");
-    assert_eq!(session.lease(&large).read(), content(100_000, 1));
+    assert_eq!(session.lease(&large).read(), content(3_000_000, 1));
     assert_eq!(session.lease(&small).read(), content(1_000, 2));
 }
 

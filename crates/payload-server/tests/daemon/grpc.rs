@@ -219,7 +219,8 @@ fn numbers_follow_what_happens() {
     assert_eq!((stats.sessions, stats.leases, stats.allocations), (1, 1, 1));
     let ram = stats.tiers.iter().find(|tier| tier.tier() == v1::Tier::Ram).unwrap();
     assert_eq!((ram.capacity_bytes, ram.replicas), (64 << 20, 2));
-    assert_eq!(ram.used_bytes - ram.slack_bytes, ram.charged_bytes);
+    assert_eq!(ram.used_bytes, ram.charged_bytes + ram.staging_bytes + ram.slack_bytes);
+    assert!(ram.staging_bytes > 0, "the session has a stage");
     let keeper = stats.keeper.unwrap();
     assert_eq!((&*keeper.kind, keeper.connected), ("none", false));
 }

@@ -78,9 +78,9 @@ fn drop_never(local: Local) {
 
 /// Tries to change what is committed: through the writer's own descriptor, and through a reader's.
 fn tamperer(local: &Local) {
-    let (allocation, fd) = local.allocate(allocate(100_000)).unwrap();
+    let (allocation, fd) = local.allocate(allocate(3_000_000)).unwrap();
     let fd = fd.unwrap();
-    fill(fd.try_clone().unwrap(), &content(100_000, 1));
+    fill(fd.try_clone().unwrap(), &content(3_000_000, 1));
     local.commit(commit(&allocation.payload_id)).unwrap();
     say(&allocation.payload_id);
     say(&tamper(&fd));

@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::port::{Placed, Reserved, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Location, Namespace, Result, Tier};
+use payload_core::port::{Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::{Container, Digest, Location, Namespace, Result, SessionId, Tier};
 
 use super::Switch;
 
@@ -32,16 +32,22 @@ impl TierStore for FaultyTier {
         self.inner.tier()
     }
 
-    fn reserve(&self, namespace: &Namespace, size: u64) -> Result<Reserved> {
-        self.switch.run("tier.reserve", || self.inner.reserve(namespace, size))
+    fn reserve(&self, namespace: &Namespace, size: u64, producer: Option<SessionId>) -> Result<Placed> {
+        self.switch
+            .run("tier.reserve", || self.inner.reserve(namespace, size, producer))
     }
 
     fn writer(&self, location: &Location) -> Result<OwnedFd> {
         self.switch.run("tier.writer", || self.inner.writer(location))
     }
 
-    fn seal(&self, location: &Location, size: u64) -> Result<u64> {
-        self.switch.run("tier.seal", || self.inner.seal(location, size))
+    fn seal(&self, namespace: &Namespace, location: &Location, size: u64) -> Result<Sealed> {
+        self.switch
+            .run("tier.seal", || self.inner.seal(namespace, location, size))
+    }
+
+    fn forget_producer(&self, producer: SessionId) {
+        self.inner.forget_producer(producer);
     }
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {

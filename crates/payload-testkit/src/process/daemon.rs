@@ -31,6 +31,8 @@ pub struct Endpoint {
     pub socket: PathBuf,
     /// Health and metrics, as a URL.
     pub http: String,
+    /// The byte endpoint, as a URL.
+    pub bytes: String,
     /// The serving process.
     pub pid: u32,
 }
@@ -273,6 +275,7 @@ impl Endpoint {
             grpc_socket: value("grpc_socket")?.into(),
             socket: value("socket")?.into(),
             http: value("http")?,
+            bytes: value("bytes")?,
             pid: value("pid")?.parse().ok()?,
         })
     }

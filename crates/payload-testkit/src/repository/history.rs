@@ -211,12 +211,16 @@ impl History {
         let known = self.versions.iter().rev().take(20).flat_map(|row| &row.replicas);
         let shared: Vec<Location> = known.map(|replica| replica.location).collect();
         let offset = self.maker.rng.below(1 << 30);
-        let location = match self.maker.rng.below(4) {
+        let location = match self.maker.rng.below(5) {
             0 => Location::Slab {
                 slab: self.maker.segment(),
                 offset,
             },
-            1 => Location::Pack {
+            1 => Location::Stage {
+                stage: self.maker.segment(),
+                offset: 4_096,
+            },
+            2 => Location::Pack {
                 pack: self.maker.file(),
                 offset,
             },

@@ -2,7 +2,7 @@
 
 use payload_core::{Namespace, Reason};
 
-use super::sample::{assert_bytes, bytes, put_whole, sweep};
+use super::sample::{assert_bytes, bytes, put_reserved, put_whole, reserve, sweep};
 use super::{Make, PLENTY};
 
 /// Whole and shared, stored, shrunk, given up.
@@ -11,7 +11,7 @@ pub fn every_byte_is_charged_and_given_back(make: Make<'_>) {
     let mut charged = 0;
     let mut all = Vec::new();
     for size in [1, 4_096, 100_000, 3_000_000] {
-        all.push(put_whole(&*store, &bytes(1, size)));
+        all.push(put_reserved(&*store, &bytes(1, size)));
         all.push(store.store(&Namespace::default(), &bytes(2, size)).unwrap());
     }
     for placed in &all {
@@ -20,7 +20,7 @@ pub fn every_byte_is_charged_and_given_back(make: Make<'_>) {
     let usage = store.usage();
     assert_eq!(usage.capacity, PLENTY);
     assert!(usage.used >= charged, "{usage:?}, and {charged} are charged");
-    let reserved = store.reserve(&Namespace::default(), 1 << 20).unwrap();
+    let reserved = reserve(&*store, 1 << 20);
     assert_eq!(store.usage().used, usage.used + reserved.placed.charged);
     assert_eq!(store.usage().containers, usage.containers + 1);
     all.push(reserved.placed);
@@ -39,8 +39,8 @@ pub fn fault_13_fault_14_a_full_tier_refuses_and_recovers(make: Make<'_>) {
     let store = make(capacity);
     let mut all = Vec::new();
     let full = loop {
-        match store.reserve(&Namespace::default(), 100_000) {
-            Ok(reserved) => all.push(reserved.placed),
+        match store.reserve(&Namespace::default(), 100_000, None) {
+            Ok(placed) => all.push(placed),
             Err(error) => break error,
         }
     };
@@ -68,10 +68,10 @@ pub fn a_refusal_leaves_nothing(make: Make<'_>) {
     let store = make(1 << 20);
     for _ in 0..50 {
         let size = 2 << 20;
-        assert!(store.reserve(&Namespace::default(), size).is_err());
-        assert!(store.reserve(&Namespace::default(), u64::MAX - 5_000).is_err());
+        assert!(store.reserve(&Namespace::default(), size, None).is_err());
+        assert!(store.reserve(&Namespace::default(), u64::MAX - 5_000, None).is_err());
         assert!(store.store(&Namespace::default(), &vec![0; 3 << 20]).is_err());
     }
     assert_eq!(store.usage().used, 0);
-    store.reserve(&Namespace::default(), 1 << 20).unwrap();
+    store.reserve(&Namespace::default(), 1 << 20, None).unwrap();
 }

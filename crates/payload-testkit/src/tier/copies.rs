@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use payload_core::port::Source;
 use payload_core::{Digest, Namespace, Reason};
 
-use super::sample::{assert_bytes, bytes};
+use super::sample::{assert_bytes, bytes, sweep};
 use super::{Make, PLENTY, fds};
 
 const SIZES: [usize; 8] = [
@@ -61,5 +61,6 @@ pub fn a_source_that_is_too_short_leaves_nothing(make: Make<'_>) {
         let error = store.copy_in(&Namespace::default(), Source { fd, offset: 0, size });
         assert_eq!(error.unwrap_err().reason(), Reason::BytesMissing);
     }
+    sweep(&*store);
     assert_eq!(store.usage().used, 0);
 }

@@ -4,7 +4,7 @@ use std::thread;
 
 use payload_core::port::Placed;
 
-use super::sample::{assert_bytes, bytes, namespace, put_whole, sweep};
+use super::sample::{assert_bytes, bytes, namespace, put_reserved, sweep};
 use super::{Make, PLENTY, World};
 use crate::clock::Rng;
 
@@ -52,7 +52,7 @@ fn work(store: &dyn payload_core::port::TierStore, seed: u64) -> Vec<Placed> {
         let size = usize::try_from(rng.below(20_000)).unwrap();
         let bytes = bytes(rng.bits(), size.max(1));
         let placed = if rng.one_in(4) {
-            put_whole(store, &bytes)
+            put_reserved(store, &bytes)
         } else {
             store.store(&namespace, &bytes).unwrap()
         };

@@ -1,7 +1,9 @@
 //! Bytes that can be told apart, and names for them.
 
-use payload_core::port::{Placed, TierStore};
-use payload_core::{Digest, Location, Namespace};
+use std::os::fd::OwnedFd;
+
+use payload_core::port::{Placed, Sealed, TierStore};
+use payload_core::{Digest, Location, Namespace, Result};
 
 use crate::clock::Rng;
 
@@ -37,13 +39,56 @@ pub fn assert_bytes(store: &dyn TierStore, location: &Location, expected: &[u8])
     );
 }
 
-/// Reserves, fills and seals.
+/// Room for bytes, with the means to fill it.
+#[derive(Debug)]
+pub struct Reserved {
+    /// Where.
+    pub placed: Placed,
+    /// To write with.
+    pub writer: OwnedFd,
+}
+
+/// Reserves room for somebody without a session.
+pub fn reserve(store: &dyn TierStore, size: u64) -> Reserved {
+    let placed = store.reserve(&Namespace::default(), size, None).unwrap();
+    let writer = store.writer(&placed.location).unwrap();
+    Reserved { placed, writer }
+}
+
+/// Seals bytes that stay where they are, and returns what they are charged.
+pub fn seal(store: &dyn TierStore, location: &Location, size: u64) -> Result<u64> {
+    match store.seal(&Namespace::default(), location, size)? {
+        Sealed::InPlace { charged } => Ok(charged),
+        Sealed::Moved { placed, .. } => panic!("moved to {placed:?}"),
+    }
+}
+
+/// Reserves, fills and seals bytes that get a container of their own.
 pub fn put_whole(store: &dyn TierStore, bytes: &[u8]) -> Placed {
-    let reserved = store.reserve(&Namespace::default(), bytes.len() as u64).unwrap();
-    super::fds::write(&reserved.writer, 0, bytes);
-    drop(reserved.writer);
-    let mut placed = reserved.placed;
-    placed.charged = store.seal(&placed.location, bytes.len() as u64).unwrap();
+    let Reserved { mut placed, writer } = reserve(store, bytes.len() as u64);
+    super::fds::write(&writer, 0, bytes);
+    drop(writer);
+    placed.charged = seal(store, &placed.location, bytes.len() as u64).unwrap();
+    placed
+}
+
+/// Reserves, fills and seals bytes, wherever they then are.
+pub fn put_reserved(store: &dyn TierStore, bytes: &[u8]) -> Placed {
+    let Reserved { mut placed, writer } = reserve(store, bytes.len() as u64);
+    let start = placed.location.offset();
+    super::fds::write(&writer, start, bytes);
+    drop(writer);
+    match store
+        .seal(&Namespace::default(), &placed.location, bytes.len() as u64)
+        .unwrap()
+    {
+        Sealed::InPlace { charged } => placed.charged = charged,
+        Sealed::Moved { placed: moved, digest } => {
+            assert_eq!(digest, Digest::of(bytes));
+            store.remove(&placed.location, placed.charged).unwrap();
+            placed = moved;
+        }
+    }
     placed
 }
 

@@ -71,7 +71,7 @@ pub fn namespaces_share_no_container(make: Make<'_>) {
 pub fn reading_behind_the_end_is_refused(make: Make<'_>) {
     let store = make(PLENTY);
     let shared = store.store(&Namespace::default(), b"bytes").unwrap();
-    let whole = put_whole(&*store, b"bytes");
+    let whole = put_whole(&*store, &bytes(1, 100_000));
     for size in [1 << 40, u64::MAX] {
         for location in [&shared.location, &whole.location] {
             assert!(store.check(location, size).is_err());

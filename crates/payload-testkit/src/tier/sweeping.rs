@@ -8,7 +8,7 @@ use super::{Make, PLENTY};
 /// The row's removal may be done again after a crash.
 pub fn removing_twice_counts_once(make: Make<'_>) {
     let store = make(PLENTY);
-    let whole = put_whole(&*store, &bytes(1, 10_000));
+    let whole = put_whole(&*store, &bytes(1, 100_000));
     let small = store.store(&Namespace::default(), &bytes(2, 1_000)).unwrap();
     let stays = store.store(&Namespace::default(), &bytes(3, 1_000)).unwrap();
     for _ in 0..3 {
@@ -26,9 +26,9 @@ pub fn removing_twice_counts_once(make: Make<'_>) {
 /// A restarted server asks the rows about all of them once.
 pub fn the_first_sweep_names_everything_unclaimed(make: Make<'_>) {
     let store = make(PLENTY);
-    let mut whole = put_whole(&*store, &bytes(1, 10_000));
+    let mut whole = put_whole(&*store, &bytes(1, 100_000));
     drop(std::mem::take(&mut whole.claim));
-    let claimed = put_whole(&*store, &bytes(2, 10_000));
+    let claimed = put_whole(&*store, &bytes(2, 100_000));
     assert_eq!(store.sweepable().unwrap(), [whole.location.container()]);
     drop(claimed);
     assert_eq!(store.sweepable().unwrap(), []);
@@ -37,7 +37,7 @@ pub fn the_first_sweep_names_everything_unclaimed(make: Make<'_>) {
 /// Whatever the rows say meanwhile, they are not asked, and a drop is refused.
 pub fn a_claim_protects_until_it_is_dropped(make: Make<'_>) {
     let store = make(PLENTY);
-    let expected = bytes(1, 10_000);
+    let expected = bytes(1, 100_000);
     let whole = put_whole(&*store, &expected);
     let small = store.store(&Namespace::default(), &expected[..5]).unwrap();
     let also = store.store(&Namespace::default(), &expected[..6]).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use payload_core::{FileId, Location, Namespace, Reason, SegmentId, Tier};
 
 use super::fds::{Mapping, attack};
-use super::sample::{assert_bytes, bytes, put_whole, sweep};
+use super::sample::{assert_bytes, bytes, put_whole, reserve, seal, sweep};
 use super::{Make, PLENTY, fds};
 
 const MIB: u64 = 1 << 20;
@@ -15,14 +15,14 @@ const MIB: u64 = 1 << 20;
 pub fn reserved_bytes_are_filled_sealed_and_read(make: Make<'_>) {
     let store = make(PLENTY);
     let expected = bytes(1, 3_000_001);
-    let reserved = store.reserve(&Namespace::default(), 3_000_001).unwrap();
+    let reserved = reserve(&*store, 3_000_001);
     let location = reserved.placed.location;
     assert_eq!((location.tier(), location.offset()), (store.tier(), 0));
     assert!(reserved.placed.charged >= 3_000_001);
     let mapping = Mapping::writable(&reserved.writer, 3_000_001).unwrap();
     mapping.fill(&expected);
     drop((mapping, reserved.writer));
-    assert_eq!(store.seal(&location, 3_000_001).unwrap(), reserved.placed.charged);
+    assert_eq!(seal(&*store, &location, 3_000_001).unwrap(), reserved.placed.charged);
     assert_bytes(&*store, &location, &expected);
 }
 
@@ -30,12 +30,12 @@ pub fn reserved_bytes_are_filled_sealed_and_read(make: Make<'_>) {
 pub fn a_commit_may_shrink(make: Make<'_>) {
     let store = make(PLENTY);
     let expected = bytes(2, 100_000);
-    let reserved = store.reserve(&Namespace::default(), MIB).unwrap();
+    let reserved = reserve(&*store, MIB);
     fds::write(&reserved.writer, 0, &bytes(3, 1 << 20));
     fds::write(&reserved.writer, 0, &expected);
     drop(reserved.writer);
     let location = reserved.placed.location;
-    let charged = store.seal(&location, 100_000).unwrap();
+    let charged = seal(&*store, &location, 100_000).unwrap();
     assert!((100_000..200_000).contains(&charged), "charged {charged}");
     assert_eq!(store.usage().used, charged);
     assert_bytes(&*store, &location, &expected);
@@ -46,10 +46,10 @@ pub fn a_commit_may_shrink(make: Make<'_>) {
 /// Nothing at all was written.
 pub fn a_commit_may_be_empty(make: Make<'_>) {
     let store = make(PLENTY);
-    let reserved = store.reserve(&Namespace::default(), MIB).unwrap();
+    let reserved = reserve(&*store, MIB);
     drop(reserved.writer);
     let location = reserved.placed.location;
-    let charged = store.seal(&location, 0).unwrap();
+    let charged = seal(&*store, &location, 0).unwrap();
     assert_eq!(store.usage().used, charged);
     assert_bytes(&*store, &location, b"");
     store.remove(&location, charged).unwrap();
@@ -59,21 +59,21 @@ pub fn a_commit_may_be_empty(make: Make<'_>) {
 /// More than was reserved was never there.
 pub fn a_commit_cannot_grow(make: Make<'_>) {
     let store = make(PLENTY);
-    let reserved = store.reserve(&Namespace::default(), 10_000).unwrap();
+    let reserved = reserve(&*store, 100_000);
     drop(reserved.writer);
     let location = reserved.placed.location;
-    let error = store.seal(&location, MIB).unwrap_err();
+    let error = seal(&*store, &location, MIB).unwrap_err();
     assert_eq!(error.reason(), Reason::BadSize);
-    store.seal(&location, 10_000).unwrap();
+    seal(&*store, &location, 100_000).unwrap();
 }
 
 /// A retry after an answer that got lost.
 pub fn sealing_again_is_fine(make: Make<'_>) {
     let store = make(PLENTY);
-    let expected = bytes(4, 50_000);
+    let expected = bytes(4, 500_000);
     let placed = put_whole(&*store, &expected);
     let before = store.usage();
-    assert_eq!(store.seal(&placed.location, 50_000).unwrap(), placed.charged);
+    assert_eq!(seal(&*store, &placed.location, 500_000).unwrap(), placed.charged);
     assert_eq!(store.usage(), before);
     assert_bytes(&*store, &placed.location, &expected);
 }
@@ -81,13 +81,13 @@ pub fn sealing_again_is_fine(make: Make<'_>) {
 /// Whoever could read them could see them change.
 pub fn unsealed_bytes_are_not_given_to_readers(make: Make<'_>) {
     let store = make(PLENTY);
-    let reserved = store.reserve(&Namespace::default(), 10_000).unwrap();
+    let reserved = reserve(&*store, 100_000);
     let location = reserved.placed.location;
     assert!(store.open(&location).is_err());
-    assert!(store.digest(&location, 10_000).is_err());
-    assert!(store.read(&location, 10_000, &mut Vec::new()).is_err());
+    assert!(store.digest(&location, 100_000).is_err());
+    assert!(store.read(&location, 100_000, &mut Vec::new()).is_err());
     assert_eq!(
-        store.check(&location, 10_000).unwrap_err().reason(),
+        store.check(&location, 100_000).unwrap_err().reason(),
         Reason::BytesMissing
     );
 }
@@ -95,15 +95,15 @@ pub fn unsealed_bytes_are_not_given_to_readers(make: Make<'_>) {
 /// With a new descriptor, until the seal.
 pub fn a_producer_can_come_back(make: Make<'_>) {
     let store = make(PLENTY);
-    let expected = bytes(5, 20_000);
-    let reserved = store.reserve(&Namespace::default(), 20_000).unwrap();
+    let expected = bytes(5, 200_000);
+    let reserved = reserve(&*store, 200_000);
     let location = reserved.placed.location;
-    fds::write(&reserved.writer, 0, &expected[..10_000]);
+    fds::write(&reserved.writer, 0, &expected[..100_000]);
     drop(reserved.writer);
     let writer = store.writer(&location).unwrap();
-    fds::write(&writer, 10_000, &expected[10_000..]);
+    fds::write(&writer, 100_000, &expected[100_000..]);
     drop(writer);
-    store.seal(&location, 20_000).unwrap();
+    seal(&*store, &location, 200_000).unwrap();
     assert_bytes(&*store, &location, &expected);
     let error = store.writer(&location).unwrap_err();
     assert_eq!(error.reason(), Reason::PayloadCommitted);
@@ -113,36 +113,36 @@ pub fn a_producer_can_come_back(make: Make<'_>) {
 /// commit wanted to give back.
 pub fn fault_23_a_mapped_writer_stops_the_seal_and_loses_nothing(make: Make<'_>) {
     let store = make(PLENTY);
-    let reserved = store.reserve(&Namespace::default(), 40_000).unwrap();
+    let reserved = reserve(&*store, 400_000);
     let location = reserved.placed.location;
-    let mapping = Mapping::writable(&reserved.writer, 40_000).unwrap();
+    let mapping = Mapping::writable(&reserved.writer, 400_000).unwrap();
     drop(reserved.writer);
     let before = store.usage();
-    let error = store.seal(&location, 8_192).unwrap_err();
+    let error = seal(&*store, &location, 8_192).unwrap_err();
     assert_eq!(error.reason(), Reason::WriterMapped);
     assert_eq!(store.usage(), before);
     assert!(store.open(&location).is_err());
 
-    let expected = bytes(6, 40_000);
+    let expected = bytes(6, 400_000);
     mapping.fill(&expected);
     drop(mapping);
-    store.seal(&location, 40_000).unwrap();
+    seal(&*store, &location, 400_000).unwrap();
     assert_bytes(&*store, &location, &expected);
 }
 
 /// Shared memory can shut an open descriptor out; a file cannot, and refuses.
 pub fn fault_23_an_open_writer_stops_the_seal_or_is_stopped_by_it(make: Make<'_>) {
     let store = make(PLENTY);
-    let reserved = store.reserve(&Namespace::default(), 10_000).unwrap();
+    let reserved = reserve(&*store, 100_000);
     let location = reserved.placed.location;
-    let expected = bytes(7, 10_000);
+    let expected = bytes(7, 100_000);
     fds::write(&reserved.writer, 0, &expected);
-    match store.seal(&location, 10_000) {
+    match seal(&*store, &location, 100_000) {
         Ok(_) => assert!(File::from(reserved.writer).write_at(b"late", 0).is_err()),
         Err(error) => {
             assert_eq!(error.reason(), Reason::WriterMapped);
             drop(reserved.writer);
-            store.seal(&location, 10_000).unwrap();
+            seal(&*store, &location, 100_000).unwrap();
         }
     }
     assert_bytes(&*store, &location, &expected);
@@ -197,20 +197,20 @@ pub fn fault_19_readers_keep_their_bytes_when_the_store_drops_them(make: Make<'_
 /// Every way to look says so, and removing it is fine.
 pub fn what_is_not_there_is_missing(make: Make<'_>) {
     let store = make(PLENTY);
-    let mut placed = put_whole(&*store, &bytes(13, 10_000));
+    let mut placed = put_whole(&*store, &bytes(13, 100_000));
     drop(std::mem::take(&mut placed.claim));
     store.remove(&placed.location, placed.charged).unwrap();
     for location in [placed.location, unknown(store.tier()), unknown_shared(store.tier())] {
         let errors = [
-            store.check(&location, 10_000).unwrap_err(),
-            store.read(&location, 10_000, &mut Vec::new()).unwrap_err(),
-            store.digest(&location, 10_000).unwrap_err(),
+            store.check(&location, 100_000).unwrap_err(),
+            store.read(&location, 100_000, &mut Vec::new()).unwrap_err(),
+            store.digest(&location, 100_000).unwrap_err(),
             store.open(&location).unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.reason(), Reason::BytesMissing, "{location:?}");
         }
-        store.remove(&location, 10_000).unwrap();
+        store.remove(&location, 100_000).unwrap();
         store.drop_container(location.container()).unwrap();
     }
     assert_eq!(store.usage().used, 0);

@@ -18,8 +18,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::port::{Ids, Placed, Reserved, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason, Result, Tier};
+use payload_core::port::{Ids, Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use self::claims::Claims;
 use self::draft::Draft;
@@ -138,8 +138,20 @@ impl DiskStore {
         match *location {
             Location::File(id) => self.root.open_file(id),
             Location::Pack { pack, .. } => self.root.open_pack(pack),
-            Location::Segment(_) | Location::Slab { .. } => Err(foreign()),
+            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => Err(foreign()),
         }
+    }
+
+    fn seal_in_place(&self, location: &Location, size: u64) -> Result<u64> {
+        let id = match *location {
+            Location::File(id) => id,
+            Location::Pack { .. } => return Ok(room(size)),
+            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => return Err(foreign()),
+        };
+        if self.reservations.seal(&self.root, &self.ledger, id, size)? {
+            return Ok(pages(size));
+        }
+        Ok(pages(root::size_of(self.root.open_file(id)?.as_fd())?))
     }
 }
 
@@ -148,18 +160,17 @@ impl TierStore for DiskStore {
         Tier::Disk
     }
 
-    fn reserve(&self, _namespace: &Namespace, size: u64) -> Result<Reserved> {
+    fn reserve(&self, _namespace: &Namespace, size: u64, _producer: Option<SessionId>) -> Result<Placed> {
         let id = self.ids.file();
         let claim = self.claims.claim(id);
         let hold = self.ledger.budget().take(pages(size))?;
-        let writer = self.reservations.add(&self.root, id, size)?;
+        self.reservations.add(&self.root, id, size)?;
         hold.keep();
-        let placed = Placed {
+        Ok(Placed {
             location: Location::File(id),
             charged: pages(size),
             claim,
-        };
-        Ok(Reserved { placed, writer })
+        })
     }
 
     fn writer(&self, location: &Location) -> Result<OwnedFd> {
@@ -173,17 +184,12 @@ impl TierStore for DiskStore {
         Err(Error::new(Reason::PayloadCommitted, "the bytes are sealed"))
     }
 
-    fn seal(&self, location: &Location, size: u64) -> Result<u64> {
-        let id = match *location {
-            Location::File(id) => id,
-            Location::Pack { .. } => return Ok(room(size)),
-            Location::Segment(_) | Location::Slab { .. } => return Err(foreign()),
-        };
-        if self.reservations.seal(&self.root, &self.ledger, id, size)? {
-            return Ok(pages(size));
-        }
-        Ok(pages(root::size_of(self.root.open_file(id)?.as_fd())?))
+    fn seal(&self, _namespace: &Namespace, location: &Location, size: u64) -> Result<Sealed> {
+        let charged = self.seal_in_place(location, size)?;
+        Ok(Sealed::InPlace { charged })
     }
+
+    fn forget_producer(&self, _producer: SessionId) {}
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
         if length(bytes) <= INLINE_SIZE_MAX {
@@ -232,7 +238,7 @@ impl TierStore for DiskStore {
                 None => self.ledger.remove_file(id, charged, || self.root.unlink_file(id))?,
             },
             Location::Pack { pack, offset } => self.packs.give_up(pack, offset, charged),
-            Location::Segment(_) | Location::Slab { .. } => return Err(foreign()),
+            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => return Err(foreign()),
         }
         Ok(())
     }
@@ -271,6 +277,6 @@ impl TierStore for DiskStore {
     fn usage(&self) -> TierUsage {
         self.ledger
             .budget()
-            .usage(self.packs.len() + self.reservations.len() + self.ledger.files())
+            .usage(0, self.packs.len() + self.reservations.len() + self.ledger.files())
     }
 }

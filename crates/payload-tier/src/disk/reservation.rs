@@ -48,16 +48,15 @@ impl Reservations {
     }
 
     /// Makes a file of `size` bytes and returns what its producer writes it with.
-    pub(super) fn add(&self, root: &Root, id: FileId, size: u64) -> Result<OwnedFd> {
+    pub(super) fn add(&self, root: &Root, id: FileId, size: u64) -> Result<()> {
         let draft = Draft::for_producer(root, id, size)?;
-        let writer = sys::reopen(draft.fd(), OFlags::RDWR).doing("open a new file for writing")?;
         let file = draft.suspend().doing("open a new file for reading")?;
         let reservation = Reservation { size, file: Some(file) };
         self.open.lock().insert(id, Arc::new(Mutex::new(reservation)));
-        Ok(writer)
+        Ok(())
     }
 
-    /// Another descriptor to write with, if the reservation is open.
+    /// A descriptor to write with, if the reservation is open.
     pub(super) fn writer(&self, id: FileId) -> Result<Option<OwnedFd>> {
         let Some(reservation) = self.get(id) else {
             return Ok(None);

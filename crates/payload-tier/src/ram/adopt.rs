@@ -7,8 +7,11 @@ use payload_core::port::FdStore;
 use payload_core::{Result, SegmentId};
 use rustix::fs::SealFlags;
 
-use super::segment::{Kind, Segment, Slab, Whole};
+use super::segment::{Kind, Segment};
+use super::slab::Slab;
+use super::stage::Stage;
 use super::table::Table;
+use super::whole::Whole;
 use crate::fault::Doing;
 use crate::mapping;
 
@@ -43,6 +46,11 @@ fn kind_of(fd: BorrowedFd<'_>) -> Result<Option<Kind>> {
         // Read-only from now on: where the earlier server stopped filling it is not known.
         let mapping = mapping::Slab::adopt(fd, size).doing("map a kept slab")?;
         return Ok(Some(Kind::Slab(Slab::adopted(mapping, size))));
+    }
+    if seals.contains(SealFlags::SEAL) && !seals.contains(SealFlags::WRITE) {
+        let size = stat.st_size.cast_unsigned();
+        let mapping = mapping::Stage::map(fd, size).doing("map a kept stage")?;
+        return Ok(Some(Kind::Stage(Stage::adopted(mapping, size))));
     }
     // Blocks are counted in 512 bytes (stat(2)); what a shrinking commit freed is not among them.
     let size = stat.st_blocks.cast_unsigned() * 512;

@@ -1,33 +1,39 @@
-//! The RAM tier: whole segments that producers fill in place, and slabs of small payloads.
+//! The RAM tier: whole segments that producers fill in place, and slabs of everything smaller.
 //!
 //! Nothing is ever writable by a client and readable by another at the same time: a segment is handed to its producer
-//! for writing until the kernel has sealed it, and to readers only from then on; a slab is written by the server alone.
+//! for writing until the kernel has sealed it, and to readers only from then on; a slab is written by the server alone,
+//! from requests or from stages that each belong to one producer.
 //! Every memfd is with the fd keeper before anybody hears of it, so it outlives the server.
 
 mod adopt;
 mod memory;
+mod packing;
 mod segment;
-mod slabs;
+mod slab;
+mod stage;
+mod staging;
 mod table;
+mod whole;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use payload_core::digest::Hasher;
-use payload_core::port::{Claim, FdStore, Ids, Placed, Reserved, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, Tier};
-use rustix::fs::OFlags;
+use payload_core::port::{Claim, FdStore, Ids, Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, SessionId, Tier};
 
 use self::memory::Memory;
-use self::segment::{Kind, Segment, Whole};
-use self::slabs::Lanes;
+use self::packing::Lanes;
+use self::segment::{Kind, Segment, not_sealed};
+use self::staging::Stages;
 use self::table::Table;
+use self::whole::Whole;
 use crate::budget::{Budget, Hold};
 use crate::fault::{Doing, foreign, in_use, missing};
-use crate::mapping::{Fill, Sealed};
+use crate::mapping::{self, Fill};
 use crate::source::{PIECE, mapped, read_exact};
-use crate::{index, length, pages};
+use crate::{length, pages, room};
 
 /// How much memory to use, and how to cut it up.
 #[derive(Clone, Debug)]
@@ -38,6 +44,9 @@ pub struct RamOptions {
     pub memory_reserve: u64,
     /// How many memfds there may be; below the process's limit of file descriptors.
     pub segments_max: u64,
+    /// Payloads up to this size are packed into slabs; larger ones get a segment of their own, which their producer
+    /// fills in place.
+    pub packed_max: u64,
     /// The first slab of a namespace. 1 MiB keeps a namespace with a handful of small payloads cheap.
     pub slab_size_min: u64,
     /// Each slab is twice as big as the one before, up to this. 8 MiB needs 128 slabs for a gigabyte, and holds up
@@ -51,6 +60,7 @@ impl Default for RamOptions {
             capacity: 1 << 30,
             memory_reserve: 256 << 20,
             segments_max: 512,
+            packed_max: 2 << 20,
             slab_size_min: 1 << 20,
             slab_size_max: 8 << 20,
         }
@@ -68,6 +78,7 @@ pub struct RamStore {
     /// How many memfds there are, those in the making included.
     segments: AtomicU64,
     lanes: Lanes,
+    stages: Stages,
     swept: AtomicBool,
 }
 
@@ -89,6 +100,7 @@ impl RamStore {
             segments: AtomicU64::new(table.len() as u64),
             table,
             lanes: Lanes::default(),
+            stages: Stages::default(),
             swept: AtomicBool::new(false),
             options,
             ids,
@@ -143,10 +155,8 @@ impl RamStore {
         Ok((segment.place(Location::Segment(id), pages(size)), result))
     }
 
-    /// Whether payloads of this size share slabs. A quarter of the biggest slab wastes at most a quarter of a slab at
-    /// its end.
-    fn is_small(&self, size: u64) -> bool {
-        size <= self.options.slab_size_max / 4
+    fn is_packed(&self, size: u64) -> bool {
+        size <= self.options.packed_max
     }
 
     /// Gives a container up.
@@ -166,43 +176,52 @@ impl TierStore for RamStore {
         Tier::Ram
     }
 
-    fn reserve(&self, _namespace: &Namespace, size: u64) -> Result<Reserved> {
+    fn reserve(&self, _namespace: &Namespace, size: u64, producer: Option<SessionId>) -> Result<Placed> {
+        if self.is_packed(size) {
+            return self.reserve_staged(size, producer);
+        }
         let new = self.create(pages(size))?;
-        let writer = crate::sys::reopen(&new.fd, OFlags::RDWR).doing("open a new segment for writing")?;
         let id = self.ids.segment();
         let segment = self.publish(new, id, Kind::Whole(Whole::reserved(pages(size))))?;
-        let placed = segment.place(Location::Segment(id), pages(size));
-        Ok(Reserved { placed, writer })
+        Ok(segment.place(Location::Segment(id), pages(size)))
     }
 
     fn writer(&self, location: &Location) -> Result<OwnedFd> {
         self.segment(location)?.writer()
     }
 
-    fn seal(&self, location: &Location, size: u64) -> Result<u64> {
-        let sealing = self.segment(location)?.seal(size)?;
-        self.budget.give(sealing.freed);
-        Ok(sealing.charged)
+    fn seal(&self, namespace: &Namespace, location: &Location, size: u64) -> Result<Sealed> {
+        let segment = self.segment(location)?;
+        match segment.kind() {
+            Kind::Whole(whole) => {
+                let sealing = whole.seal(segment.fd(), size)?;
+                self.budget.give(sealing.freed);
+                let charged = sealing.charged;
+                Ok(Sealed::InPlace { charged })
+            }
+            Kind::Slab(_) => Ok(Sealed::InPlace { charged: room(size) }),
+            Kind::Stage(stage) => self.pack(namespace, stage, location.offset(), size),
+        }
+    }
+
+    fn forget_producer(&self, producer: SessionId) {
+        self.close_stages(producer);
     }
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
-        if self.is_small(length(bytes)) {
-            return self.store_small(namespace, bytes);
-        }
         let copy = |target: &mut [u8]| {
             target.copy_from_slice(bytes);
             Ok(())
         };
-        Ok(self.store_whole(length(bytes), copy)?.0)
+        let (placed, ()) = match self.is_packed(length(bytes)) {
+            true => self.store_packed(namespace, length(bytes), copy)?,
+            false => self.store_whole(length(bytes), copy)?,
+        };
+        Ok(placed)
     }
 
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {
-        if self.is_small(source.size) {
-            let mut bytes = vec![0; index(source.size)];
-            read_exact(source.fd, &mut bytes, source.offset)?;
-            return Ok((self.store_small(namespace, &bytes)?, Digest::of(&bytes)));
-        }
-        self.store_whole(source.size, |target| {
+        let copy = |target: &mut [u8]| {
             let mut hasher = Hasher::new();
             let mut offset = source.offset;
             for piece in target.chunks_mut(PIECE) {
@@ -211,7 +230,11 @@ impl TierStore for RamStore {
                 offset += length(piece);
             }
             Ok(hasher.digest())
-        })
+        };
+        match self.is_packed(source.size) {
+            true => self.store_packed(namespace, source.size, copy),
+            false => self.store_whole(source.size, copy),
+        }
     }
 
     fn check(&self, location: &Location, size: u64) -> Result<()> {
@@ -226,6 +249,7 @@ impl TierStore for RamStore {
                 whole.require_sealed()?;
                 crate::source::append(segment.fd(), 0, size, out)?;
             }
+            Kind::Stage(_) => return Err(not_sealed()),
         }
         Ok(())
     }
@@ -239,8 +263,9 @@ impl TierStore for RamStore {
                 if size == 0 {
                     return Ok(Digest::of(&[]));
                 }
-                Ok(Digest::of(mapped(Sealed::map(segment.fd(), 0, size))?.bytes()))
+                Ok(Digest::of(mapped(mapping::Sealed::map(segment.fd(), 0, size))?.bytes()))
             }
+            Kind::Stage(_) => Err(not_sealed()),
         }
     }
 
@@ -258,6 +283,10 @@ impl TierStore for RamStore {
         match segment.kind() {
             Kind::Slab(slab) => {
                 slab.give_up(location.offset(), charged);
+                Ok(())
+            }
+            Kind::Stage(stage) => {
+                self.unstage(&segment, stage, location.offset());
                 Ok(())
             }
             Kind::Whole(_) => self.free(id),
@@ -287,7 +316,7 @@ impl TierStore for RamStore {
     }
 
     fn usage(&self) -> TierUsage {
-        self.budget.usage(self.table.len())
+        self.budget.usage(self.staging(), self.table.len())
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{FdStore, Ids};
 use payload_core::{Error, Reason, Result, SegmentId};
 use payload_testkit::clock::{ManualClock, TestEntropy};
@@ -67,10 +68,12 @@ impl FdStore for MapKeeper {
     }
 }
 
+/// What is packed is as small as on disk, so that the suite has both on few bytes.
 pub fn ram_options(capacity: u64) -> RamOptions {
     RamOptions {
         capacity,
         memory_reserve: 0,
+        packed_max: INLINE_SIZE_MAX,
         ..RamOptions::default()
     }
 }

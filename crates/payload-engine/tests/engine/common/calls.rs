@@ -47,7 +47,8 @@ impl Filled {
 pub(crate) fn fill(allocation: Allocation, seed: u64) -> Filled {
     let content = bytes(seed, allocation.row.size);
     if let Some(writer) = allocation.writer {
-        File::from(writer).write_all_at(&content, 0).unwrap();
+        let start = allocation.row.replicas[0].location.offset();
+        File::from(writer).write_all_at(&content, start).unwrap();
     }
     Filled {
         row: allocation.row,

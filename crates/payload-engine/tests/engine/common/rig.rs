@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use payload_core::lease::LeaseTerms;
+use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
 use payload_core::{NodeId, Span, Tier};
 use payload_engine::{Caps, Engine, Key, Metrics, Ports, Recovered, Settings};
@@ -182,6 +183,7 @@ impl Rig {
         let ram = RamOptions {
             capacity: self.setup.ram,
             memory_reserve: 0,
+            packed_max: INLINE_SIZE_MAX,
             slab_size_min: 256 << 10,
             slab_size_max: 1 << 20,
             ..RamOptions::default()

@@ -52,7 +52,7 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
         },
     ),
     ("commit: the writer's mapping is still there", Doors::Local, |bed, _| {
-        let (allocation, fd) = bed.local.allocate(allocate(100)).unwrap();
+        let (allocation, fd) = bed.local.allocate(allocate(3 << 20)).unwrap();
         let _mapped = Map::writable(fd.unwrap(), 100).unwrap();
         refused(bed.local.commit(commit(&allocation.payload_id)))
     }),

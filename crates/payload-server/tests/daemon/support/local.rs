@@ -1,7 +1,7 @@
 //! A client of the local socket that speaks the raw protocol.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -20,6 +20,8 @@ pub(crate) struct Local {
     pub(crate) socket: Seqpacket,
     next: Cell<u64>,
     notices: RefCell<VecDeque<Notice>>,
+    /// The stages of this session, of which each descriptor comes once.
+    stages: RefCell<HashMap<String, OwnedFd>>,
 }
 
 /// A message from the server with its descriptors and its size.
@@ -42,6 +44,7 @@ impl Local {
             socket: Seqpacket::connect(socket).unwrap(),
             next: Cell::new(1),
             notices: RefCell::default(),
+            stages: RefCell::default(),
         }
     }
 
@@ -132,10 +135,18 @@ impl Local {
         while self.receive().is_some() {}
     }
 
+    /// An allocation with what to write to: what came with it, or with an earlier one in the same stage.
     pub(crate) fn allocate(&self, request: v1::AllocateRequest) -> Answer<(v1::AllocateResponse, Option<OwnedFd>)> {
         match self.call(Request::Allocate(request))? {
             (Response::Allocate(response), mut fds) => {
-                let fd = response.fd.map(|position| fds.swap_remove(position as usize));
+                let mut fd = response.fd.map(|position| fds.swap_remove(position as usize));
+                if let Some(location) = response.location.as_ref().filter(|location| location.shared) {
+                    let mut stages = self.stages.borrow_mut();
+                    match &fd {
+                        Some(fd) => drop(stages.insert(location.container_id.clone(), fd.try_clone().unwrap())),
+                        None => fd = Some(stages[&location.container_id].try_clone().unwrap()),
+                    }
+                }
                 Ok((response, fd))
             }
             other => panic!("{other:?}"),

@@ -80,10 +80,11 @@ pub(crate) fn delete(payload_id: &str) -> v1::DeletePayloadRequest {
 }
 
 impl Local {
-    /// Allocates, writes through a mapping and commits.
+    /// Allocates, writes and commits.
     pub(crate) fn publish(&self, bytes: &[u8]) -> v1::Payload {
         let (allocation, fd) = self.allocate(allocate(bytes.len() as u64)).unwrap();
-        fill(fd.unwrap(), bytes);
+        let start = allocation.location.as_ref().unwrap().offset;
+        std::fs::File::from(fd.unwrap()).write_all_at(bytes, start).unwrap();
         self.commit(commit(&allocation.payload_id)).unwrap().payload.unwrap()
     }
 

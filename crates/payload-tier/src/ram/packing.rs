@@ -1,4 +1,4 @@
-//! Puts small payloads into their namespace's slab.
+//! Packs small and medium payloads into their namespace's slab.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -10,15 +10,16 @@ use payload_core::{Location, Namespace, Reason, Result};
 use rustix::fs::SealFlags;
 
 use super::RamStore;
-use super::segment::{Kind, Segment, Slab};
+use super::segment::{Kind, Segment};
+use super::slab::Slab;
 use crate::fault::Doing;
-use crate::mapping;
-use crate::{length, pages, room};
+use crate::mapping::{self, Room};
+use crate::{pages, room};
 
 /// The slabs that take more, one for each namespace that stores.
 pub(super) type Lanes = RwLock<HashMap<Namespace, Arc<Mutex<Lane>>>>;
 
-/// Where a namespace stores next. Its lock is held while bytes are copied, so one namespace never waits for another.
+/// Where a namespace stores next. Its lock is held while room is taken, not while bytes are copied.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     open: Option<Arc<Segment>>,
@@ -26,15 +27,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    fn append(&self, bytes: &[u8]) -> Option<Placed> {
+    fn take(&self, size: u64) -> Option<(Arc<Segment>, Room, Placed)> {
         let segment = self.open.as_ref()?;
         let Kind::Slab(slab) = segment.kind() else {
             return None;
         };
-        let charged = room(length(bytes));
-        let offset = slab.append(bytes, charged)?;
-        let slab = segment.id();
-        Some(segment.place(Location::Slab { slab, offset }, charged))
+        let room = slab.take(size)?;
+        let (slab, offset) = (segment.id(), room.offset());
+        let placed = segment.place(Location::Slab { slab, offset }, crate::room(size));
+        Some((Arc::clone(segment), room, placed))
     }
 
     fn close(&mut self) {
@@ -59,18 +60,37 @@ impl Lane {
 }
 
 impl RamStore {
-    pub(super) fn store_small(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+    /// Puts `size` bytes, which `fill` brings, into the namespace's slab.
+    pub(super) fn store_packed<T>(
+        &self,
+        namespace: &Namespace,
+        size: u64,
+        fill: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<(Placed, T)> {
+        let (segment, room, placed) = self.take_room(namespace, size)?;
+        let Kind::Slab(slab) = segment.kind() else {
+            unreachable!("room is taken in slabs");
+        };
+        match slab.fill(room, fill) {
+            Ok(result) => Ok((placed, result)),
+            Err(error) => {
+                slab.give_up(placed.location.offset(), placed.charged);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_room(&self, namespace: &Namespace, size: u64) -> Result<(Arc<Segment>, Room, Placed)> {
         let lane = self.lane(namespace);
         let mut lane = lane.lock();
-        if let Some(placed) = lane.append(bytes) {
-            return Ok(placed);
+        if let Some(taken) = lane.take(size) {
+            return Ok(taken);
         }
-        let segment = self.create_slab(lane.last_size, length(bytes))?;
+        let segment = self.create_slab(lane.last_size, size)?;
         lane.close();
         lane.last_size = segment.size();
         lane.open = Some(segment);
-        let placed = lane.append(bytes);
-        Ok(placed.expect("a new slab has room for what it was made for"))
+        Ok(lane.take(size).expect("a new slab has room for what it was made for"))
     }
 
     fn lane(&self, namespace: &Namespace) -> Arc<Mutex<Lane>> {
@@ -83,7 +103,7 @@ impl RamStore {
     /// A slab twice as big as the last one, or as small as it can be when the tier has no room for that.
     fn create_slab(&self, last_size: u64, size: u64) -> Result<Arc<Segment>> {
         let (min, max) = (self.options.slab_size_min, self.options.slab_size_max);
-        let wanted = (last_size * 2).max(size * 4).clamp(min, max);
+        let wanted = (last_size * 2).max(size * 4).clamp(min, max).max(room(size));
         self.create_slab_of(pages(wanted))
             .or_else(|error| match error.reason() {
                 Reason::TierFull | Reason::MemoryShort => self.create_slab_of(pages(room(size))),
