@@ -32,6 +32,8 @@ pub(crate) struct Live {
     pub(crate) waiters: Vec<Waiter>,
     /// Who may commit, while the payload is allocated. Absent after a restart until somebody reclaims it.
     pub(crate) owner: Option<Arc<Holder>>,
+    /// The server itself is writing what somebody sends; until it is done nobody else may, and nobody can commit.
+    pub(crate) uploading: bool,
     /// Why no lease may be granted although the row still says active: a deletion is being written.
     pub(crate) closing: bool,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
@@ -63,6 +65,7 @@ impl Entry {
             leases: HashMap::new(),
             waiters: Vec::new(),
             owner: None,
+            uploading: false,
             closing: false,
             in_doubt: false,
         };
