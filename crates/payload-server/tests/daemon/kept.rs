@@ -25,7 +25,7 @@ fn fault_21_a_killed_server_comes_back_and_its_sessions_take_up_what_they_held()
         .unwrap();
     assert_eq!((&*keeper.kind, keeper.connected), ("built-in", true));
 
-    let bytes = content(300_000, 1);
+    let bytes = content(3_000_000, 1);
     let payload = session.publish(&bytes);
     let small = session.put_id(b"in a slab");
     let leased = session.lease(&payload.payload_id);

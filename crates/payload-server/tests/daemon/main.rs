@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod batches;
+mod bytes;
 mod catalog_faults;
 mod clients;
 mod grpc;

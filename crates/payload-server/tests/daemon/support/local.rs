@@ -144,7 +144,7 @@ impl Local {
                     let mut stages = self.stages.borrow_mut();
                     match &fd {
                         Some(fd) => drop(stages.insert(location.container_id.clone(), fd.try_clone().unwrap())),
-                        None => fd = Some(stages[&location.container_id].try_clone().unwrap()),
+                        None => fd = stages.get(&location.container_id).map(|fd| fd.try_clone().unwrap()),
                     }
                 }
                 Ok((response, fd))
