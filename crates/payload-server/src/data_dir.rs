@@ -25,6 +25,7 @@ pub(crate) struct Endpoint {
     pub(crate) grpc_socket: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) http: String,
+    pub(crate) bytes: String,
     /// Of the serving process, not of the keeper.
     pub(crate) pid: u32,
 }

@@ -1,5 +1,6 @@
 //! `payloadd`: configuration, wiring, gRPC, the local socket, HTTP and telemetry around the engine.
 
+mod bytes;
 mod calls;
 pub mod clock;
 pub mod command;

@@ -23,7 +23,7 @@ use crate::gauges::Gauges;
 use crate::http::{self, Condition, Readiness};
 use crate::keeping::Keeping;
 use crate::peers::Peers;
-use crate::{fatal, grpc, local, repository, tiers};
+use crate::{bytes, fatal, grpc, local, repository, tiers};
 
 /// Payloads without a replica in RAM that are kept in memory. Each takes about a kilobyte.
 const COLD_ENTRIES_MAX: usize = 1 << 15;
@@ -54,6 +54,7 @@ struct Server {
     engine: Arc<Engine>,
     workers: Workers,
     door: local::Door,
+    bytes: bytes::Door,
     keeping: Keeping,
     stop_calls: CancellationToken,
     stop_http: CancellationToken,
@@ -87,6 +88,9 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen for gRPC on {}", config.grpc_listen))?;
         let grpc_address = tcp.local_addr()?;
+        let byte_listener = std::net::TcpListener::bind(config.bytes.listen)
+            .with_context(|| format!("cannot listen for the byte endpoint on {}", config.bytes.listen))?;
+        let bytes_address = byte_listener.local_addr()?;
 
         let (node, key) = data_dir.identity(
             || NodeId::from_bytes(*ids.payload().as_bytes()).expect("a new id is not nil"),
@@ -127,6 +131,18 @@ impl Server {
             config.sessions.stall_timeout,
         )
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let limits = bytes::Limits {
+            connections_max: config.bytes.connections_max as usize,
+            idle_timeout: config.bytes.idle_timeout,
+        };
+        let bytes = bytes::Door::open(
+            byte_listener,
+            bytes_address,
+            Arc::clone(&engine),
+            Arc::clone(&clock),
+            limits,
+            &registry,
+        )?;
         let grpc_socket = data_dir.join("grpc.sock");
         let unix = bind_unix(&grpc_socket, peers.shared())?;
         let grpc = tokio::spawn(grpc::serve(
@@ -145,12 +161,13 @@ impl Server {
             grpc_socket,
             socket,
             http: url(http_address),
+            bytes: url(bytes_address),
             pid,
         })?;
         readiness.clear(Condition::Starting);
         keeping.ready();
         let took = clock.now().since(began);
-        tracing::info!(data_dir = %config.data_dir.display(), grpc = %grpc_address, http = %http_address, ?took, ?recovered, "ready");
+        tracing::info!(data_dir = %config.data_dir.display(), grpc = %grpc_address, http = %http_address, bytes = %bytes_address, ?took, ?recovered, "ready");
         Ok(Self {
             config,
             data_dir,
@@ -158,6 +175,7 @@ impl Server {
             engine,
             workers,
             door,
+            bytes,
             keeping,
             stop_calls,
             stop_http,
@@ -188,8 +206,9 @@ impl Server {
         {
             tracing::warn!(drain = ?self.config.shutdown_drain, "gRPC calls did not end in time; they are cut off");
         }
-        let (door, workers) = (self.door, self.workers);
+        let (door, bytes, workers, drain) = (self.door, self.bytes, self.workers, self.config.shutdown_drain);
         tokio::task::spawn_blocking(move || {
+            bytes.close(drain);
             door.close();
             drop(workers);
         })

@@ -7,7 +7,7 @@ use super::keys::{self, Key};
 use super::reader::Reader;
 use super::unit::{Capacity, show_size};
 use super::value::{KeeperKind, RepositoryUrl, quote};
-use super::{Config, Keeper, Leases, Log, Repository, Sessions, Tiers, defaults, machine};
+use super::{Bytes, Config, Keeper, Leases, Log, Repository, Sessions, Tiers, defaults, machine};
 
 /// Less would not hold one payload of middling size.
 const CAPACITY_MIN: u64 = 1 << 20;
@@ -21,7 +21,12 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
         busy_timeout: reader.get(&keys::REPOSITORY_BUSY_TIMEOUT),
     };
     let config = Config {
-        http_listen: http_listen(reader, grpc_listen),
+        http_listen: listen_after(reader, &keys::HTTP_LISTEN, grpc_listen, 1),
+        bytes: Bytes {
+            listen: listen_after(reader, &keys::BYTES_LISTEN, grpc_listen, 2),
+            connections_max: reader.get(&keys::BYTES_CONNECTIONS_MAX),
+            idle_timeout: reader.get(&keys::BYTES_IDLE_TIMEOUT),
+        },
         grpc_listen,
         tiers: tiers(reader, &data_dir),
         leases: Leases {
@@ -69,15 +74,14 @@ fn data_dir(reader: &mut Reader, env: &[(String, String)]) -> PathBuf {
     reader.get_or(&keys::DATA_DIR, || usual.unwrap_or_default())
 }
 
-fn http_listen(reader: &mut Reader, grpc: SocketAddr) -> SocketAddr {
-    let next = defaults::http_listen(grpc);
-    if next.is_none() && !reader.is_set(&keys::HTTP_LISTEN) {
-        let message = format!("there is no port after {} for HTTP", grpc.port());
-        reader.refuse(&keys::GRPC_LISTEN, message, Some("set http.listen".to_owned()));
+/// The address of another listener, which is `places` after gRPC's unless somebody says otherwise.
+fn listen_after(reader: &mut Reader, key: &'static Key<SocketAddr>, grpc: SocketAddr, places: u16) -> SocketAddr {
+    let usual = defaults::listen_after(grpc, places);
+    if usual.is_none() && !reader.is_set(key) {
+        let message = format!("there is no port {places} after {} for {}", grpc.port(), key.path);
+        reader.refuse(&keys::GRPC_LISTEN, message, Some(format!("set {}", key.path)));
     }
-    reader.get_or(&keys::HTTP_LISTEN, || {
-        next.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-    })
+    reader.get_or(key, || usual.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
 }
 
 fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
@@ -187,11 +191,30 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
             None,
         );
     }
-    if config.http_listen.port() != 0 && config.http_listen == config.grpc_listen {
-        reader.refuse(&keys::HTTP_LISTEN, "the same address as grpc.listen".to_owned(), None);
-    }
+    refuse_same_address(
+        reader,
+        &keys::HTTP_LISTEN,
+        config.http_listen,
+        &[("grpc.listen", config.grpc_listen)],
+    );
+    let others = [("grpc.listen", config.grpc_listen), ("http.listen", config.http_listen)];
+    refuse_same_address(reader, &keys::BYTES_LISTEN, config.bytes.listen, &others);
     if config.repository.sqlite.is_none() {
         refuse_keeping_with_memory(reader, config);
+    }
+}
+
+fn refuse_same_address(
+    reader: &mut Reader,
+    key: &'static Key<SocketAddr>,
+    address: SocketAddr,
+    others: &[(&str, SocketAddr)],
+) {
+    let same = others
+        .iter()
+        .find(|(_, other)| address.port() != 0 && *other == address);
+    if let Some((other, _)) = same {
+        reader.refuse(key, format!("the same address as {other}"), None);
     }
 }
 

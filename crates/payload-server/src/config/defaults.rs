@@ -17,11 +17,11 @@ pub(super) fn data_dir(env: &[(String, String)], root: bool) -> Option<PathBuf> 
     Some(data_home.join("payload-manager"))
 }
 
-/// The address after gRPC's, if there is one.
-pub(super) fn http_listen(grpc: SocketAddr) -> Option<SocketAddr> {
+/// The address `places` after gRPC's, if there is one.
+pub(super) fn listen_after(grpc: SocketAddr, places: u16) -> Option<SocketAddr> {
     let port = match grpc.port() {
         0 => 0,
-        port => port.checked_add(1)?,
+        port => port.checked_add(places)?,
     };
     Some(SocketAddr::new(grpc.ip(), port))
 }
@@ -53,10 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn http_follows_grpc() {
-        let http = |grpc: &str| http_listen(grpc.parse().unwrap()).map(|address| address.to_string());
-        assert_eq!(http("127.0.0.1:7600").as_deref(), Some("127.0.0.1:7601"));
-        assert_eq!(http("[::1]:0").as_deref(), Some("[::1]:0"));
-        assert_eq!(http("127.0.0.1:65535"), None);
+    fn the_other_listeners_follow_grpc() {
+        let after = |grpc: &str, places| listen_after(grpc.parse().unwrap(), places).map(|address| address.to_string());
+        assert_eq!(after("127.0.0.1:7600", 1).as_deref(), Some("127.0.0.1:7601"));
+        assert_eq!(after("127.0.0.1:7600", 2).as_deref(), Some("127.0.0.1:7602"));
+        assert_eq!(after("[::1]:0", 2).as_deref(), Some("[::1]:0"));
+        assert_eq!(after("127.0.0.1:65535", 1), None);
+        assert_eq!(after("127.0.0.1:65534", 2), None);
     }
 }

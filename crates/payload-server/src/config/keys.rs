@@ -95,6 +95,13 @@ keys! {
     HTTP_LISTEN: SocketAddr = "http.listen", Derived("`grpc.listen` with the next port (0 if that is 0)"), None,
         "Where health and metrics are served.";
 
+    BYTES_LISTEN: SocketAddr = "bytes.listen", Derived("`grpc.listen` with the port after next (0 if that is 0)"), None,
+        "Where payloads' bytes are read and written over HTTP.";
+    BYTES_CONNECTIONS_MAX: u32 = "bytes.connections_max", Is("256"), Some((1, 65_536)),
+        "Connections to the byte endpoint at a time; each has a thread.";
+    BYTES_IDLE_TIMEOUT: Span = "bytes.idle_timeout", Is("30s"), Some((ms(100), ms(HOUR))),
+        "A connection to the byte endpoint on which too little moves for so long is closed.";
+
     RAM_CAPACITY: Capacity = "tiers.ram.capacity",
         Is("25%"), None,
         "What the RAM tier may hold. A percentage is of the memory that the host and the cgroup allow.";

@@ -39,6 +39,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// Where health and metrics are served; a loopback address.
     pub http_listen: SocketAddr,
+    /// The byte endpoint.
+    pub bytes: Bytes,
     /// What the tiers may hold.
     pub tiers: Tiers,
     /// Terms of leases.
@@ -57,6 +59,17 @@ pub struct Config {
     pub log: Log,
     /// How long a graceful stop waits for calls that are under way.
     pub shutdown_drain: Span,
+}
+
+/// The byte endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Where it listens; a loopback address.
+    pub listen: SocketAddr,
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// A connection on which too little moves for so long is closed.
+    pub idle_timeout: Span,
 }
 
 /// What the tiers may hold.

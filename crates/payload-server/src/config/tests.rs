@@ -173,11 +173,15 @@ fn fault_60_each_mistake_is_told_with_line_key_and_suggestion() {
         ),
         (
             "grpc.listen = \"127.0.0.1:65535\"",
-            "payload.toml:1: grpc.listen: there is no port after 65535 for HTTP; set http.listen",
+            "payload.toml:1: grpc.listen: there is no port 1 after 65535 for http.listen; set http.listen",
         ),
         (
             "http.listen = \"127.0.0.1:7600\"",
             "payload.toml:1: http.listen: the same address as grpc.listen",
+        ),
+        (
+            "http.listen = \"127.0.0.1:1\"\nbytes.listen = \"127.0.0.1:1\"",
+            "payload.toml:2: bytes.listen: the same address as http.listen",
         ),
         (
             "leases.remote_default = \"3m\"",
@@ -231,7 +235,7 @@ fn fault_60_every_mistake_is_told_at_once_in_the_order_of_the_file() {
 #[test]
 fn fault_60_only_loopback_is_listened_on() {
     for address in ["0.0.0.0:7600", "[::]:7600", "192.0.2.1:7600", "10.0.0.1:0"] {
-        for key in ["grpc.listen", "http.listen"] {
+        for key in ["grpc.listen", "http.listen", "bytes.listen"] {
             let lines = refused(&format!("{key} = \"{address}\""));
             assert!(lines[0].contains("until TLS and authentication exist"), "{lines:?}");
         }
@@ -330,7 +334,7 @@ fn every_key_changes_the_configuration() {
     for key in ALL {
         let value = match key.path() {
             "data_dir" | "tiers.disk.path" => "/somewhere/else",
-            "grpc.listen" | "http.listen" => "127.0.0.1:9",
+            "grpc.listen" | "http.listen" | "bytes.listen" => "127.0.0.1:9",
             "tiers.ram.capacity" | "tiers.disk.capacity" => "3MiB",
             "sessions.allow_uids" => "7",
             "repository.url" => "memory:",
@@ -340,6 +344,7 @@ fn every_key_changes_the_configuration() {
             "repository.busy_timeout" => "7s",
             "leases.remote_max" | "leases.local_hold_max" => "45s",
             "sessions.per_principal_max" => "255",
+            "bytes.connections_max" => "257",
             path if path.starts_with("sessions.") && path.ends_with("max") => "257",
             _ => "1m",
         };

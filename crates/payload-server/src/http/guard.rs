@@ -11,6 +11,9 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+const BAD_HOST: &str = "the Host header does not name this host\n";
+const BAD_ORIGIN: &str = "the Origin header does not name this host\n";
+
 /// Lets a request through that was addressed to `bound` by a name of this host.
 pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
     match refuse(bound.ip(), &request) {
@@ -22,15 +25,26 @@ pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, nex
 fn refuse(bound: IpAddr, request: &Request) -> Option<(StatusCode, &'static str)> {
     let headers = request.headers();
     let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
-    match only(headers, &HOST) {
-        Ok(Some(host)) if is_this_host(host, bound) && authority.is_none_or(|name| is_this_host(name, bound)) => {}
-        _ => return Some((StatusCode::FORBIDDEN, "the Host header does not name this host\n")),
+    let refused = match (only(headers, &HOST), only(headers, &ORIGIN)) {
+        (Ok(Some(host)), Ok(origin)) => refusal(bound, host, authority, origin),
+        (Ok(Some(_)), Err(())) => Some(BAD_ORIGIN),
+        _ => Some(BAD_HOST),
+    };
+    refused.map(|message| (StatusCode::FORBIDDEN, message))
+}
+
+/// What is wrong with a request that was addressed to `host`, and to `authority` if its target named one.
+pub(crate) fn refusal(
+    bound: IpAddr,
+    host: &str,
+    authority: Option<&str>,
+    origin: Option<&str>,
+) -> Option<&'static str> {
+    if !is_this_host(host, bound) || !authority.is_none_or(|name| is_this_host(name, bound)) {
+        return Some(BAD_HOST);
     }
-    match only(headers, &ORIGIN) {
-        Ok(None) => None,
-        Ok(Some(origin)) if origin_host(origin).is_some_and(|host| is_this_host(host, bound)) => None,
-        _ => Some((StatusCode::FORBIDDEN, "the Origin header does not name this host\n")),
-    }
+    let ours = |origin: &str| origin_host(origin).is_some_and(|host| is_this_host(host, bound));
+    (!origin.is_none_or(ours)).then_some(BAD_ORIGIN)
 }
 
 /// The header's value, if it comes at most once and is text.

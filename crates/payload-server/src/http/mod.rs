@@ -1,6 +1,6 @@
 //! The HTTP listener for people and monitors on this host: health, readiness, metrics. No payload bytes, no changes.
 
-mod guard;
+pub(crate) mod guard;
 mod readiness;
 mod routes;
 mod serve;
