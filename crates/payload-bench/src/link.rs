@@ -2,6 +2,7 @@
 //!
 //! Next to the Rust client it tells the server's cost from the client's, and the kill loop needs request ids of its own.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -21,7 +22,12 @@ pub(crate) struct Link {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     fds: Vec<OwnedFd>,
+    /// Where the server lets this session write, by container; the descriptor of each comes once.
+    stages: HashMap<String, OwnedFd>,
 }
+
+/// Room to write to: a descriptor, and where in it the room begins.
+pub(crate) type Room = (OwnedFd, u64);
 
 /// Why there is no answer of the kind that was asked for.
 #[derive(Debug)]
@@ -40,6 +46,7 @@ impl Link {
             incoming: vec![0; limits::MESSAGE_SIZE_MAX],
             outgoing: Vec::new(),
             fds: Vec::new(),
+            stages: HashMap::new(),
         };
         let hello = v1::HelloRequest {
             protocol: 1,
@@ -107,6 +114,26 @@ impl Link {
             Some(v1::ReleaseResult { failure: Some(failure) }) => Err(Trouble::Refused(status::from_failure(failure))),
             None => Err(Trouble::Broken),
         }
+    }
+
+    /// Reserves room; none for no bytes.
+    pub(crate) fn allocate(
+        &mut self,
+        request: v1::AllocateRequest,
+    ) -> Result<(v1::AllocateResponse, Option<Room>), Trouble> {
+        let Response::Allocate(allocation) = self.call(Request::Allocate(request))? else {
+            return Err(Trouble::Broken);
+        };
+        let mut fd = allocation.fd.and_then(|_| self.fds.pop());
+        let location = allocation.location.clone().unwrap_or_default();
+        if location.shared {
+            if let Some(fd) = fd.take() {
+                self.stages.insert(location.container_id.clone(), fd);
+            }
+            let stage = self.stages.get(&location.container_id);
+            fd = stage.and_then(|stage| stage.try_clone().ok());
+        }
+        Ok((allocation, fd.map(|fd| (fd, location.offset))))
     }
 
     /// The descriptor that came with the last answer.

@@ -12,7 +12,12 @@ use crate::config::Tiers;
 use crate::keeping::Keeping;
 
 /// Segments may take one in so many descriptors; the rest is for connections, files and the unforeseen.
-const SEGMENT_SHARE: u64 = 2;
+const SEGMENT_SHARE: u64 = 4;
+/// Payloads up to this size are packed even where descriptors abound. One more copy of so few bytes costs less than a
+/// memfd and its mappings.
+const PACKED_MIN: u64 = 2 << 20;
+/// And larger ones never, however few descriptors there are: the copy would cost more than it saves.
+const PACKED_MAX: u64 = 16 << 20;
 
 /// Opens both tiers. `usage` is what the catalog says is in them, so that nobody has to look at every file.
 pub(crate) fn open(
@@ -22,11 +27,7 @@ pub(crate) fn open(
     keeping: &Keeping,
     usage: &[Usage],
 ) -> anyhow::Result<Vec<Arc<dyn TierStore>>> {
-    let ram = RamOptions {
-        capacity: config.ram_capacity,
-        segments_max: (descriptors / SEGMENT_SHARE).min(limits::KEEPER_SEGMENTS_MAX as u64),
-        ..RamOptions::default()
-    };
+    let ram = ram_options(config.ram_capacity, descriptors);
     let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
     let held = on_disk.map(|usage| usage.charged).sum();
     let free = free(&config.disk_path)
@@ -43,9 +44,47 @@ pub(crate) fn open(
     Ok(vec![ram, Arc::new(disk)])
 }
 
+/// Cuts memory up so that it can be filled with payloads of any size before the segments run out.
+fn ram_options(capacity: u64, descriptors: u64) -> RamOptions {
+    let segments_max = (descriptors / SEGMENT_SHARE).clamp(1, limits::KEEPER_SEGMENTS_MAX as u64);
+    let packed_max = (capacity / segments_max)
+        .next_power_of_two()
+        .clamp(PACKED_MIN, PACKED_MAX);
+    // Half of the segments are enough for nothing but slabs. Four payloads to a slab waste a quarter of it at most.
+    let filling = (capacity / (segments_max / 2).max(1)).next_power_of_two();
+    RamOptions {
+        capacity,
+        segments_max,
+        packed_max,
+        slab_size_max: filling.max(packed_max * 4),
+        ..RamOptions::default()
+    }
+}
+
 /// Bytes that this user may still write on the file system of a directory, which need not exist yet.
 fn free(path: &Path) -> std::io::Result<u64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists());
     let fs = rustix::fs::statvfs(existing.unwrap_or(Path::new("/")))?;
     Ok(fs.f_bavail.saturating_mul(fs.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_can_be_filled_before_the_segments_run_out() {
+        for descriptors in [1_024, 20_000, 1 << 20] {
+            for capacity in [64 << 20, 6 << 30, 64 << 30_u64] {
+                let options = ram_options(capacity, descriptors);
+                assert!(options.segments_max <= descriptors / 4);
+                assert!(options.slab_size_max * options.segments_max >= capacity);
+                let whole = options.packed_max * options.segments_max;
+                assert!(whole >= capacity || options.packed_max == PACKED_MAX);
+                assert!(options.packed_max * 4 <= options.slab_size_max);
+            }
+        }
+        assert_eq!(ram_options(6 << 30, 20_000).packed_max, 2 << 20);
+        assert_eq!(ram_options(64 << 30, 20_000).packed_max, 16 << 20);
+    }
 }

@@ -155,6 +155,7 @@ impl Slab {
     }
 
     /// Has `fill` write the bytes of a range, for ever.
+    #[expect(clippy::needless_pass_by_value, reason = "it is used up: a range is filled once")]
     pub(crate) fn fill<T>(&self, room: Room, fill: impl FnOnce(&mut [u8]) -> T) -> T {
         assert_eq!(
             room.slab, self.region.start,

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use payload_client::v1;
 use payload_client::{Catalog, ClientOptions, DeleteOptions, Endpoint, Error, ErrorKind, Outcome, PayloadId, Reason};
 use payload_core::{Span, limits};
@@ -76,19 +76,14 @@ impl Stubborn {
         }))
     }
 
-    /// Reserves room, with the descriptor to write to; none for no bytes.
-    pub(super) fn allocate(
-        &mut self,
-        request: &v1::AllocateRequest,
-    ) -> Result<(v1::AllocateResponse, Option<OwnedFd>)> {
-        let answer = self.ask(|link| {
-            let Response::Allocate(allocation) = link.call(Request::Allocate(request.clone()))? else {
-                return Err(Trouble::Broken);
-            };
-            let fd = allocation.fd.map(|_| link.take_fd()).transpose();
-            Ok((allocation, fd.map_err(|_| Trouble::Broken)?))
-        })?;
-        Ok(answer?)
+    /// Reserves room, and fills it.
+    pub(super) fn allocate(&mut self, request: &v1::AllocateRequest, content: Content) -> Result<v1::AllocateResponse> {
+        let (allocation, room) = self.ask(|link| link.allocate(request.clone()))??;
+        match room {
+            Some((fd, offset)) => write_all(&fd, &content.bytes(), offset)?,
+            None => ensure!(content.size == 0, "no descriptor came for {} bytes", content.size),
+        }
+        Ok(allocation)
     }
 
     /// Deletes, or finds out that it has been done.
@@ -182,8 +177,7 @@ fn read_at(fd: &OwnedFd, offset: u64, size: u64) -> Result<Vec<u8>> {
 }
 
 /// Writes an allocation's bytes.
-pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<()> {
-    let mut offset = 0;
+fn write_all(fd: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
     while !bytes.is_empty() {
         let count = rustix::io::pwrite(fd, bytes, offset).context("cannot write to the allocation")?;
         bytes = &bytes[count..];

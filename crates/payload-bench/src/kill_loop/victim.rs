@@ -9,11 +9,11 @@ use payload_client::v1;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::journal::{Attempt, How, Line, Place};
-use super::stubborn::{INLINE_MAX, Seen, Stubborn, write_all};
+use super::stubborn::{INLINE_MAX, Seen, Stubborn};
 use crate::content::{Content, Dice};
 
-/// The largest payload.
-const SIZE_MAX: u64 = 2 << 20;
+/// The largest payload: beyond what is packed, so that all of inline, packed and whole ones come and go.
+const SIZE_MAX: u64 = 4 << 20;
 /// With so many payloads, some must go first.
 const OWN_MAX: usize = 100;
 
@@ -66,10 +66,7 @@ impl Victim {
             durability: attempt.place.durability(),
             ..v1::AllocateRequest::default()
         };
-        let (allocation, fd) = self.server.allocate(&request)?;
-        if let Some(fd) = fd {
-            write_all(&fd, &attempt.content.bytes())?;
-        }
+        let allocation = self.server.allocate(&request, attempt.content)?;
         attempt.how = How::Commit {
             payload: allocation.payload_id,
             token: allocation.allocation_token,
