@@ -43,8 +43,8 @@ fn fill(store: &RamStore, placed: &Placed, bytes: &[u8]) -> OwnedFd {
 }
 
 /// Seals and lets the reserved range go, as a commit does.
-fn commit(store: &RamStore, placed: Placed, size: u64) -> (Placed, Digest) {
-    let Sealed::Moved { placed: moved, digest } = seal(store, &placed, size).unwrap() else {
+fn commit(store: &RamStore, placed: &Placed, size: u64) -> (Placed, Digest) {
+    let Sealed::Moved { placed: moved, digest } = seal(store, placed, size).unwrap() else {
         panic!("it stays in the stage");
     };
     store.remove(&placed.location, placed.charged).unwrap();
@@ -67,7 +67,7 @@ fn medium_payloads_of_a_producer_share_a_stage_and_end_in_a_slab() {
         .zip(&contents)
         .map(|(placed, content)| {
             drop(fill(&store, &placed, content));
-            let (moved, digest) = commit(&store, placed, 100_000);
+            let (moved, digest) = commit(&store, &placed, 100_000);
             assert_eq!(digest, Digest::of(content));
             moved
         })
@@ -115,7 +115,7 @@ fn a_commit_may_keep_less_and_even_nothing() {
         let content = bytes(3, 100_000);
         let placed = reserve(&store, 100_000, 1).unwrap();
         drop(fill(&store, &placed, &content));
-        let (moved, _) = commit(&store, placed, size as u64);
+        let (moved, _) = commit(&store, &placed, size as u64);
         assert_bytes(&store, &moved.location, &content[..size]);
         assert!(moved.charged < size as u64 + 128);
     }
@@ -129,7 +129,7 @@ fn fault_24_what_is_written_after_the_commit_reaches_nobody() {
     let writer = fill(&store, &placed, &content);
     let start = placed.location.offset();
     let mapping = fds::Mapping::writable(&writer, 200_000 + usize::try_from(start).unwrap()).unwrap();
-    let (moved, digest) = commit(&store, placed, 200_000);
+    let (moved, digest) = commit(&store, &placed, 200_000);
     mapping.fill(&bytes(2, 200_000));
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     rustix::fs::fallocate(&writer, punch, start, 200_000).unwrap();
@@ -149,7 +149,7 @@ fn fault_24_a_stage_cannot_be_resized_nor_sealed_by_its_producer_and_is_read_by_
     assert!(store.read(&placed.location, 10, &mut Vec::new()).is_err());
     assert!(store.digest(&placed.location, 10).is_err());
     assert!(store.check(&placed.location, 10).is_err());
-    let (moved, _) = commit(&store, placed, 100_000);
+    let (moved, _) = commit(&store, &placed, 100_000);
     assert!(store.writer(&moved.location).is_err(), "nobody writes to slabs");
 }
 
@@ -169,7 +169,7 @@ fn fault_14_what_was_reserved_can_be_committed_in_a_full_tier() {
     assert!(store.usage().used <= 8 << 20);
     for placed in reserved {
         drop(fill(&store, &placed, &content));
-        let (moved, _) = commit(&store, placed, 1 << 20);
+        let (moved, _) = commit(&store, &placed, 1 << 20);
         assert_bytes(&store, &moved.location, &content);
     }
     assert!(store.usage().used <= 8 << 20);
@@ -257,7 +257,7 @@ fn fault_01_a_restarted_server_finds_stages_and_lets_them_go_with_their_last_row
     fds::write(&writer, one.location.offset() + 70_000, &content[70_000..]);
     store.writer(&other.location).unwrap();
     let stage: Container = one.location.container();
-    let (moved, _) = commit(&store, one, 150_000);
+    let (moved, _) = commit(&store, &one, 150_000);
     assert_bytes(&store, &moved.location, &content);
     store.remove(&other.location, other.charged).unwrap();
     assert_eq!(store.sweepable().unwrap(), [stage]);
@@ -277,7 +277,7 @@ fn threads_fill_one_slab_at_the_same_time_and_read_what_is_complete() {
                     let content = bytes(u64::from(producer) << 8 | round, 300_000);
                     let placed = reserve(store, 300_000, producer).unwrap();
                     drop(fill(store, &placed, &content));
-                    mine.push((commit(store, placed, 300_000).0, content));
+                    mine.push((commit(store, &placed, 300_000).0, content));
                     let small = bytes(round, 100);
                     mine.push((store.store(&Namespace::default(), &small).unwrap(), small));
                     for (placed, content) in &mine {
