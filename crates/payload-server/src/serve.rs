@@ -151,6 +151,7 @@ impl Server {
             tcp,
             unix,
             peers,
+            bytes_address,
             stop_calls.clone(),
         ));
 

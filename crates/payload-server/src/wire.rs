@@ -155,6 +155,7 @@ pub(crate) fn allocation(
         location: replica.map(|replica| convert::location(&replica.location, row.size)),
         allocation_token: allocation.token.to_string(),
         fd: allocation.writer.map(|writer| attach(writer, fds)),
+        content_url: String::new(),
     }
 }
 
@@ -176,6 +177,7 @@ fn lease(grant: Grant, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1:
         expires_in_ms: grant.expires_in.map(millis),
         content: None,
         fd: None,
+        content_url: String::new(),
     };
     match grant.access {
         Access::Content(content) => lease.content = Some(content),

@@ -219,6 +219,7 @@ pub fn lease_at(n: u8, container: &str, offset: u64, size: u64, fd: Option<u32>)
         expires_in_ms: None,
         content: None,
         fd,
+        content_url: String::new(),
     }
 }
 

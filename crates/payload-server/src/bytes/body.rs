@@ -103,6 +103,15 @@ impl<'w> Body<'w> {
 
     fn chunk_size(&mut self) -> Result<Next, Failure> {
         loop {
+            // The parser takes no digits at all for a zero.
+            if self
+                .wire
+                .ahead()
+                .first()
+                .is_some_and(|first| !first.is_ascii_hexdigit())
+            {
+                return Err(bad_chunk().into());
+            }
             match httparse::parse_chunk_size(self.wire.ahead()) {
                 Ok(Status::Complete((length, 0))) => {
                     self.wire.consume(length);

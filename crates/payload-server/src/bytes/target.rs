@@ -1,5 +1,6 @@
 //! The one kind of resource there is: a payload's content.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use axum::http::Uri;
@@ -16,7 +17,7 @@ pub(super) struct Target {
 }
 
 /// Where a payload's content is read and written.
-pub(crate) fn url(endpoint: SocketAddr, namespace: &Namespace, id: PayloadId) -> String {
+pub(crate) fn url(endpoint: SocketAddr, namespace: &Namespace, id: impl Display) -> String {
     let query = match *namespace == Namespace::default() {
         true => String::new(),
         false => format!("?namespace={namespace}"),

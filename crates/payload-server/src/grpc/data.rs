@@ -1,8 +1,9 @@
 //! DataService over gRPC: for holders whose death cannot be seen, and who get no descriptors.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use payload_core::{Error, Instant, Reason, Result, limits};
+use payload_core::{Error, Instant, Namespace, Reason, Result, limits};
 use payload_engine::{AcquireOptions, Grant, Holder};
 use payload_proto::convert::{self, batch, id, namespace, optional};
 use payload_proto::v1;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{answer, remote};
+use crate::bytes;
 use crate::calls::{Calls, Rpc};
 use crate::wire;
 
@@ -19,11 +21,22 @@ const CONTENT_MAX: u64 = 2 << 20;
 
 pub(super) struct Service {
     calls: Calls,
+    /// Where the byte endpoint listens.
+    bytes: SocketAddr,
 }
 
 impl Service {
-    pub(super) fn new(calls: Calls) -> Self {
-        Self { calls }
+    pub(super) fn new(calls: Calls, bytes: SocketAddr) -> Self {
+        Self { calls, bytes }
+    }
+
+    /// Tells a holder who was not given the content where it is.
+    fn say_where(&self, namespace: &Namespace, result: &mut v1::AcquireResult) {
+        if let Some(v1::acquire_result::Result::Lease(lease)) = &mut result.result
+            && let (None, Some(descriptor)) = (&lease.content, &lease.descriptor)
+        {
+            lease.content_url = bytes::url(self.bytes, namespace, &descriptor.payload_id);
+        }
     }
 
     /// One item of an acquire: at once if that needs no I/O, else in a thread, else when the payload is committed.
@@ -71,8 +84,11 @@ impl DataService for Service {
         let holder = remote(&self.calls.engine, &request);
         answer(&self.calls, Rpc::Allocate, async {
             let request = wire::allocate(request.get_ref())?;
+            let namespace = request.namespace.clone();
             let allocation = self.calls.run(move |engine| engine.allocate(&holder, &request)).await?;
-            Ok(wire::allocation(allocation, &mut Vec::new(), &mut Vec::new()))
+            let mut response = wire::allocation(allocation, &mut Vec::new(), &mut Vec::new());
+            response.content_url = bytes::url(self.bytes, &namespace, &response.payload_id);
+            Ok(response)
         })
         .await
     }
@@ -126,7 +142,8 @@ impl DataService for Service {
             for item in std::mem::take(&mut asked.ids) {
                 let inline_max = asked.options.inline_max.min(content_left);
                 let grant = self.acquire_one(&holder, &asked, item, inline_max, deadline).await;
-                let result = wire::acquired(grant, &mut Vec::new(), &mut Vec::new());
+                let mut result = wire::acquired(grant, &mut Vec::new(), &mut Vec::new());
+                self.say_where(&asked.namespace, &mut result);
                 content_left = content_left.saturating_sub(content_len(&result));
                 results.push(result);
             }

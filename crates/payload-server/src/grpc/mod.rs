@@ -5,6 +5,7 @@ mod catalog;
 mod data;
 mod incoming;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use payload_core::{Principal, Result};
@@ -37,6 +38,7 @@ pub(crate) async fn serve(
     tcp: TcpListener,
     unix: UnixListener,
     peers: Peers,
+    bytes: SocketAddr,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -60,7 +62,7 @@ pub(crate) async fn serve(
             .add_service(health_service.clone())
             .add_service(reflection.clone())
             .add_service(
-                DataServiceServer::new(data::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+                DataServiceServer::new(data::Service::new(calls.clone(), bytes)).max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
                 CatalogServiceServer::new(catalog::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),

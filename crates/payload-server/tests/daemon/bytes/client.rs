@@ -1,7 +1,7 @@
 //! An HTTP client that does exactly what a test says, and nothing on its own.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 
 /// One connection.
 pub(super) struct Connection {
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(super) fn take(&mut self, length: usize) -> Vec<u8> {
         while self.ahead.len() < length {
             assert!(self.more(), "the body ends after {} of {length}", self.ahead.len());
         }
@@ -96,11 +96,6 @@ impl Connection {
     pub(super) fn drained(mut self) -> usize {
         while self.more() {}
         self.ahead.len()
-    }
-
-    /// Says that nothing more will be sent.
-    pub(super) fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 }
 
