@@ -11,6 +11,7 @@ mod floor;
 mod kill_loop;
 mod link;
 mod machine;
+mod many;
 mod mapping;
 mod measure;
 mod metrics;
@@ -44,6 +45,8 @@ enum Command {
     Put(Settings),
     /// Restarts with few and with many payloads
     Restart(restart::Options),
+    /// Many payloads in RAM, over a killed server
+    Many(many::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
     /// A server, a process that publishes files, another one that reads them
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Acquire(settings) => settings.report(acquire::run, report::figures),
         Command::Put(settings) => settings.report(put::run, report::figures),
         Command::Restart(options) => restart::run(&options),
+        Command::Many(options) => many::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Publish { directory, endpoint } => demo::publish::run(&directory, endpoint.as_deref()),

@@ -39,7 +39,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the keeper with its server, the way a user would, and waits until it takes calls.
     pub(crate) fn start(payloadd: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(payloadd, data, "")
+    }
+
+    /// The same with a configuration of its own.
+    pub(crate) fn start_with(payloadd: &Path, data: &Path, config: &str) -> Result<Self> {
         std::fs::create_dir_all(data)?;
+        std::fs::write(config_file(data), config)?;
         let mut server = Self {
             payloadd: payloadd.to_owned(),
             data: data.to_owned(),
@@ -153,6 +159,10 @@ impl Drop for Server {
     }
 }
 
+fn config_file(data: &Path) -> PathBuf {
+    data.join("payloadd.toml")
+}
+
 fn has(words: &[String], word: &str) -> bool {
     words.iter().any(|other| other == word)
 }
@@ -166,6 +176,8 @@ fn launch(payloadd: &Path, data: &Path) -> Result<Child> {
         .arg("--data-dir")
         .arg(data)
         .args(["--listen", "127.0.0.1:0"])
+        .arg("--config")
+        .arg(config_file(data))
         // Ctrl-C is for the program that started it, which then stops it.
         .process_group(0)
         .stdin(Stdio::null())

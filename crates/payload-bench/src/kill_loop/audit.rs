@@ -88,7 +88,7 @@ impl Audit {
 }
 
 /// Asks the server for its numbers.
-pub(super) fn stats(server: &Server) -> Result<v1::GetStatsResponse> {
+pub(crate) fn stats(server: &Server) -> Result<v1::GetStatsResponse> {
     let admin = Admin::new(server.endpoint(), &ClientOptions::default());
     Ok(runtime()?.block_on(admin.stats())?)
 }

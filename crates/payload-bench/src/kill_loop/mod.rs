@@ -17,6 +17,7 @@ use clap::Args;
 use payload_core::Span;
 use rustix::process::Signal;
 
+pub(crate) use self::audit::stats;
 use self::model::{Model, UnderWay};
 use self::stubborn::{Seen, Stubborn, is_gone};
 use crate::clock::Moment;
@@ -173,11 +174,7 @@ impl Driver {
         self.server_kills_in_a_row = 0;
         wait::until("a new keeper", PATIENCE, || {
             let replaced = self.server.keepers().iter().any(|keeper| !before.contains(keeper));
-            Ok((replaced
-                && audit::stats(&self.server)?
-                    .keeper
-                    .is_some_and(|keeper| keeper.connected))
-            .then_some(()))
+            Ok((replaced && stats(&self.server)?.keeper.is_some_and(|keeper| keeper.connected)).then_some(()))
         })
     }
 
