@@ -44,7 +44,11 @@ fn the_holder_keeps_neither_the_terminal_nor_a_pipe() {
     }
     let stat = std::fs::read_to_string(format!("/proc/{holder}/stat")).unwrap();
     let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
-    assert_eq!(session, holder.to_string(), "a session of its own has no controlling terminal");
+    assert_eq!(
+        session,
+        holder.to_string(),
+        "a session of its own has no controlling terminal"
+    );
 }
 
 #[test]
