@@ -7,7 +7,8 @@ use payload_socket::Seqpacket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A connection that the event loop watches.
+/// A connection that the event loop watches for messages. Not for room to send: the kernel would announce that each time
+/// the server reads a message, and wake the client for nothing in the middle of every call.
 #[derive(Debug)]
 pub(crate) struct Socket(AsyncFd<Inner>);
 
@@ -24,7 +25,7 @@ impl Socket {
     pub(crate) fn new(socket: Seqpacket) -> std::io::Result<Self> {
         // SAFETY: the descriptor belongs to the socket, which nothing takes out of the `AsyncFd`, so it stays open and
         // the same until the `AsyncFd` is dropped.
-        let watched = unsafe { AsyncFd::register(Inner(socket)) };
+        let watched = unsafe { AsyncFd::register_with_interest(Inner(socket), Interest::READABLE) };
         watched.map(Self).map_err(|error| error.into_parts().1)
     }
 
@@ -32,13 +33,21 @@ impl Socket {
     pub(crate) async fn send(&self, bytes: &[u8]) -> std::io::Result<()> {
         // Nearly always there is room, and nobody has to be asked.
         match self.0.get_ref().0.try_send(bytes, &[]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.0
-                    .async_io(Interest::WRITABLE, |socket| socket.0.try_send(bytes, &[]))
-                    .await
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.send_later(bytes).await,
             sent => sent,
         }
+    }
+
+    /// Sends when the server has made room.
+    async fn send_later(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let socket = &self.0.get_ref().0;
+        let duplicate = socket.as_fd().try_clone_to_owned()?;
+        // SAFETY: the duplicate belongs to the `AsyncFd`, which nothing takes it out of.
+        let watched = unsafe { AsyncFd::register_with_interest(duplicate, Interest::WRITABLE) };
+        let watched = watched.map_err(|error| error.into_parts().1)?;
+        watched
+            .async_io(Interest::WRITABLE, |_| socket.try_send(bytes, &[]))
+            .await
     }
 
     /// Receives one message; `None` at the end of the connection.
@@ -51,5 +60,32 @@ impl Socket {
     /// Ends the connection, on both sides.
     pub(crate) fn shutdown(&self) -> std::io::Result<()> {
         self.0.get_ref().0.shutdown()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_for_which_there_is_no_room_waits_for_the_reader() {
+        let (near, far) = Seqpacket::pair().unwrap();
+        let near = Socket::new(near).unwrap();
+        let message = [7; 1_000];
+        let mut sent = 0_usize;
+        while near.0.get_ref().0.try_send(&message, &[]).is_ok() {
+            sent += 1;
+        }
+        let mut waiting = std::pin::pin!(near.send(b"late"));
+        let now = std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context).is_ready()));
+        assert!(!now.await, "there was room after all");
+
+        let mut buffer = [0; 1_000];
+        for _ in 0..sent {
+            assert_eq!(far.recv(&mut buffer, &mut Vec::new()).unwrap(), Some(1_000));
+        }
+        waiting.await.unwrap();
+        assert_eq!(far.recv(&mut buffer, &mut Vec::new()).unwrap(), Some(4));
+        assert_eq!(buffer[..4], *b"late");
     }
 }
