@@ -3,9 +3,13 @@
 
 mod world;
 
+use std::io::Read;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use payload_client::{
-    AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, LeaseState, PayloadId, PutOptions, Reason,
-    Tier,
+    AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, Endpoint, LeaseState, PayloadId, PutOptions,
+    Reason, Tier,
 };
 use world::{World, bytes};
 
@@ -225,4 +229,35 @@ fn a_command_waits_for_a_killed_server_to_come_back() {
     .unwrap();
     let ran = world.run(&["ls"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+/// Listens where `world`'s server would, and lets a request die on its connection before it passes the next one on.
+fn break_first_request(world: &World, listener: UnixListener) {
+    let server = world.data().join("grpc.sock");
+    std::thread::spawn(move || {
+        // The client of HTTP/2 speaks first: its preface is there, so the connection was made.
+        let (mut dying, _) = listener.accept().unwrap();
+        dying.read_exact(&mut [0; 24]).unwrap();
+        drop(dying);
+
+        let (client, _) = listener.accept().unwrap();
+        let server = UnixStream::connect(&server).unwrap();
+        let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut &server, &mut &client));
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Both);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_question_is_asked_again_when_its_connection_breaks() {
+    let world = World::new();
+    let front = world.path("front.sock");
+    break_first_request(&world, UnixListener::bind(&front).unwrap());
+    let text = std::fs::read(world.endpoint_file()).unwrap();
+    let mut endpoint: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    endpoint["grpc_socket"] = front.to_str().unwrap().into();
+    let file = world.file("front.json", endpoint.to_string().as_bytes());
+    let admin = payload_client::Admin::new(Endpoint::file(file), &payload_client::ClientOptions::default());
+    assert_eq!(admin.stats().await.unwrap().leases, 0);
 }

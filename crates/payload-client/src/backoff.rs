@@ -1,11 +1,16 @@
 //! How often to try a server that does not answer: soon at first, then rarely, and not for ever.
 
-use payload_core::{Instant, Span};
+use payload_core::{Instant, Reason, Span};
 
 use crate::clock;
 
 const FIRST: Span = Span::from_millis(10);
 const LONGEST: Span = Span::from_millis(500);
+
+/// Failures of a server that comes or goes, or of the way to it: later, another one may answer.
+pub(crate) fn is_passing(reason: Reason) -> bool {
+    matches!(reason, Reason::ConnectionLost | Reason::Starting | Reason::ShuttingDown)
+}
 
 /// Doubling pauses within a total.
 #[derive(Debug)]

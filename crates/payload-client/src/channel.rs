@@ -8,7 +8,7 @@ use payload_proto::status::from_status;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, is_passing};
 use crate::endpoint::{Addresses, Endpoint};
 use crate::options::ClientOptions;
 
@@ -31,7 +31,7 @@ impl Grpc {
         }
     }
 
-    /// Asks, and asks again while there is no connection and time is left: only for what may be asked twice.
+    /// Asks, and asks again while no server is there to answer and time is left: only for what may be asked twice.
     pub(crate) async fn call<T, F>(&self, ask: impl Fn(Channel) -> F) -> Result<T>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
@@ -45,7 +45,7 @@ impl Grpc {
                 },
                 Err(error) => error,
             };
-            if error.reason() != Reason::ConnectionLost {
+            if !is_passing(error.reason()) {
                 return Err(error);
             }
             // The next server may listen somewhere else.

@@ -11,7 +11,7 @@ use payload_proto::v1::client_message::Request;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, is_passing};
 use crate::cache::Cache;
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -217,10 +217,6 @@ fn usable(route: &Route) -> Option<Route> {
 }
 
 /// Whether the server will soon be another one, or reachable again.
-fn is_passing(reason: Reason) -> bool {
-    matches!(reason, Reason::ConnectionLost | Reason::Starting | Reason::ShuttingDown)
-}
-
 fn connection_lost() -> Error {
     Error::new(Reason::ConnectionLost, "the connection to the server broke")
 }

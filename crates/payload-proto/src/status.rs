@@ -1,5 +1,6 @@
 //! Errors on the wire: one total function to gRPC statuses, one to batch failures, and both ways back.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use payload_core::{Error, ErrorKind, Outcome, Reason};
@@ -81,6 +82,8 @@ pub fn from_status(status: &Status) -> Error {
     let info = details.error_info().filter(|info| info.domain == DOMAIN);
     let Some((info, reason)) = info.and_then(|info| Some((info, info.reason.parse::<Reason>().ok()?))) else {
         let reason = match status.code() {
+            // Made on this side: no answer came, whatever code the transport gives to a connection that broke.
+            _ if status.source().is_some() => Reason::ConnectionLost,
             Code::InvalidArgument => Reason::BadRequest,
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => Reason::ConnectionLost,
             Code::ResourceExhausted => Reason::Overloaded,
