@@ -101,9 +101,6 @@ fn todo(reason: Reason) -> Option<&'static str> {
         Reason::ConnectionLost => "start payloadd, or name the server with --endpoint",
         Reason::PayloadNotFound => "check the id and --namespace",
         Reason::LeaseNotFound => "look at payloadctl leases",
-        Reason::LocalSocketNeeded => {
-            "run payloadctl on the server's host; larger payloads can be had from afar in a later version"
-        }
         Reason::PayloadNotCommitted => "wait until its producer has committed it",
         Reason::TierFull => "remove payloads, or choose another --tier",
         _ => match reason.kind() {

@@ -161,22 +161,27 @@ async fn a_forced_removal_waits_for_nobody() {
 }
 
 #[test]
-fn without_the_local_socket_small_contents_travel_and_large_ones_are_refused_clearly() {
+fn without_the_local_socket_contents_of_every_size_travel() {
     let world = World::new();
-    let (small, large) = (world.put(&bytes(65_536), &[]), world.put(&bytes(65_537), &[]));
     let address = world.address();
-    let remote = |args: &[&str]| world.run(&[&["--endpoint", &address], args].concat());
-    assert!(remote(&["cat", &small]).stdout == bytes(65_536));
-    assert!(remote(&["ls"]).stdout == world.run(&["ls"]).stdout);
-    let refused = remote(&["-o", "json", "get", &large]);
-    let error: serde_json::Value = serde_json::from_str(&refused.stderr).unwrap();
-    assert_eq!(
-        (refused.code, &error["error"]["reason"]),
-        (1, &"LOCAL_SOCKET_NEEDED".into())
-    );
-    let refused = remote(&["put", world.file("large", &bytes(65_537)).to_str().unwrap()]);
-    assert_eq!(refused.code, 1);
-    assert!(refused.stderr.contains("local socket"), "{}", refused.stderr);
+    let remote = |args: &[&str]| {
+        let ran = world.run(&[&["--endpoint", &address], args].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    for tier in ["ram", "disk"] {
+        for size in [0, 1, 65_536, 65_537, 300_000, 3_000_000] {
+            let file = world.file("sent", &bytes(size));
+            let sent = remote(&["put", "--tier", tier, file.to_str().unwrap()]);
+            let id = String::from_utf8(sent).unwrap().trim().to_owned();
+            assert!(world.run(&["cat", &id]).stdout == bytes(size), "{size} bytes to {tier}");
+            assert!(remote(&["cat", &id]) == bytes(size), "{size} bytes from {tier}");
+            remote(&["get", &id, "-O", "got"]);
+            assert!(std::fs::read(world.path("got")).unwrap() == bytes(size));
+            std::fs::remove_file(world.path("got")).unwrap();
+        }
+    }
+    assert!(remote(&["ls"]) == world.run(&["ls"]).stdout);
 }
 
 #[tokio::test]
@@ -286,8 +291,10 @@ fn fault_10_damaged_bytes_have_code_5_and_are_never_shown() {
     std::fs::write(&file, damaged).unwrap();
     let ran = world.run(&["cat", &id]);
     assert_eq!((ran.code, ran.stdout.len()), (5, 0), "{}", ran.stderr);
-    let ran = world.run(&["get", &id]);
-    assert_eq!((ran.code, world.path(&id).exists()), (5, false), "{}", ran.stderr);
+    for endpoint in [world.endpoint_file().to_str().unwrap(), &world.address()] {
+        let ran = world.run(&["--endpoint", endpoint, "get", &id]);
+        assert_eq!((ran.code, world.path(&id).exists()), (5, false), "{}", ran.stderr);
+    }
 }
 
 #[test]

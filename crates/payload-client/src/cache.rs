@@ -237,6 +237,10 @@ impl Place {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.container.fd.as_fd()
     }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.bytes.start as u64
+    }
 }
 
 impl Drop for Place {

@@ -23,12 +23,23 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
+    /// Connects with the first call.
     pub(crate) fn new(endpoint: Endpoint, options: &ClientOptions) -> Self {
         Self {
             endpoint,
             reconnect_max: options.reconnect_max,
             channel: Mutex::default(),
         }
+    }
+
+    /// Connects now, to see whether anybody is there.
+    pub(crate) async fn connect(self) -> Result<Self> {
+        let addresses = self.endpoint.addresses()?;
+        let channel = endpoint(&addresses)?.connect().await.map_err(|error| {
+            Error::new(Reason::ConnectionLost, format!("no server at {}", addresses.grpc)).source(error)
+        })?;
+        *self.channel.lock() = Some(channel);
+        Ok(self)
     }
 
     /// Asks, and asks again while no server is there to answer and time is left: only for what may be asked twice.
@@ -38,22 +49,27 @@ impl Grpc {
     {
         let mut backoff = Backoff::new(self.reconnect_max);
         loop {
-            let error = match self.channel() {
-                Ok(channel) => match ask(channel).await {
-                    Ok(response) => return Ok(response.into_inner()),
-                    Err(status) => self.explain(from_status(&status)),
-                },
-                Err(error) => error,
-            };
-            if !is_passing(error.reason()) {
-                return Err(error);
-            }
-            // The next server may listen somewhere else.
-            *self.channel.lock() = None;
-            if !backoff.pause().await {
-                return Err(error);
+            match self.once(&ask).await {
+                Err(error) if is_passing(error.reason()) && backoff.pause().await => {}
+                result => return result,
             }
         }
+    }
+
+    /// Asks once. If nobody answers, the next question finds its own way.
+    pub(crate) async fn once<T, F>(&self, ask: impl FnOnce(Channel) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let error = match ask(self.channel()?).await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) => self.explain(from_status(&status)),
+        };
+        if is_passing(error.reason()) {
+            // The next server may listen somewhere else.
+            *self.channel.lock() = None;
+        }
+        Err(error)
     }
 
     fn channel(&self) -> Result<Channel> {
@@ -73,14 +89,6 @@ impl Grpc {
         let why = format!("no server at {}: {error}", self.endpoint);
         Error::new(Reason::ConnectionLost, why).outcome_unknown().source(error)
     }
-}
-
-/// Connects now, to see whether anybody is there.
-pub(crate) async fn connect(addresses: &Addresses) -> Result<Channel> {
-    endpoint(addresses)?
-        .connect()
-        .await
-        .map_err(|error| Error::new(Reason::ConnectionLost, format!("no server at {}", addresses.grpc)).source(error))
 }
 
 fn endpoint(addresses: &Addresses) -> Result<tonic::transport::Endpoint> {

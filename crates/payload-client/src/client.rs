@@ -64,7 +64,8 @@ impl Client {
         &self.admin
     }
 
-    /// Whether bytes have to travel inside messages, because the local socket is out of reach.
+    /// Whether bytes have to travel, because the local socket is out of reach: small ones inside messages, others over
+    /// HTTP, from and to copies in this process's memory.
     pub fn is_remote(&self) -> bool {
         self.session.is_remote()
     }
@@ -118,6 +119,7 @@ impl Client {
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
                 Ok(Grant::Lease(lease)) => Ok(lease),
+                Ok(Grant::Away(lease, url)) => lease.fetched(&url).await,
                 Ok(Grant::Again) => self.ask_again(*id, options).await,
                 Err(error) => Err(error),
             });
@@ -128,10 +130,10 @@ impl Client {
     /// The lease came without a way to its bytes: see [`Grant::Again`].
     async fn ask_again(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
         for _ in 0..ATTEMPTS {
-            if let Some(grant) = self.ask_for_leases(&[id], options).await?.pop()
-                && let Grant::Lease(lease) = grant?
-            {
-                return Ok(lease);
+            match self.ask_for_leases(&[id], options).await?.pop().transpose()? {
+                Some(Grant::Lease(lease)) => return Ok(lease),
+                Some(Grant::Away(lease, url)) => return lease.fetched(&url).await,
+                Some(Grant::Again) | None => {}
             }
         }
         Err(nonsense("leases without a way to their bytes, again and again"))
@@ -155,7 +157,7 @@ impl Client {
         }
     }
 
-    /// All contents of an answer must fit into one message. Without the local socket there is no other way for them.
+    /// All contents of an answer must fit into one message. Without the local socket any other way is longer.
     fn inline_max(&self, items: usize, asked: u32) -> u32 {
         let largest = limits::INLINE_SIZE_MAX as u32;
         if self.is_remote() {

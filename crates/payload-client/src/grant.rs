@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::{Error, Instant, LeaseId, Reason, Result, Span, limits};
+use payload_core::{Error, Instant, LeaseId, Reason, Result, Span};
 use payload_proto::v1;
 
 use crate::cache::Place;
@@ -16,6 +16,8 @@ use crate::session::{Owner, Session};
 pub(crate) enum Grant {
     /// The lease.
     Lease(Lease),
+    /// The lease, without its bytes: they are to be fetched from this address.
+    Away(Lease, String),
     /// There is nothing to read the bytes from: the server thinks that this client has the container's descriptor, which
     /// it has not any more, or the answer had no room for the content. The lease was given back, and the server will be
     /// told: ask again, for this one alone.
@@ -44,15 +46,21 @@ pub(crate) fn take(
         .ok_or_else(|| nonsense("a lease without a descriptor"))?;
     let standing = Standing::granted(id, asked.epoch, asked.at, lease.expires_in_ms);
     let fd = take_fd(fds, lease.fd)?;
+    let away = session.is_remote() && lease.content.is_none();
     let bytes = match lease.content {
         Some(content) => Ok(Some(Bytes::Inline(content))),
+        None if away => Ok(Some(Bytes::default())),
         None => place(session, &descriptor, fd).map(|place| place.map(Bytes::Mapped)),
     };
     match bytes {
-        Ok(Some(bytes)) if bytes.as_slice().len() as u64 == descriptor.size => {
+        Ok(Some(bytes)) if away || bytes.as_slice().len() as u64 == descriptor.size => {
             let record = LeaseRecord::new(descriptor, asked.ttl, standing);
             session.registry.add_lease(&record);
-            Ok(Grant::Lease(Lease::new(Arc::clone(owner), record, bytes)))
+            let granted = Lease::new(Arc::clone(owner), record, bytes);
+            Ok(match away {
+                true => Grant::Away(granted, lease.content_url),
+                false => Grant::Lease(granted),
+            })
         }
         Ok(Some(_)) => {
             session.registry.release_later(id);
@@ -60,7 +68,7 @@ pub(crate) fn take(
         }
         Ok(None) => {
             session.registry.release_later(id);
-            if let Some(location) = descriptor.location.filter(|_| !session.is_remote()) {
+            if let Some(location) = descriptor.location {
                 session.cache.forget(&location.container_id);
             }
             Ok(Grant::Again)
@@ -90,19 +98,6 @@ fn place(session: &Session, descriptor: &v1::Descriptor, fd: Option<OwnedFd>) ->
     let Some(location) = &descriptor.location else {
         return Err(nonsense("a lease with neither content nor location"));
     };
-    if fd.is_none() && session.is_remote() {
-        if descriptor.size <= limits::INLINE_SIZE_MAX {
-            // The answer to a batch had no room left for this one.
-            return Ok(None);
-        }
-        return Err(Error::new(
-            Reason::LocalSocketNeeded,
-            format!(
-                "payload has {} bytes, and without the local socket only contents of at most 64 KiB can be read",
-                descriptor.size
-            ),
-        ));
-    }
     session
         .cache
         .place(&location.container_id, fd, location.offset, descriptor.size)

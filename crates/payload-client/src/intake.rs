@@ -1,5 +1,6 @@
 //! What comes in: answers become leases and writers before their callers wake, so that nothing granted can get lost.
 
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -85,12 +86,15 @@ pub(crate) fn take(
             });
             Ok(Answer::Leases(grants.collect()))
         }
-        (Expect::Room { size }, Response::Allocate(response)) => {
+        (Expect::Room { size }, Response::Allocate(mut response)) => {
             let fd = grant::take_fd(&mut fds, response.fd)?;
-            let record = AllocationRecord::new(response.payload_id, response.allocation_token, epoch);
+            let (id, token) = (
+                mem::take(&mut response.payload_id),
+                mem::take(&mut response.allocation_token),
+            );
+            let record = AllocationRecord::new(id, token, epoch);
             session.registry.add_allocation(&record);
-            let location = response.location.as_ref();
-            let writer = Writer::new(session.owner()?, record, *size, location, fd)?;
+            let writer = Writer::new(session.owner()?, record, *size, response, fd)?;
             Ok(Answer::Room(Box::new(writer)))
         }
         (Expect::Reclaim { leases, allocations }, Response::Reclaim(response)) => {

@@ -10,9 +10,10 @@ use payload_core::{Error, Reason, Result};
 use payload_proto::v1;
 
 use crate::cache::Place;
+use crate::fetched::Fetched;
 use crate::registry::LeaseRecord;
 use crate::release;
-use crate::session::Owner;
+use crate::session::{Owner, connection_lost};
 
 /// The bytes of a payload, for as long as they are wanted.
 ///
@@ -52,6 +53,14 @@ pub enum Verified {
 pub(crate) enum Bytes {
     Inline(bytes::Bytes),
     Mapped(Place),
+    Fetched(Fetched),
+}
+
+impl Default for Bytes {
+    /// None yet.
+    fn default() -> Self {
+        Self::Inline(bytes::Bytes::new())
+    }
 }
 
 impl Bytes {
@@ -59,6 +68,7 @@ impl Bytes {
         match self {
             Self::Inline(bytes) => bytes,
             Self::Mapped(place) => place.bytes(),
+            Self::Fetched(fetched) => fetched.bytes(),
         }
     }
 }
@@ -66,6 +76,15 @@ impl Bytes {
 impl Lease {
     pub(crate) fn new(owner: Arc<Owner>, record: Arc<LeaseRecord>, bytes: Bytes) -> Self {
         Self { owner, record, bytes }
+    }
+
+    /// Brings the bytes that did not come with the grant.
+    pub(crate) async fn fetched(mut self, url: &str) -> Result<Self> {
+        let (id, descriptor) = (self.record.standing().id, &self.record.descriptor);
+        let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
+        let fetched = transfers.fetch(url, id, descriptor.size, &descriptor.digest).await?;
+        self.bytes = Bytes::Fetched(fetched);
+        Ok(self)
     }
 
     /// What the server granted: which payload, which version, where.
@@ -93,23 +112,27 @@ impl Lease {
         Err(Error::new(reason, why))
     }
 
-    /// The segment or file that the bytes are in, at the offset that the descriptor's location names. Absent if the
-    /// content came inside the answer: acquire with an `inline_max` of zero to be sure of a descriptor.
-    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+    /// The segment or file that the bytes are in, and where in it they begin. Absent if the content came inside the
+    /// answer: acquire with an `inline_max` of zero to be sure of a descriptor. A client on another host gets that of its
+    /// own copy.
+    pub fn as_fd(&self) -> Option<(BorrowedFd<'_>, u64)> {
         match &self.bytes {
             Bytes::Inline(_) => None,
-            Bytes::Mapped(place) => Some(place.fd()),
+            Bytes::Mapped(place) => Some((place.fd(), place.offset())),
+            Bytes::Fetched(fetched) => Some((fetched.fd(), 0)),
         }
     }
 
     /// The same as a file of its own, which outlives the lease; its bytes stay right, but the server may free them for
     /// everybody else. It shares its position with every other file of the same segment: read at offsets.
-    pub fn to_file(&self) -> Result<Option<File>> {
-        let Some(fd) = self.as_fd() else { return Ok(None) };
+    pub fn to_file(&self) -> Result<Option<(File, u64)>> {
+        let Some((fd, offset)) = self.as_fd() else {
+            return Ok(None);
+        };
         let fd = fd.try_clone_to_owned().map_err(|error| {
             Error::new(Reason::Internal, format!("cannot duplicate the descriptor: {error}")).source(error)
         })?;
-        Ok(Some(fd.into()))
+        Ok(Some((fd.into(), offset)))
     }
 
     /// Reads all bytes and compares them with the payload's digest; fails with `BYTES_CORRUPT`.

@@ -2,8 +2,8 @@
 //!
 //! [`Client`] puts payloads and takes leases on them. On the server's own host it talks over the local socket, where a
 //! lease comes with a file descriptor, so [`Lease`] is the bytes themselves, mapped and never copied. From elsewhere it
-//! talks gRPC and moves payloads of at most 64 KiB inside messages. [`Catalog`] and [`Admin`] are thin: they take
-//! and return the messages of the protos ([`v1`]).
+//! talks gRPC, and contents travel: up to 64 KiB inside messages, larger ones over HTTP, to and from copies in this
+//! process's memory. [`Catalog`] and [`Admin`] are thin: they take and return the messages of the protos ([`v1`]).
 //!
 //! A client outlives the server: when the connection breaks it connects again, takes its leases and open allocations up
 //! again, and repeats what was under way where that is safe. Bytes that a lease shows stay right in any case.
@@ -34,6 +34,7 @@ mod channel;
 mod client;
 mod clock;
 mod endpoint;
+mod fetched;
 mod grant;
 mod intake;
 mod lease;
@@ -51,6 +52,7 @@ mod session;
 mod socket;
 mod stages;
 mod supervise;
+mod transfer;
 mod writer;
 
 pub use admin::Admin;

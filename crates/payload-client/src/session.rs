@@ -23,6 +23,7 @@ use crate::remote::Remote;
 use crate::request_id::RequestIds;
 use crate::stages::Stages;
 use crate::supervise::{self, Identity};
+use crate::transfer::Transfers;
 use crate::{release, renew};
 
 /// A client's side of everything it holds, over any number of connections.
@@ -55,7 +56,7 @@ pub(crate) enum Route {
     /// Over the local socket.
     Local(Arc<Link>),
     /// Over gRPC only.
-    Remote(Remote),
+    Remote(Arc<Remote>),
     /// Perhaps soon.
     Connecting,
     /// Not for a long time; the last attempt failed for this reason.
@@ -172,6 +173,14 @@ impl Session {
         matches!(*self.route.borrow(), Route::Remote(_))
     }
 
+    /// The way for contents, if there is no local socket.
+    pub(crate) fn transfers(&self) -> Option<Transfers> {
+        match &*self.route.borrow() {
+            Route::Remote(remote) => Some(remote.transfers().clone()),
+            _ => None,
+        }
+    }
+
     /// The start of the server that this client talks to.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
@@ -216,7 +225,6 @@ fn usable(route: &Route) -> Option<Route> {
     }
 }
 
-/// Whether the server will soon be another one, or reachable again.
-fn connection_lost() -> Error {
+pub(crate) fn connection_lost() -> Error {
     Error::new(Reason::ConnectionLost, "the connection to the server broke")
 }

@@ -54,9 +54,9 @@ async fn connect(session: &Arc<Session>) -> Result<Option<JoinHandle<()>>> {
         None => None,
     };
     // The socket may be out of this process's reach, in another container for instance, and the server still alive.
-    match Remote::connect(&addresses).await {
+    match Remote::connect(session.endpoint.clone(), &session.options).await {
         Ok(remote) => {
-            session.route.send_replace(Route::Remote(remote));
+            session.route.send_replace(Route::Remote(Arc::new(remote)));
             Ok(None)
         }
         Err(error) => Err(match local {

@@ -11,13 +11,14 @@ use payload_proto::v1::server_message::Response;
 use rustix::io::Errno;
 
 use crate::backoff::Backoff;
+use crate::fetched::memory;
 use crate::grant::nonsense;
 use crate::intake::{Answer, Expect};
 use crate::mapping::WritableMapping;
 use crate::options::{CommitOptions, DigestChoice};
 use crate::ranges::range;
 use crate::registry::AllocationRecord;
-use crate::session::{Owner, Retry};
+use crate::session::{Owner, Retry, connection_lost};
 use crate::stages::StagedRoom;
 
 /// How long descriptors may be open that this writer has closed.
@@ -48,6 +49,8 @@ enum Room {
     Own(OwnedFd),
     /// Into a part of the session's stage, from which the commit copies them.
     Staged(StagedRoom),
+    /// Into memory of this process, from which the commit sends them to this address.
+    Away(OwnedFd, String),
 }
 
 impl Writer {
@@ -55,14 +58,14 @@ impl Writer {
         owner: Arc<Owner>,
         record: Arc<AllocationRecord>,
         size: u64,
-        location: Option<&v1::Location>,
+        granted: v1::AllocateResponse,
         fd: Option<OwnedFd>,
     ) -> Result<Self> {
         let payload_id = record
             .payload_id
             .parse()
             .map_err(|_| nonsense("an allocation without an id"))?;
-        let (room, mapping) = match take_room(&owner, size, location, fd) {
+        let (room, mapping) = match take_room(&owner, size, granted, fd) {
             Ok(room) => room,
             Err(error) => {
                 owner.registry.abort_later(&record);
@@ -101,7 +104,7 @@ impl Writer {
     pub fn as_fd(&mut self) -> Option<(BorrowedFd<'_>, u64)> {
         self.hasher = None;
         self.room.as_ref().map(|room| match room {
-            Room::Own(fd) => (fd.as_fd(), 0),
+            Room::Own(fd) | Room::Away(fd, _) => (fd.as_fd(), 0),
             Room::Staged(staged) => staged.as_fd(),
         })
     }
@@ -140,7 +143,12 @@ impl Writer {
         let digest = self.digest(size, options.digest)?;
         // The server refuses to seal what somebody could still write to.
         self.mapping = None;
-        self.room = None;
+        if let Some(Room::Away(fd, url)) = self.room.take() {
+            let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
+            transfers
+                .upload(&url, &self.record.token, fd.as_fd(), size, digest)
+                .await?;
+        }
         let request = Request::Commit(v1::CommitRequest {
             namespace: self.owner.namespace(),
             request_id: self.owner.request_ids.next(),
@@ -233,7 +241,7 @@ impl Writer {
 impl Writer {
     fn own(&self) -> Option<&OwnedFd> {
         match &self.room {
-            Some(Room::Own(fd)) => Some(fd),
+            Some(Room::Own(fd) | Room::Away(fd, _)) => Some(fd),
             Some(Room::Staged(_)) | None => None,
         }
     }
@@ -243,14 +251,17 @@ impl Writer {
 fn take_room(
     owner: &Owner,
     size: u64,
-    location: Option<&v1::Location>,
+    granted: v1::AllocateResponse,
     fd: Option<OwnedFd>,
 ) -> Result<(Option<Room>, Option<WritableMapping>)> {
     if size == 0 {
         return Ok((None, None));
     }
-    if let Some(location) = location.filter(|location| location.shared) {
-        let staged = owner.stages.room(location, fd, size);
+    if owner.is_remote() {
+        return Ok((Some(Room::Away(memory(size)?, granted.content_url)), None));
+    }
+    if let Some(location) = granted.location.filter(|location| location.shared) {
+        let staged = owner.stages.room(&location, fd, size);
         if staged.is_err() {
             // The server must not go on believing that this client has the stage.
             owner.cache.forget(&location.container_id);

@@ -223,7 +223,7 @@ async fn fault_18_a_lease_that_ended_says_so_and_its_bytes_stay_right() {
         until(|| lease.state() == state).await;
         assert_eq!(lease.check().unwrap_err().reason().as_str(), reason);
         assert_eq!((&*lease, mappings(reason)), (&b"bytes"[..], 1));
-        let file = lease.to_file().unwrap().unwrap();
+        let (file, _) = lease.to_file().unwrap().unwrap();
         drop(lease);
         until(|| mappings(reason) == 0).await;
         assert_eq!(file.metadata().unwrap().len(), 5);

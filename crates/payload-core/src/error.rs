@@ -121,9 +121,6 @@ reasons! {
     /// The repository's schema is not one that this version of the server can work with.
     RepositoryIncompatible = "REPOSITORY_INCOMPATIBLE" => FailedPrecondition,
 
-    /// The bytes are too many for a message, and the client is not on the local socket.
-    LocalSocketNeeded = "LOCAL_SOCKET_NEEDED" => FailedPrecondition,
-
     /// The peer may not use this socket.
     PeerNotAllowed = "PEER_NOT_ALLOWED" => PermissionDenied,
 
