@@ -152,10 +152,12 @@ pub(crate) struct TierStats {
     pub(crate) capacity_bytes: u64,
     pub(crate) used_bytes: u64,
     pub(crate) staging_bytes: u64,
+    pub(crate) pool_bytes: u64,
     pub(crate) slack_bytes: u64,
     pub(crate) containers: u64,
     pub(crate) replicas: u64,
     pub(crate) charged_bytes: u64,
+    pub(crate) huge_pages: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -293,6 +295,8 @@ impl From<v1::TierStats> for TierStats {
             capacity_bytes: stats.capacity_bytes,
             used_bytes: stats.used_bytes,
             staging_bytes: stats.staging_bytes,
+            pool_bytes: stats.pool_bytes,
+            huge_pages: stats.huge_pages,
             slack_bytes: stats.slack_bytes,
             containers: stats.containers,
             replicas: stats.replicas,

@@ -123,6 +123,7 @@ impl Engine {
             let producer = (holder.kind == HolderKind::Local).then_some(holder.session);
             store.reserve(&request.namespace, request.size, producer)?
         };
+        self.prepare_later(store);
         let writer = match self.writer(holder, &placed.location, request.size) {
             Ok(writer) => writer,
             Err(error) => {

@@ -144,7 +144,10 @@ impl Engine {
         if row.size == 0 {
             return Ok(finished);
         }
-        match self.tier(row.tier)?.seal(&row.namespace, &replica.location, size)? {
+        let store = self.tier(row.tier)?;
+        let sealed = store.seal(&row.namespace, &replica.location, size)?;
+        self.prepare_later(store);
+        match sealed {
             Sealed::InPlace { charged } if charged < size => Err(Error::invalid(
                 Reason::BadSize,
                 "an earlier commit, which was refused, has given the rest of the bytes back",

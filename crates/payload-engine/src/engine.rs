@@ -49,6 +49,10 @@ pub struct Engine {
     pub(crate) drain_signal: Signal,
     pub(crate) expiry: Expiry,
     pub(crate) sweep_signal: Signal,
+    /// Raised when something that was ready may have been used.
+    pub(crate) prepare_signal: Signal,
+    /// Cuts the rest short that the same worker takes; raised when it has to stop.
+    pub(crate) rest_signal: Signal,
     /// Containers that the sweep must still ask the repository about.
     pub(crate) unswept: Mutex<BTreeSet<Container>>,
     pub(crate) sessions: Mutex<HashMap<u64, Arc<Holder>>>,
@@ -104,6 +108,8 @@ impl Engine {
             drain_signal: Signal::new(),
             expiry: Expiry::default(),
             sweep_signal: Signal::new(),
+            prepare_signal: Signal::new(),
+            rest_signal: Signal::new(),
             unswept: Mutex::default(),
             sessions: Mutex::default(),
             accounts: Mutex::default(),

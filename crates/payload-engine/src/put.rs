@@ -127,7 +127,9 @@ impl Engine {
 
     /// One replica in the tier that was asked for, and one on disk if the commit promises more than that tier gives.
     fn store_all(&self, request: &PutRequest, place: Place) -> Result<Vec<Placed>> {
-        let mut placed = vec![self.tier(place.tier)?.store(&request.namespace, &request.content)?];
+        let store = self.tier(place.tier)?;
+        let mut placed = vec![store.store(&request.namespace, &request.content)?];
+        self.prepare_later(store);
         if place.writes_through() {
             match self.tier(Tier::Disk)?.store(&request.namespace, &request.content) {
                 Ok(durable) => placed.push(durable),

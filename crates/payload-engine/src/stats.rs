@@ -41,7 +41,9 @@ impl TierStats {
     /// What is taken up for no replica and no other purpose that has a name: unfilled or given-up room in shared
     /// containers, and for moments what is on its way in or out.
     pub fn slack(&self) -> u64 {
-        self.usage.used.saturating_sub(self.charged + self.usage.staging)
+        self.usage
+            .used
+            .saturating_sub(self.charged + self.usage.staging + self.usage.pool)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use payload_core::port::TierStore;
 use payload_core::{Result, Span, StateKind};
 
 use crate::engine::Engine;
@@ -16,6 +17,9 @@ const DRAINS_AT_ONCE: usize = 16;
 const RETRY: Span = Span::from_secs(1);
 /// Removals that come within this time are swept together.
 const SWEEP_DELAY: Span = Span::from_millis(100);
+/// How long the worker that makes memory ready rests after each piece, in times of what that took: a quarter of a
+/// processor is for it, and the rest for calls.
+const PREPARE_REST: u32 = 3;
 /// How many remembered requests are forgotten at a time.
 const FORGET_BATCH: u32 = 1_000;
 
@@ -54,6 +58,17 @@ impl Workers {
             engine.sweep_signal.wait(engine.pause_after("sweep", swept));
             engine.sweep_signal.wait(Some(SWEEP_DELAY));
         })?;
+        workers.spawn("prepare", |engine| {
+            let began = engine.now();
+            let (signal, pause) = match engine.prepare() {
+                Ok(true) => (&engine.rest_signal, Some(engine.now().since(began) * PREPARE_REST)),
+                idle => (
+                    &engine.prepare_signal,
+                    engine.pause_after("prepare", idle.map(|_| None)),
+                ),
+            };
+            signal.wait(pause);
+        })?;
         Ok(workers)
     }
 
@@ -77,6 +92,8 @@ impl Drop for Workers {
             &self.engine.drain_signal,
             &self.engine.expiry.signal,
             &self.engine.sweep_signal,
+            &self.engine.prepare_signal,
+            &self.engine.rest_signal,
         ] {
             signal.raise();
         }
@@ -139,6 +156,22 @@ impl Engine {
     pub(crate) fn drain_again(&self, entry: &Arc<Entry>) {
         self.timers
             .set(self.now().after(RETRY), Due::DrainAgain(Arc::downgrade(entry)));
+    }
+
+    /// Lets each tier make something ready for reservations to come; false if there is nothing to do.
+    pub fn prepare(&self) -> Result<bool> {
+        let mut more = false;
+        for tier in &self.ports.tiers {
+            more |= tier.prepare()?;
+        }
+        Ok(more)
+    }
+
+    /// Wakes the worker that makes things ready, if there is something for it to do.
+    pub(crate) fn prepare_later(&self, tier: &dyn TierStore) {
+        if tier.was_drawn_on() {
+            self.prepare_signal.raise();
+        }
     }
 
     /// Forgets the answers to requests that nobody will repeat any more.

@@ -14,6 +14,7 @@ pub(crate) struct Gauges {
     engine: Arc<Engine>,
     calls: Calls,
     tiers: IntGaugeVec,
+    huge_pages: IntGaugeVec,
     replicas: IntGaugeVec,
     sessions: IntGauge,
     leases: IntGauge,
@@ -30,9 +31,16 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging.",
+                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging, pool.",
                 ),
                 &["tier", "kind"],
+            )?,
+            huge_pages: IntGaugeVec::new(
+                Opts::new(
+                    "payload_tier_huge_pages",
+                    "Whether a tier's memory comes in huge pages.",
+                ),
+                &["tier"],
             )?,
             replicas: IntGaugeVec::new(Opts::new("payload_tier_replicas", "Replicas in a tier."), &["tier"])?,
             sessions: IntGauge::new("payload_sessions", "Open local sessions.")?,
@@ -52,6 +60,10 @@ impl Gauges {
             set("slack", tier.slack());
             set("charged", tier.charged);
             set("staging", tier.usage.staging);
+            set("pool", tier.usage.pool);
+            self.huge_pages
+                .with_label_values(&[name])
+                .set(i64::from(tier.usage.huge_pages));
             self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
         }
         self.sessions.set(gauge(stats.sessions as u64));
@@ -60,9 +72,10 @@ impl Gauges {
         self.payloads_known.set(gauge(stats.payloads_known as u64));
     }
 
-    fn parts(&self) -> [&dyn Collector; 7] {
+    fn parts(&self) -> [&dyn Collector; 8] {
         [
             &self.tiers,
+            &self.huge_pages,
             &self.replicas,
             &self.sessions,
             &self.leases,

@@ -27,7 +27,10 @@ pub(crate) fn open(
     keeping: &Keeping,
     usage: &[Usage],
 ) -> anyhow::Result<Vec<Arc<dyn TierStore>>> {
-    let ram = ram_options(config.ram_capacity, descriptors);
+    let ram = RamOptions {
+        pool_max: config.ram_pool,
+        ..ram_options(config.ram_capacity, descriptors)
+    };
     let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
     let held = on_disk.map(|usage| usage.charged).sum();
     let free = free(&config.disk_path)
@@ -38,6 +41,13 @@ pub(crate) fn open(
         ..DiskOptions::default()
     };
     let ram = Arc::new(RamStore::open(ram, ids.clone(), keeping.store())?);
+    let huge_pages = ram.usage().huge_pages;
+    tracing::info!(
+        capacity = config.ram_capacity,
+        pool = config.ram_pool,
+        huge_pages,
+        "opened the RAM tier"
+    );
     let segments = Arc::downgrade(&ram);
     keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
     let disk = DiskStore::open(&config.disk_path, &disk, ids.clone())?;

@@ -46,13 +46,23 @@ impl Budget {
         subtract(&self.used, bytes);
     }
 
-    /// Everything, for the port.
-    pub(crate) fn usage(&self, staging: u64, containers: usize) -> TierUsage {
+    /// For room that was taken up before.
+    pub(crate) fn hold(&self, bytes: u64) -> Hold<'_> {
+        Hold { budget: self, bytes }
+    }
+
+    /// Whether, with so much more, an eighth of the capacity would still be free.
+    pub(crate) fn has_plenty(&self, bytes: u64) -> bool {
+        self.used.load(Relaxed).saturating_add(bytes) <= self.capacity / 8 * 7
+    }
+
+    /// What is taken up, of how much, by how many; the rest is for the store to say.
+    pub(crate) fn usage(&self, containers: usize) -> TierUsage {
         TierUsage {
             capacity: self.capacity,
             used: self.used.load(Relaxed),
-            staging,
             containers: containers as u64,
+            ..TierUsage::default()
         }
     }
 }
@@ -70,6 +80,12 @@ pub(crate) struct Hold<'a> {
 }
 
 impl Hold<'_> {
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: u64) {
+        self.budget.give(self.bytes.saturating_sub(bytes));
+        self.bytes = self.bytes.min(bytes);
+    }
+
     /// The thing is finished: its room stays taken up.
     pub(crate) fn keep(mut self) {
         self.bytes = 0;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use rustix::fs::SealFlags;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// Shared memory of this process, unmapped when dropped.
 #[derive(Debug)]
@@ -30,9 +30,19 @@ unsafe impl Sync for Region {}
 
 impl Region {
     fn map(fd: BorrowedFd<'_>, offset: u64, len: u64, rights: ProtFlags) -> rustix::io::Result<Self> {
+        Self::with(fd, offset, len, rights, MapFlags::SHARED)
+    }
+
+    /// The same for memory that will all be used soon: its pages are entered at once, which costs far less than a fault
+    /// for each.
+    fn map_all(fd: BorrowedFd<'_>, len: u64, rights: ProtFlags) -> rustix::io::Result<Self> {
+        Self::with(fd, 0, len, rights, MapFlags::SHARED | MapFlags::POPULATE)
+    }
+
+    fn with(fd: BorrowedFd<'_>, offset: u64, len: u64, rights: ProtFlags, flags: MapFlags) -> rustix::io::Result<Self> {
         let len = crate::index(len);
         // SAFETY: without a fixed address the kernel chooses one that nothing else uses.
-        let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, rights, MapFlags::SHARED, fd, offset) }?;
+        let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, rights, flags, fd, offset) }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { start, len })
     }
@@ -53,6 +63,16 @@ impl Drop for Region {
         let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };
         debug_assert_eq!(result, Ok(()));
     }
+}
+
+/// Has the kernel allocate a range of a memfd in huge pages, as far as it has any.
+pub(crate) fn populate_huge(fd: BorrowedFd<'_>, offset: u64, len: u64) -> rustix::io::Result<()> {
+    let region = Region::map(fd, offset, len, ProtFlags::READ | ProtFlags::WRITE)?;
+    for advice in [Advice::LinuxHugepage, Advice::LinuxPopulateWrite] {
+        // SAFETY: neither changes a byte; the whole range is this region's, and nobody looks at it.
+        unsafe { rustix::mm::madvise(region.start.as_ptr().cast(), region.len, advice) }?;
+    }
+    Ok(())
 }
 
 /// Bytes that the kernel lets nobody change any more.
@@ -118,7 +138,7 @@ pub(crate) struct Room {
 impl Slab {
     /// Maps a new slab, to be filled. To be followed by the seal that makes this mapping the last writable one.
     pub(crate) fn create(fd: BorrowedFd<'_>, len: u64) -> rustix::io::Result<Self> {
-        Self::new(Region::map(fd, 0, len, ProtFlags::READ | ProtFlags::WRITE)?, 0)
+        Self::new(Region::map_all(fd, len, ProtFlags::READ | ProtFlags::WRITE)?, 0)
     }
 
     /// Maps a slab that an earlier server filled; it takes no more.
@@ -215,7 +235,7 @@ pub(crate) struct Stage(Region);
 impl Stage {
     /// Maps a stage for reading. Its length must be sealed.
     pub(crate) fn map(fd: BorrowedFd<'_>, len: u64) -> rustix::io::Result<Self> {
-        Region::map(fd, 0, len, ProtFlags::READ).map(Self)
+        Region::map_all(fd, len, ProtFlags::READ).map(Self)
     }
 
     /// Copies what is there at this moment; nothing if the range is not inside.

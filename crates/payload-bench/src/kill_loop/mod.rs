@@ -30,6 +30,8 @@ use crate::wait;
 const PATIENCE: Span = Span::from_secs(60);
 /// Payloads that are read after each kill of the server.
 const SAMPLE: usize = 8;
+/// Little is made ready ahead, so that the many starts are about payloads.
+const CONFIG: &str = "[tiers.ram]\npool = \"16MiB\"\n";
 /// The keeper waits longer and longer before it starts a server again that keeps dying. A new keeper starts afresh, so
 /// after so many deaths of the server it is the keeper's turn.
 const SERVER_KILLS_IN_A_ROW: u32 = 4;
@@ -82,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let seed = options.seed.unwrap_or_else(|| Moment::now().as_seed());
     println!("kill-loop: seed {seed}");
 
-    let server = Server::start(&payloadd, &scratch.path().join("data"))?;
+    let server = Server::start_with(&payloadd, &scratch.path().join("data"), CONFIG)?;
     let mut driver = Driver {
         own: Stubborn::new(&server.endpoint_file())?,
         server,

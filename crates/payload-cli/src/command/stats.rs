@@ -45,6 +45,7 @@ fn tiers(stats: &Stats, output: &Output) -> String {
         "CAPACITY",
         "CHARGED",
         "STAGING",
+        "POOL",
         "SLACK",
         "CONTAINERS",
         "REPLICAS",
@@ -52,13 +53,14 @@ fn tiers(stats: &Stats, output: &Output) -> String {
     output.table(header, stats.tiers.iter().map(row))
 }
 
-fn row(tier: &TierStats) -> [String; 8] {
+fn row(tier: &TierStats) -> [String; 9] {
     [
         tier.tier.to_lowercase(),
         human::size(tier.used_bytes),
         human::size(tier.capacity_bytes),
         human::size(tier.charged_bytes),
         human::size(tier.staging_bytes),
+        human::size(tier.pool_bytes),
         human::size(tier.slack_bytes),
         tier.containers.to_string(),
         tier.replicas.to_string(),

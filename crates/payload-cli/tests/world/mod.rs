@@ -76,6 +76,7 @@ impl World {
         let log = std::fs::File::create(self.path("server.log")).unwrap();
         let mut server = Command::new(payloadd())
             .args(mode)
+            .env("PAYLOADD_TIERS_RAM_POOL", "0B")
             .args([
                 "--drop-volatile",
                 "--listen",

@@ -65,6 +65,13 @@ pub trait TierStore: Send + Sync {
     /// Frees a container that no replica is in.
     fn drop_container(&self, container: Container) -> Result<()>;
 
+    /// Does a short piece of work that makes later reservations quick. False: there is nothing to do before the next one.
+    fn prepare(&self) -> Result<bool>;
+
+    /// Whether there may be something to prepare again: asked once, it is false until the next reservation that has
+    /// used up what was ready.
+    fn was_drawn_on(&self) -> bool;
+
     /// What is taken up now.
     fn usage(&self) -> TierUsage;
 }
@@ -135,6 +142,10 @@ pub struct TierUsage {
     /// The part of `used` that producers have at hand for what they will put together next, and that is in no payload's
     /// use.
     pub staging: u64,
-    /// How many memfds or files.
+    /// The part of `used` that was made ready for payloads to come.
+    pub pool: u64,
+    /// Whether memory comes in huge pages.
+    pub huge_pages: bool,
+    /// How many memfds or files, without those that were made ready.
     pub containers: u64,
 }

@@ -110,8 +110,14 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
     if let Capacity::Bytes(bytes) = disk_capacity {
         refuse_too_small(reader, &keys::DISK_CAPACITY, bytes);
     }
+    let ram_pool = reader.get(&keys::RAM_POOL).of(ram_capacity);
+    if ram_pool > ram_capacity {
+        let message = format!("more than the tier's capacity of {}", show_size(ram_capacity));
+        reader.refuse(&keys::RAM_POOL, message, None);
+    }
     Tiers {
         ram_capacity,
+        ram_pool,
         disk_capacity,
         disk_path,
     }

@@ -105,6 +105,9 @@ keys! {
     RAM_CAPACITY: Capacity = "tiers.ram.capacity",
         Is("25%"), None,
         "What the RAM tier may hold. A percentage is of the memory that the host and the cgroup allow.";
+    RAM_POOL: Capacity = "tiers.ram.pool",
+        Is("4%"), None,
+        "How much of its capacity the RAM tier may make ready for payloads to come; `0B` for nothing.";
     DISK_CAPACITY: Capacity = "tiers.disk.capacity",
         Is("80%"), None,
         "What the disk tier may hold. A percentage is of what is free at start, with what the tier holds already.";

@@ -77,6 +77,8 @@ pub struct Bytes {
 pub struct Tiers {
     /// Bytes of the RAM tier.
     pub ram_capacity: u64,
+    /// Bytes of it that may be made ready for payloads to come.
+    pub ram_pool: u64,
     /// What the disk tier may hold; a share is of what is free and what the tier holds already.
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.

@@ -335,7 +335,7 @@ fn every_key_changes_the_configuration() {
         let value = match key.path() {
             "data_dir" | "tiers.disk.path" => "/somewhere/else",
             "grpc.listen" | "http.listen" | "bytes.listen" => "127.0.0.1:9",
-            "tiers.ram.capacity" | "tiers.disk.capacity" => "3MiB",
+            "tiers.ram.capacity" | "tiers.disk.capacity" | "tiers.ram.pool" => "3MiB",
             "sessions.allow_uids" => "7",
             "repository.url" => "memory:",
             "keeper.kind" => "none",

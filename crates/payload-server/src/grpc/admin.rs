@@ -121,5 +121,7 @@ fn tier_message(tier: &TierStats) -> v1::TierStats {
         replicas: tier.replicas,
         charged_bytes: tier.charged,
         staging_bytes: tier.usage.staging,
+        pool_bytes: tier.usage.pool,
+        huge_pages: tier.usage.huge_pages,
     }
 }

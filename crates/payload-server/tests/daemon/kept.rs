@@ -1,6 +1,7 @@
 //! The server with its keeper in front, as users start it: killed, it comes back with what was in memory.
 
 use payload_proto::v1;
+use payload_testkit::process::{Daemon, until};
 
 use crate::support::grpc::Grpc;
 use crate::support::local::{Local, held};
@@ -106,4 +107,46 @@ fn a_stopped_server_leaves_memory_with_its_keeper_for_the_next_one() {
         Local::open(&next.endpoint().socket).lease(&payload_id).read(),
         content(100_000, 3)
     );
+}
+
+#[test]
+fn memory_is_made_ready_ahead_of_payloads_and_dies_with_its_server() {
+    let dir = directory();
+    let setup = setup(&data_dir(&dir))
+        .config("[tiers.ram]\ncapacity = \"128MiB\"\n")
+        .pool("24MiB")
+        .kept();
+    let mut daemon = setup.start();
+    let ram = |daemon: &Daemon| {
+        let stats = Grpc::tcp(&daemon.endpoint().grpc)
+            .get_stats(v1::GetStatsRequest {})
+            .unwrap();
+        stats
+            .tiers
+            .into_iter()
+            .find(|tier| tier.tier() == v1::Tier::Ram)
+            .unwrap()
+    };
+    let ready = |daemon: &Daemon, bytes: u64| {
+        until("memory to be made ready", || {
+            (ram(daemon).pool_bytes == bytes).then_some(())
+        });
+    };
+    ready(&daemon, 24 << 20);
+
+    let bytes = content(7 << 20, 1);
+    let payload = Local::open(&daemon.endpoint().socket).publish(&bytes);
+    // Of what was asked for last, the 7 and one of 16 fit in.
+    ready(&daemon, 23 << 20);
+    let tier = ram(&daemon);
+    assert_eq!((tier.charged_bytes, tier.used_bytes), (7 << 20, 30 << 20));
+
+    daemon.signal(rustix::process::Signal::KILL);
+    daemon.await_next();
+    ready(&daemon, 24 << 20);
+    let tier = ram(&daemon);
+    assert_eq!((tier.charged_bytes, tier.used_bytes), (7 << 20, 31 << 20));
+    let leased = Local::open(&daemon.endpoint().socket).lease(&payload.payload_id);
+    let mapped = Map::readable(leased.fd.as_ref().unwrap(), bytes.len()).unwrap();
+    assert_eq!(mapped.copy(), bytes);
 }

@@ -88,6 +88,14 @@ impl TierStore for FaultyTier {
             .run("tier.drop_container", || self.inner.drop_container(container))
     }
 
+    fn prepare(&self) -> Result<bool> {
+        self.switch.run("tier.prepare", || self.inner.prepare())
+    }
+
+    fn was_drawn_on(&self) -> bool {
+        self.inner.was_drawn_on()
+    }
+
     fn usage(&self) -> TierUsage {
         self.inner.usage()
     }

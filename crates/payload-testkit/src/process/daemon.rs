@@ -17,6 +17,7 @@ pub struct Setup {
     data_dir: PathBuf,
     config: Option<PathBuf>,
     arguments: Vec<OsString>,
+    pool: &'static str,
     mode: Option<&'static str>,
 }
 
@@ -53,6 +54,7 @@ impl Setup {
             data_dir: data_dir.into(),
             config: None,
             arguments: Vec::new(),
+            pool: "0B",
             mode: Some("serve"),
         }
     }
@@ -66,6 +68,12 @@ impl Setup {
         let file = self.data_dir.with_extension("toml");
         fs::write(&file, toml).expect("the configuration can be written");
         self.config = Some(file);
+        self
+    }
+
+    /// With so much memory made ready for payloads to come, instead of none.
+    pub fn pool(mut self, size: &'static str) -> Self {
+        self.pool = size;
         self
     }
 
@@ -134,6 +142,8 @@ impl Setup {
     fn command(&self, mode: Option<&str>) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(mode);
+        // Memory that is made ready for payloads that never come would only take time from other tests.
+        command.env("PAYLOADD_TIERS_RAM_POOL", self.pool);
         command.args([OsStr::new("--data-dir"), self.data_dir.as_os_str()]);
         command.args(["--listen", "127.0.0.1:0"]);
         if let Some(config) = &self.config {

@@ -274,9 +274,17 @@ impl TierStore for DiskStore {
         self.ledger.remove_file(id, size, || self.root.unlink_file(id))
     }
 
+    fn prepare(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn was_drawn_on(&self) -> bool {
+        false
+    }
+
     fn usage(&self) -> TierUsage {
         self.ledger
             .budget()
-            .usage(0, self.packs.len() + self.reservations.len() + self.ledger.files())
+            .usage(self.packs.len() + self.reservations.len() + self.ledger.files())
     }
 }

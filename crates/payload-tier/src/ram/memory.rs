@@ -11,6 +11,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::fault::Doing;
+use crate::mapping;
 
 /// memfds have no limit of their own: who takes too much meets the OOM killer. So each is checked beforehand against
 /// what the kernel says is available.
@@ -19,20 +20,22 @@ pub(super) struct Memory {
     reserve: u64,
     meminfo: Option<File>,
     groups: Vec<PathBuf>,
+    huge_pages: bool,
     /// Bytes that are being taken at this moment, which the kernel's figures may not show yet.
     pending: AtomicU64,
 }
 
 impl Memory {
     pub(super) fn of_this_process(reserve: u64) -> Self {
-        Self::new(reserve, Path::new("/proc"), Path::new("/sys/fs/cgroup"))
+        Self::new(reserve, Path::new("/proc"), Path::new("/sys"))
     }
 
-    fn new(reserve: u64, proc: &Path, groups: &Path) -> Self {
+    fn new(reserve: u64, proc: &Path, sys: &Path) -> Self {
         Self {
             reserve,
             meminfo: File::open(proc.join("meminfo")).ok(),
-            groups: limited_groups(&proc.join("self/cgroup"), groups),
+            groups: limited_groups(&proc.join("self/cgroup"), &sys.join("fs/cgroup")),
+            huge_pages: huge_pages(sys),
             pending: AtomicU64::new(0),
         }
     }
@@ -40,10 +43,36 @@ impl Memory {
     /// A new memfd of `size` bytes, which are all allocated: writing to it cannot fail for want of memory. Its length
     /// is sealed.
     pub(super) fn create(&self, size: u64) -> Result<OwnedFd> {
-        let pending = self.pending.fetch_add(size, Ordering::Relaxed) + size;
-        let result = self.require(pending).and_then(|()| create(size));
-        self.pending.fetch_sub(size, Ordering::Relaxed);
+        let fd = Self::begin()?;
+        self.grow(fd.as_fd(), 0, size)?;
+        fix(fd.as_fd(), size).doing("seal the length of a segment")?;
+        Ok(fd)
+    }
+
+    /// A new memfd without any bytes.
+    pub(super) fn begin() -> Result<OwnedFd> {
+        memfd().doing("make a segment")
+    }
+
+    /// Allocates the bytes from `from` to `to`; those before are there already.
+    pub(super) fn grow(&self, fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
+        let more = to - from;
+        let pending = self.pending.fetch_add(more, Ordering::Relaxed) + more;
+        let result = self.require(pending).and_then(|()| {
+            rustix::fs::ftruncate(fd, to).doing("size a segment")?;
+            if self.huge_pages {
+                // Best effort: what does not come in huge pages now comes in small ones next.
+                let _small_instead = mapping::populate_huge(fd, from, more);
+            }
+            allocate(fd, FallocateFlags::empty(), from, more).doing("reserve memory for a segment")
+        });
+        self.pending.fetch_sub(more, Ordering::Relaxed);
         result
+    }
+
+    /// Whether memfds can have huge pages on this machine.
+    pub(super) fn has_huge_pages(&self) -> bool {
+        self.huge_pages
     }
 
     fn require(&self, size: u64) -> Result<()> {
@@ -117,12 +146,19 @@ fn field(text: &str, name: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-fn create(size: u64) -> Result<OwnedFd> {
-    let fd = memfd().doing("make a segment")?;
-    rustix::fs::ftruncate(&fd, size).doing("size a segment")?;
-    allocate(fd.as_fd(), FallocateFlags::empty(), 0, size).doing("reserve memory for a segment")?;
-    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).doing("seal the length of a segment")?;
-    Ok(fd)
+/// Gives a memfd its length for good, which is no more than it has; memory behind it is freed.
+pub(super) fn fix(fd: BorrowedFd<'_>, size: u64) -> rustix::io::Result<()> {
+    rustix::fs::ftruncate(fd, size)?;
+    rustix::fs::fcntl_add_seals(fd, SealFlags::SHRINK | SealFlags::GROW)
+}
+
+/// Whether the kernel gives shared memory in huge pages to who asks for them (transparent_hugepage, admin guide).
+fn huge_pages(sys: &Path) -> bool {
+    let file = sys.join("kernel/mm/transparent_hugepage/shmem_enabled");
+    let choice = std::fs::read_to_string(file).unwrap_or_default();
+    ["[always]", "[within_size]", "[advise]", "[force]"]
+        .iter()
+        .any(|chosen| choice.contains(chosen))
 }
 
 /// Data is not to be run: kernels from 6.3 on can promise that.
@@ -161,10 +197,10 @@ mod tests {
         );
         write("self/cgroup", "4:memory:/old\n0::/a/b\n".to_owned());
         for (group, max, current) in groups {
-            write(&format!("groups/{group}/memory.max"), format!("{max}\n"));
-            write(&format!("groups/{group}/memory.current"), format!("{current}\n"));
+            write(&format!("fs/cgroup/{group}/memory.max"), format!("{max}\n"));
+            write(&format!("fs/cgroup/{group}/memory.current"), format!("{current}\n"));
             write(
-                &format!("groups/{group}/memory.stat"),
+                &format!("fs/cgroup/{group}/memory.stat"),
                 "anon 5\ninactive_file 4096\n".to_owned(),
             );
         }
@@ -172,7 +208,7 @@ mod tests {
     }
 
     fn available(dir: &tempfile::TempDir) -> Option<u64> {
-        Memory::new(0, dir.path(), &dir.path().join("groups")).available()
+        Memory::new(0, dir.path(), dir.path()).available()
     }
 
     #[test]
@@ -193,7 +229,7 @@ mod tests {
     #[test]
     fn memory_that_is_to_stay_free_is_not_taken() {
         let dir = machine(100, &[]);
-        let memory = Memory::new(50_000, dir.path(), &dir.path().join("groups"));
+        let memory = Memory::new(50_000, dir.path(), dir.path());
         assert!(memory.create(40_960).is_ok());
         assert_eq!(memory.create(53_248).unwrap_err().reason(), Reason::MemoryShort);
         assert!(memory.create(40_960).is_ok(), "a refusal leaves nothing pending");

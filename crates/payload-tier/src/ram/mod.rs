@@ -8,6 +8,7 @@
 mod adopt;
 mod memory;
 mod packing;
+mod pool;
 mod segment;
 mod slab;
 mod stage;
@@ -25,6 +26,7 @@ use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result
 
 use self::memory::Memory;
 use self::packing::Lanes;
+use self::pool::Pool;
 use self::segment::{Kind, Segment, not_sealed};
 use self::staging::Stages;
 use self::table::Table;
@@ -47,6 +49,8 @@ pub struct RamOptions {
     /// Payloads up to this size are packed into slabs; larger ones get a segment of their own, which their producer
     /// fills in place.
     pub packed_max: u64,
+    /// How much may be made ready for payloads to come.
+    pub pool_max: u64,
     /// The first slab of a namespace. 1 MiB keeps a namespace with a handful of small payloads cheap.
     pub slab_size_min: u64,
     /// Each slab is twice as big as the one before, up to this. 8 MiB needs 128 slabs for a gigabyte, and holds up
@@ -61,6 +65,7 @@ impl Default for RamOptions {
             memory_reserve: 256 << 20,
             segments_max: 512,
             packed_max: 2 << 20,
+            pool_max: 0,
             slab_size_min: 1 << 20,
             slab_size_max: 8 << 20,
         }
@@ -79,6 +84,7 @@ pub struct RamStore {
     segments: AtomicU64,
     lanes: Lanes,
     stages: Stages,
+    pool: Pool,
     swept: AtomicBool,
 }
 
@@ -101,6 +107,7 @@ impl RamStore {
             table,
             lanes: Lanes::default(),
             stages: Stages::default(),
+            pool: Pool::new(options.pool_max, options.packed_max),
             swept: AtomicBool::new(false),
             options,
             ids,
@@ -121,8 +128,19 @@ impl RamStore {
         self.table.get(id).ok_or_else(|| missing("there is no such segment"))
     }
 
-    /// Makes a memfd whose `size` bytes (whole pages) are really there.
+    /// A memfd whose `size` bytes (whole pages) are really there: one that is ready, or a new one, for which what is only
+    /// ready for payloads to come makes way.
     fn create(&self, size: u64) -> Result<New<'_>> {
+        if let Some(ready) = self.take_ready(size)? {
+            return Ok(ready);
+        }
+        self.make(size).or_else(|error| match error.reason() {
+            Reason::TierFull | Reason::MemoryShort | Reason::SegmentsExhausted if self.empty_pool() => self.make(size),
+            _ => Err(error),
+        })
+    }
+
+    fn make(&self, size: u64) -> Result<New<'_>> {
         let slot = Slot::take(&self.segments, self.options.segments_max)?;
         let room = self.budget.take(size)?;
         let fd = self.memory.create(size)?;
@@ -315,8 +333,21 @@ impl TierStore for RamStore {
         }
     }
 
+    fn prepare(&self) -> Result<bool> {
+        self.fill_pool()
+    }
+
+    fn was_drawn_on(&self) -> bool {
+        self.pool.was_drawn_on()
+    }
+
     fn usage(&self) -> TierUsage {
-        self.budget.usage(self.staging(), self.table.len())
+        TierUsage {
+            staging: self.staging(),
+            pool: self.pool.bytes(),
+            huge_pages: self.memory.has_huge_pages(),
+            ..self.budget.usage(self.table.len())
+        }
     }
 }
 
