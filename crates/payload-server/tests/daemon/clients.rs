@@ -248,6 +248,8 @@ fn fault_53_what_a_session_was_granted_is_of_no_use_to_another() {
         panic!("somebody else's allocation was reclaimed");
     };
     assert_eq!(failure.reason, "ALLOCATION_NOT_OWNED");
+    let commit = crate::support::samples::commit(&allocation.payload_id);
+    assert_eq!(thief.commit(commit).unwrap_err().reason, "ALLOCATION_NOT_OWNED");
     assert_eq!(world.stats().leases, 1);
     owner
         .commit(crate::support::samples::commit(&allocation.payload_id))

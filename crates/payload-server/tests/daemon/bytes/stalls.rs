@@ -1,9 +1,12 @@
 //! Clients that stop, die or are in the way: what they held is free in bounded time, and what they read was right.
 
+use std::io::Read;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use payload_proto::v1;
-use payload_testkit::process::until;
+use payload_testkit::process::{pass, until};
 
 use super::client::Connection;
 use super::{IMPATIENT, path};
@@ -40,6 +43,38 @@ fn fault_19_a_reader_that_stalls_keeps_nothing_for_ever() {
     });
     assert!(stalled.drained() < LARGE);
     world.await_stats("the memory to be free", |stats| used(stats, v1::Tier::Ram) == 0);
+}
+
+#[test]
+fn fault_19_peers_that_move_next_to_nothing_are_cut_off_too() {
+    let world = World::with(IMPATIENT);
+    let id = world.session().publish(&content(LARGE, 1)).payload_id;
+    let mut reader = world.stalled(&id);
+    let (filled, token) = world.allocated(100_000, v1::Tier::Ram);
+    let mut writer = world.bytes();
+    let headers = format!("Payload-Allocation: {token}\r\nContent-Length: 100000\r\n");
+    writer.request("PUT", &path(&filled), &headers);
+    world.grpc().delete_payload(delete(&id)).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Something moves all the time, and to the end it would take minutes.
+        scope.spawn(|| {
+            let mut step = [0; 1_000];
+            while !over.load(Ordering::Relaxed) {
+                let _ = reader.stream.read(&mut step);
+                writer.send(b"x");
+                pass(Duration::from_millis(5));
+            }
+        });
+        until("the transfer to be cut off", || {
+            (world.state(&id) == v1::State::Deleted).then_some(())
+        });
+        until("the upload to be cut off", || {
+            let reply = world.upload(&filled, &token, "", &[7; 100_000]);
+            (reply.status == 204).then_some(())
+        });
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
