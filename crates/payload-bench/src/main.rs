@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "results go to standard output")]
 
 mod acquire;
+mod bytes;
 mod clock;
 mod content;
 mod crew;
@@ -20,6 +21,7 @@ mod report;
 mod restart;
 mod server;
 mod wait;
+mod write;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +45,10 @@ enum Command {
     Acquire(Settings),
     /// Put of 4 KiB, next to one fsynced transaction
     Put(Settings),
+    /// Allocate, write and commit, next to copying the same bytes
+    Write(Settings),
+    /// Contents over the byte endpoint, next to a bare `sendfile`
+    Bytes(Settings),
     /// Restarts with few and with many payloads
     Restart(restart::Options),
     /// Many payloads in RAM, over a killed server
@@ -71,6 +77,9 @@ enum Command {
     /// The other process of the floor
     #[command(hide = true)]
     Echo { socket: PathBuf, size: u64 },
+    /// The same for contents over TCP
+    #[command(hide = true)]
+    SendFile { size: u64 },
 }
 
 fn main() -> ExitCode {
@@ -87,6 +96,8 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Acquire(settings) => settings.report(acquire::run, report::figures),
         Command::Put(settings) => settings.report(put::run, report::figures),
+        Command::Write(settings) => settings.report(write::run, report::figures),
+        Command::Bytes(settings) => settings.report(bytes::run, report::figures),
         Command::Restart(options) => restart::run(&options),
         Command::Many(options) => many::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
@@ -95,5 +106,6 @@ fn run(command: Command) -> Result<()> {
         Command::Read { manifest, endpoint } => demo::read::run(&manifest, endpoint.as_deref()),
         Command::Victim { endpoint, name, seed } => kill_loop::victim::run(&endpoint, &name, seed),
         Command::Echo { socket, size } => floor::echo::serve(&socket, size),
+        Command::SendFile { size } => floor::sendfile::serve(size),
     }
 }

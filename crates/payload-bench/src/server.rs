@@ -25,6 +25,8 @@ const PATIENCE: Span = Span::from_secs(60);
 pub(crate) struct Addresses {
     pub(crate) socket: PathBuf,
     pub(crate) http: String,
+    pub(crate) grpc: String,
+    pub(crate) bytes: String,
     pub(crate) pid: u32,
 }
 

@@ -1,4 +1,5 @@
 //! Floors: the least that the machine asks for what the server does, measured in the same run.
 
 pub(crate) mod echo;
+pub(crate) mod sendfile;
 pub(crate) mod transaction;
