@@ -4,7 +4,14 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 5] = ["payload", "data_service", "catalog_service", "admin_service", "local"];
+const PROTOS: [&str; 6] = [
+    "payload",
+    "namespace",
+    "data_service",
+    "catalog_service",
+    "admin_service",
+    "local",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

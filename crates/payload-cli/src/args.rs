@@ -1,5 +1,7 @@
 //! What can be said on the command line.
 
+mod namespaces;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use payload_client::{Durability, Namespace, PayloadId, Tier, v1};
 
+pub(crate) use self::namespaces::{Bound, NamespaceCommand};
 use crate::human::parse_duration;
 
 /// Put, get, list and remove payloads, and see who holds what.
@@ -82,6 +85,9 @@ pub(crate) enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Make, list, show, change and remove namespaces
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// Show how full and how busy the server is
     Stats,
     /// Print a completion script for a shell

@@ -100,6 +100,7 @@ fn todo(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::ConnectionLost => "start payloadd, or name the server with --endpoint",
         Reason::PayloadNotFound => "check the id and --namespace",
+        Reason::NamespaceNotFound => "look at payloadctl namespace ls, or make it with payloadctl namespace create",
         Reason::LeaseNotFound => "look at payloadctl leases",
         Reason::PayloadNotCommitted => "wait until its producer has committed it",
         Reason::TierFull => "remove payloads, or choose another --tier",

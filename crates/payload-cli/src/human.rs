@@ -21,6 +21,26 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(count * seconds_each).map_err(|_| bad())
 }
 
+/// A number of bytes such as `4096`, `500MiB` or `2TiB`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is not a size such as 4096, 64KiB, 500MiB, 10GiB or 2TiB");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        "PiB" => 50,
+        _ => return Err(bad()),
+    };
+    if !digits.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(1 << shift).ok_or_else(bad)
+}
+
 /// Bytes in binary units, three figures.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -90,6 +110,22 @@ mod tests {
             "999999999999999999999d",
         ] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_units_or_none() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("7B", 7),
+            ("64KiB", 65_536),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for bad in ["", "KiB", "-1", "+1", "1.5GiB", "1 KiB", "1kb", "1GB", "20000PiB"] {
+            assert!(parse_size(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -3,11 +3,14 @@
 //! These types are the contract of `-o json`. Fields are added, never renamed; docs/reference/cli.md has an example of
 //! each document, and a test compares the two.
 
+mod namespaces;
+
 use std::collections::BTreeMap;
 
 use payload_client::v1;
 use serde::Serialize;
 
+pub(crate) use self::namespaces::{Namespace, Namespaces, OneNamespace, RemovedNamespace};
 use crate::failure::Failure;
 
 /// `ls` and `put`.

@@ -97,6 +97,7 @@ fn lists_are_paged_filtered_and_bounded() {
     assert_eq!(listed(&["--state", "active"]), ids[1..]);
     assert_eq!(listed(&["-n", "2"]), ids[..2]);
     assert_eq!(listed(&["-n", "0"]), ids[..0]);
+    world.ok(&["namespace", "create", "other"]);
     assert_eq!(listed(&["--namespace", "other"]), ids[..0]);
     let table = world.ok(&["ls"]);
     assert_eq!(table.lines().count(), 6);

@@ -58,6 +58,8 @@ async fn every_document_is_as_documented() {
     let _lease = client.acquire(id.parse().unwrap(), options).await.unwrap();
     let leases = world.json(&["leases"]);
     let serial = leases["leases"][0]["lease_serial"].to_string();
+    let quota = ["--quota-bytes", "10GiB", "--quota-payloads", "1000"];
+    let namespace = world.json(&[&["namespace", "create", "lab"][..], &quota[..]].concat());
     let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
 
     let documents = [
@@ -66,6 +68,14 @@ async fn every_document_is_as_documented() {
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),
         ("stats", world.json(&["stats"])),
+        ("namespace", namespace),
+        ("namespace", world.json(&["namespace", "show", "lab"])),
+        (
+            "namespace",
+            world.json(&["namespace", "set", "lab", "--quota-bytes", "1"]),
+        ),
+        ("namespaces", world.json(&["namespace", "ls"])),
+        ("namespace rm", world.json(&["namespace", "rm", "lab"])),
         ("leases", leases),
         ("revoke", world.json(&["revoke", &serial])),
         ("rm", world.json(&["rm", &id])),

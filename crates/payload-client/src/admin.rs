@@ -10,10 +10,10 @@ use crate::channel::Grpc;
 use crate::endpoint::Endpoint;
 use crate::options::ClientOptions;
 
-/// Looks at a server and at who holds what. Clones share a connection.
+/// Looks at a server and at who holds what, and keeps its namespaces. Clones share a connection.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    grpc: Arc<Grpc>,
+    pub(crate) grpc: Arc<Grpc>,
 }
 
 impl Admin {

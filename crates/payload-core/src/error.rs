@@ -85,6 +85,8 @@ reasons! {
     /// Tier and durability (or other policies) contradict each other.
     PolicyContradiction = "POLICY_CONTRADICTION" => InvalidArgument,
 
+    /// No such namespace.
+    NamespaceNotFound = "NAMESPACE_NOT_FOUND" => NotFound,
     /// No such payload in this namespace.
     PayloadNotFound = "PAYLOAD_NOT_FOUND" => NotFound,
     /// No such lease of this holder: released, expired, revoked, or never granted.
@@ -92,6 +94,10 @@ reasons! {
     /// No such session to resume.
     SessionNotFound = "SESSION_NOT_FOUND" => NotFound,
 
+    /// There is a namespace of this name.
+    NamespaceExists = "NAMESPACE_EXISTS" => FailedPrecondition,
+    /// Payloads in the namespace have not ended, or it is the one that is always there.
+    NamespaceInUse = "NAMESPACE_IN_USE" => FailedPrecondition,
     /// The payload is still allocated: nothing has been committed.
     PayloadNotCommitted = "PAYLOAD_NOT_COMMITTED" => FailedPrecondition,
     /// The payload was committed already.

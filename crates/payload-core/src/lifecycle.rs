@@ -65,6 +65,11 @@ impl StateKind {
             Self::Lost => "LOST",
         }
     }
+
+    /// Whether it is a tombstone's.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Deleted | Self::Aborted | Self::Lost)
+    }
 }
 
 impl State {

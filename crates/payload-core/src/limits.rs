@@ -14,6 +14,8 @@ pub const MESSAGE_FDS_MAX: usize = 64;
 pub const BATCH_ITEMS_MAX: usize = 64;
 /// The longest namespace, in bytes.
 pub const NAMESPACE_LEN_MAX: usize = 63;
+/// The largest bound that a quota sets, in bytes or payloads: 1 EiB.
+pub const QUOTA_MAX: u64 = 1 << 60;
 /// The largest number of labels on a payload.
 pub const LABELS_MAX: usize = 32;
 /// The longest label key, in bytes.

@@ -33,6 +33,18 @@ pub fn page_size(asked: u32) -> Result<u32, Error> {
     }
 }
 
+/// Cuts off what was only asked for to see whether there is more.
+pub fn page_of<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    (rows, more)
+}
+
+/// The refusal of a token that is damaged or was made for another query.
+pub fn bad_token() -> Error {
+    Error::invalid(Reason::BadPageToken, "page token does not belong to this query").field("page_token")
+}
+
 /// The token that lists on after `last`; it only fits a query with the same filters.
 pub fn encode_token(query: &ListQuery, last: PayloadId) -> String {
     let check = filters(query);
@@ -41,15 +53,14 @@ pub fn encode_token(query: &ListQuery, last: PayloadId) -> String {
 
 /// Reads a token back; refuses one that is damaged or belongs to another query.
 pub fn decode_token(query: &ListQuery, token: &str) -> Result<PayloadId, Error> {
-    let bad = || Error::invalid(Reason::BadPageToken, "page token does not belong to this query").field("page_token");
     let (id, check) = token
         .split_once('.')
         .filter(|_| token.len() <= limits::PAGE_TOKEN_LEN_MAX)
-        .ok_or_else(bad)?;
+        .ok_or_else(bad_token)?;
     if check != filters(query) {
-        return Err(bad());
+        return Err(bad_token());
     }
-    id.parse().map_err(|_| bad())
+    id.parse().map_err(|_| bad_token())
 }
 
 fn filters(query: &ListQuery) -> String {

@@ -115,6 +115,7 @@ impl Engine {
         place: Place,
         identity: Option<&Request>,
     ) -> Result<Made> {
+        self.check_namespace(&request.namespace)?;
         let store = self.tier(place.tier)?;
         let placed = if request.size == 0 {
             store.store(&request.namespace, &[])?
@@ -258,11 +259,17 @@ impl Engine {
             event,
         };
         let request = request.map(|request| self.record(principal, request, row));
-        self.commit_set(ChangeSet {
+        let outcome = self.commit_set(ChangeSet {
             changes: vec![change],
             request,
             durability,
-        })
+        });
+        if let Err(error) = &outcome
+            && error.reason() == Reason::NamespaceNotFound
+        {
+            self.known_namespaces.forget(&row.namespace);
+        }
+        outcome
     }
 
     /// Gives back room that no row names.

@@ -30,6 +30,7 @@ impl Engine {
     /// A page of payloads.
     pub fn list(&self, namespace: &Namespace, state: Option<StateKind>, size: u32, token: &str) -> Result<Page> {
         let limit = page::page_size(size)?;
+        self.check_namespace(namespace)?;
         let mut query = ListQuery {
             namespace: namespace.clone(),
             state,
@@ -39,9 +40,7 @@ impl Engine {
         if !token.is_empty() {
             query.after = Some(page::decode_token(&query, token)?);
         }
-        let mut rows = self.repository().list(&query)?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
+        let (rows, more) = page::page_of(self.repository().list(&query)?, limit);
         let next_token = rows
             .last()
             .filter(|_| more)

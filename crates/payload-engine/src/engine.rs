@@ -13,6 +13,7 @@ use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, R
 use crate::entry::Entry;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
 use crate::metrics::Metrics;
+use crate::namespaces::KnownNamespaces;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timers::{Due, Timers};
@@ -57,6 +58,7 @@ pub struct Engine {
     pub(crate) unswept: Mutex<BTreeSet<Container>>,
     pub(crate) sessions: Mutex<HashMap<u64, Arc<Holder>>>,
     pub(crate) accounts: Mutex<HashMap<Principal, Arc<Account>>>,
+    pub(crate) known_namespaces: KnownNamespaces,
     remotes: Mutex<HashMap<Principal, Arc<Holder>>>,
     remote_leases: RemoteLeases,
     waiter_numbers: AtomicU64,
@@ -113,6 +115,7 @@ impl Engine {
             unswept: Mutex::default(),
             sessions: Mutex::default(),
             accounts: Mutex::default(),
+            known_namespaces: KnownNamespaces::default(),
             remotes: Mutex::default(),
             remote_leases: RemoteLeases::default(),
             waiter_numbers: AtomicU64::new(0),

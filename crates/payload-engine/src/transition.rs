@@ -149,7 +149,11 @@ impl Engine {
 
     /// Commits a change set; a server that has been replaced stops here.
     pub(crate) fn commit_set(&self, set: ChangeSet) -> Result<CommitOutcome> {
-        let result = self.repository().commit(set);
+        self.stop_if_fenced(self.repository().commit(set))
+    }
+
+    /// Looks at what became of any write.
+    pub(crate) fn stop_if_fenced<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && error.reason() == Reason::Fenced
         {

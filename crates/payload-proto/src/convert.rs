@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use payload_core::{
-    Container, Digest, Durability, Error, Label, Location, Namespace, Payload, Reason, Replica, ReplicaState,
-    RequestId, Result, Span, State, StateKind, Tier, limits, name,
+    Container, Digest, Durability, Error, Label, Location, Namespace, NamespaceRecord, Payload, Quota, Reason, Replica,
+    ReplicaState, RequestId, Result, Span, State, StateKind, Tier, limits, name,
 };
 
 use crate::v1;
@@ -122,6 +122,36 @@ pub fn container_id(container: &Container) -> String {
     match container {
         Container::Segment(segment) => segment.to_string(),
         Container::File(file) => file.to_string(),
+    }
+}
+
+/// A quota; one that is not there bounds nothing. What no catalog can count up to is no bound.
+pub fn quota(quota: Option<&v1::Quota>) -> Result<Quota> {
+    let bound = |value: Option<u64>, field| match value {
+        Some(value) if value > limits::QUOTA_MAX => {
+            Err(Error::invalid(Reason::BadSize, format!("a quota is at most {}", limits::QUOTA_MAX)).field(field))
+        }
+        value => Ok(value),
+    };
+    let quota = quota.copied().unwrap_or_default();
+    Ok(Quota {
+        bytes: bound(quota.bytes, "quota.bytes")?,
+        payloads: bound(quota.payloads, "quota.payloads")?,
+    })
+}
+
+impl From<&NamespaceRecord> for v1::Namespace {
+    fn from(record: &NamespaceRecord) -> Self {
+        Self {
+            name: record.name.to_string(),
+            version: record.version.as_u64(),
+            quota: Some(v1::Quota {
+                bytes: record.quota.bytes,
+                payloads: record.quota.payloads,
+            }),
+            created_at_us: record.created_at.as_micros(),
+            created_by: record.created_by.to_string(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every adapter asks of a change set before it looks at a row.
 
 use payload_core::payload::Version;
-use payload_core::{Change, ChangeSet, Durability, Error, Payload, Reason, Result};
+use payload_core::{Change, ChangeSet, Durability, Error, Namespace, Payload, Reason, Result};
 
 /// Refuses a set that asks for more than the repository can promise, or that no decision can have made.
 pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
@@ -57,4 +57,40 @@ pub(crate) fn fenced() -> Error {
         Reason::Fenced,
         "another server has taken over this node; this one must stop",
     )
+}
+
+/// The answer to whatever needs a namespace that is not there.
+pub(crate) fn no_namespace(name: &Namespace) -> Error {
+    Error::new(Reason::NamespaceNotFound, format!("there is no namespace {name}")).field("namespace")
+}
+
+/// The answer to a second creation.
+pub(crate) fn namespace_exists(name: &Namespace) -> Error {
+    Error::new(Reason::NamespaceExists, format!("there is a namespace {name} already")).field("namespace")
+}
+
+/// The answer to the removal of a namespace in which payloads live.
+pub(crate) fn namespace_in_use(name: &Namespace) -> Error {
+    Error::new(
+        Reason::NamespaceInUse,
+        format!("payloads in namespace {name} have not ended; delete or abort them first"),
+    )
+    .field("namespace")
+}
+
+/// Refuses the removal of the namespace that callers mean who name none.
+pub(crate) fn removable(name: &Namespace) -> Result<()> {
+    if *name == Namespace::default() {
+        return Err(Error::new(Reason::NamespaceInUse, format!("namespace {name} is always there")).field("namespace"));
+    }
+    Ok(())
+}
+
+/// The answer to a change of a namespace that starts from another version than the current one.
+pub(crate) fn namespace_changed(name: &Namespace) -> Error {
+    Error::new(
+        Reason::Conflict,
+        format!("namespace {name} is not at the version that the change starts from"),
+    )
+    .field("namespace")
 }

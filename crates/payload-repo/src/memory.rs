@@ -1,5 +1,7 @@
 //! The repository in memory: the executable specification of what every repository does.
 
+mod namespaces;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use parking_lot::Mutex;
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NodeId, Payload, PayloadId,
-    Principal, RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version,
+    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
+    PayloadId, Principal, RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version,
 };
 
 use crate::check;
@@ -49,21 +51,26 @@ struct Tables {
     events: BTreeMap<(PayloadId, Version), EventRecord>,
     requests: BTreeMap<(Principal, RequestId), RequestRecord>,
     epochs: BTreeMap<NodeId, u64>,
+    namespaces: BTreeMap<Namespace, NamespaceRecord>,
 }
 
 impl Tables {
     /// All of the set, or nothing of it.
-    fn apply(&mut self, set: &ChangeSet) -> CommitOutcome {
+    fn apply(&mut self, set: &ChangeSet) -> Result<CommitOutcome> {
         if let Some(request) = &set.request {
             let key = (request.principal.clone(), request.request_id.clone());
             if let Some(first) = self.requests.get(&key) {
-                return CommitOutcome::Duplicate(first.clone());
+                return Ok(CommitOutcome::Duplicate(first.clone()));
             }
         }
         for (done, change) in set.changes.iter().enumerate() {
             if self.version(change.after.id) != change.before.as_ref().map(|before| before.version) {
                 self.undo(&set.changes[..done]);
-                return CommitOutcome::Conflict;
+                return Ok(CommitOutcome::Conflict);
+            }
+            if change.before.is_none() && !self.namespaces.contains_key(&change.after.namespace) {
+                self.undo(&set.changes[..done]);
+                return Err(check::no_namespace(&change.after.namespace));
             }
             self.make_true(change);
         }
@@ -71,7 +78,7 @@ impl Tables {
             let key = (request.principal.clone(), request.request_id.clone());
             self.requests.insert(key, request.clone());
         }
-        CommitOutcome::Applied
+        Ok(CommitOutcome::Applied)
     }
 
     fn version(&self, id: PayloadId) -> Option<Version> {
@@ -109,19 +116,21 @@ impl Repository for MemoryRepository {
         Durability::Volatile
     }
 
-    fn claim(&self, node: NodeId, _at: Timestamp) -> Result<u64> {
+    fn claim(&self, node: NodeId, at: Timestamp) -> Result<u64> {
         let mut tables = self.tables.lock();
         let epoch = tables.epochs.entry(node).or_insert(0);
         *epoch += 1;
-        *self.claim.lock() = Some((node, *epoch));
-        Ok(*epoch)
+        let epoch = *epoch;
+        *self.claim.lock() = Some((node, epoch));
+        tables.make_default_namespace(at);
+        Ok(epoch)
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
         check::change_set(&set, self.strongest())?;
         let mut tables = self.tables.lock();
         self.check_claim(&tables)?;
-        Ok(tables.apply(&set))
+        tables.apply(&set)
     }
 
     fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
@@ -231,6 +240,36 @@ impl Repository for MemoryRepository {
                 charged,
             })
             .collect())
+    }
+
+    fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        let mut tables = self.tables.lock();
+        self.check_claim(&tables)?;
+        tables.create_namespace(record)
+    }
+
+    fn update_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        let mut tables = self.tables.lock();
+        self.check_claim(&tables)?;
+        tables.update_namespace(record)
+    }
+
+    fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()> {
+        check::removable(name)?;
+        let mut tables = self.tables.lock();
+        self.check_claim(&tables)?;
+        tables.remove_namespace(name, version)
+    }
+
+    fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>> {
+        Ok(self.tables.lock().namespaces.get(name).cloned())
+    }
+
+    fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
+        let tables = self.tables.lock();
+        let rows = tables.namespaces.values();
+        let rows = rows.filter(|row| after.is_none_or(|after| row.name > *after));
+        Ok(rows.take(limit as usize).cloned().collect())
     }
 
     fn check(&self) -> Result<()> {

@@ -42,14 +42,27 @@ pub(crate) enum Rpc {
     GetStats,
     ListLeases,
     RevokeLease,
+    CreateNamespace,
+    GetNamespace,
+    ListNamespaces,
+    UpdateNamespace,
+    DeleteNamespace,
 }
 
 impl Rpc {
     const fn writes(self) -> bool {
-        matches!(self, Self::Put | Self::Commit | Self::DeletePayload)
+        matches!(
+            self,
+            Self::Put
+                | Self::Commit
+                | Self::DeletePayload
+                | Self::CreateNamespace
+                | Self::UpdateNamespace
+                | Self::DeleteNamespace
+        )
     }
 
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 22] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -67,6 +80,11 @@ impl Rpc {
         (Self::GetStats, "GetStats"),
         (Self::ListLeases, "ListLeases"),
         (Self::RevokeLease, "RevokeLease"),
+        (Self::CreateNamespace, "CreateNamespace"),
+        (Self::GetNamespace, "GetNamespace"),
+        (Self::ListNamespaces, "ListNamespaces"),
+        (Self::UpdateNamespace, "UpdateNamespace"),
+        (Self::DeleteNamespace, "DeleteNamespace"),
     ];
 }
 

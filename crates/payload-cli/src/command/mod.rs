@@ -3,6 +3,7 @@
 mod get;
 mod leases;
 mod list;
+mod namespaces;
 mod put;
 mod remove;
 mod show;
@@ -81,6 +82,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Rm { ids, force, reason } => remove::run(&server, ids, force, reason, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
+        Command::Namespace(command) => namespaces::run(&server, command, output).await,
         Command::Stats => stats::run(&server, output).await,
         Command::Completions { .. } => Ok(()),
     }

@@ -4,6 +4,7 @@ use crate::change::{ChangeSet, CommitOutcome, EventRecord, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId};
 use crate::name::{Namespace, Principal, RequestId};
+use crate::namespace::NamespaceRecord;
 use crate::page::ListQuery;
 use crate::payload::{Payload, Version};
 use crate::tier::{Container, Durability, Tier};
@@ -27,6 +28,9 @@ pub trait Repository: Send + Sync {
     /// The set is applied in order. `Duplicate` is looked for first, then versions. An error whose
     /// [`outcome`](crate::Error::outcome) is unknown must be resolved with [`find_request`](Self::find_request) or
     /// [`get`](Self::get).
+    ///
+    /// A new payload whose namespace is not there fails with `NAMESPACE_NOT_FOUND`, also if it was removed a moment ago:
+    /// that is looked at after versions.
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome>;
 
     /// One payload, with labels and replicas; tombstones too.
@@ -59,6 +63,24 @@ pub trait Repository: Send + Sync {
 
     /// What the node's replicas add up to, by tier and namespace; kept by counters, not by scanning.
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>>;
+
+    /// Makes a namespace; fails with `NAMESPACE_EXISTS`. This and the next two outlive the host as soon as they are
+    /// acknowledged, on a repository that can promise it. `default` is there from the first claim on.
+    fn create_namespace(&self, record: &NamespaceRecord) -> Result<()>;
+
+    /// Replaces a namespace's row by its next version. Fails with `CONFLICT` if it is not at the version before, with
+    /// `NAMESPACE_NOT_FOUND` if it is not there.
+    fn update_namespace(&self, record: &NamespaceRecord) -> Result<()>;
+
+    /// Removes a namespace in which every payload has ended. Their tombstones stay where they are, for whoever knows
+    /// their ids. Fails with `NAMESPACE_IN_USE`, `NAMESPACE_NOT_FOUND`, or `CONFLICT` if it is not at `version`.
+    fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()>;
+
+    /// One namespace.
+    fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>>;
+
+    /// At most `limit` namespaces in order of their names, after `after`.
+    fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>>;
 
     /// Whether reads and writes work now.
     fn check(&self) -> Result<()>;

@@ -1,6 +1,6 @@
 //! A payload's life end to end, in each tier and durability.
 
-use payload_core::{Digest, Durability, EventKind, Namespace, Reason, StateKind, Tier};
+use payload_core::{Digest, Durability, EventKind, Namespace, Quota, Reason, StateKind, Tier};
 use payload_engine::{Access, AcquireOptions};
 
 use crate::common::calls::{allocate_request, fill, put_request};
@@ -253,5 +253,6 @@ fn another_namespace_sees_nothing() {
     let quick = rig.acquire_quick(&session, &other, id, options).unwrap();
     assert_eq!(refusal(quick), Reason::PayloadNotFound);
     assert_eq!(refusal(rig.events(&other, id)), Reason::PayloadNotFound);
+    rig.create_namespace(&alice(), other.clone(), Quota::default()).unwrap();
     assert!(rig.list(&other, None, 0, "").unwrap().rows.is_empty());
 }

@@ -11,6 +11,7 @@ mod expiry;
 mod full;
 mod leases;
 mod lifecycle;
+mod namespaces;
 mod recovery;
 mod requests;
 mod restart;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{read, row, sql};
+use super::{namespaces, read, row, sql};
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
 pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
@@ -24,6 +24,9 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
     for change in &set.changes {
         if !write_payload(conn, change)? {
             return Ok(CommitOutcome::Conflict);
+        }
+        if change.before.is_none() {
+            namespaces::must_exist(conn, &change.after.namespace)?;
         }
         let before = change.before.as_deref();
         write_labels(conn, before, &change.after)?;

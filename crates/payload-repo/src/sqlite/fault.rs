@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use payload_core::{Error, Reason};
+use payload_core::{Error, Namespace, Reason};
 use rusqlite::ErrorCode;
 
 use crate::check;
@@ -27,11 +27,33 @@ enum Kind {
     BadRow(&'static str),
     Unclaimed,
     Fenced,
+    /// The rows say that it cannot be.
+    Refused(Refusal),
     /// An earlier fault has ended all writing.
     Ended,
     /// The file system cannot do what the log needs.
     NoSharedMemory,
     Other,
+}
+
+/// What the rows of a whole and healthy catalog do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NoNamespace(Namespace),
+    NamespaceExists(Namespace),
+    NamespaceInUse(Namespace),
+    NamespaceChanged(Namespace),
+}
+
+impl Refusal {
+    fn error(&self) -> Error {
+        match self {
+            Self::NoNamespace(name) => check::no_namespace(name),
+            Self::NamespaceExists(name) => check::namespace_exists(name),
+            Self::NamespaceInUse(name) => check::namespace_in_use(name),
+            Self::NamespaceChanged(name) => check::namespace_changed(name),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -73,6 +95,11 @@ impl Fault {
     /// Somebody else has claimed the node since.
     pub(super) const fn fenced() -> Self {
         Self::of(Kind::Fenced)
+    }
+
+    /// The rows do not allow it.
+    pub(super) const fn refused(refusal: Refusal) -> Self {
+        Self::of(Kind::Refused(refusal))
     }
 
     /// Writing has ended for good.
@@ -129,6 +156,7 @@ impl Fault {
             ),
             Kind::Unclaimed => check::unclaimed(),
             Kind::Fenced => check::fenced(),
+            Kind::Refused(refusal) => refusal.error(),
             Kind::Other => Error::new(Reason::Internal, format!("SQLite refused to work on {path}")),
         };
         let error = if self.outcome_unknown {

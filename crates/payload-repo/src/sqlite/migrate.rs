@@ -16,11 +16,18 @@ pub(super) struct Migration {
 }
 
 /// Every step, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "payloads",
-    sql: include_str!("../../migrations/sqlite/0001_payloads.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "payloads",
+        sql: include_str!("../../migrations/sqlite/0001_payloads.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "namespaces",
+        sql: include_str!("../../migrations/sqlite/0002_namespaces.sql"),
+    },
+];
 
 const CREATE_LOG: &str = "
     CREATE TABLE IF NOT EXISTS migrations (

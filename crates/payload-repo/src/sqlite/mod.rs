@@ -9,6 +9,7 @@ mod apply;
 mod checkpoint;
 mod fault;
 mod migrate;
+mod namespaces;
 mod pool;
 mod read;
 mod row;
@@ -24,8 +25,8 @@ use payload_core::page::ListQuery;
 use payload_core::port::{Clock, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NodeId, Payload, PayloadId, Principal, RequestId,
-    RequestRecord, Result, Span, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
+    PayloadId, Principal, RequestId, RequestRecord, Result, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -263,6 +264,27 @@ impl Repository for SqliteRepository {
 
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.read(|conn| read::usage(conn, node))
+    }
+
+    fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        self.write(|writer| writer.change_namespaces(|conn| namespaces::create(conn, record)))
+    }
+
+    fn update_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        self.write(|writer| writer.change_namespaces(|conn| namespaces::update(conn, record)))
+    }
+
+    fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()> {
+        check::removable(name)?;
+        self.write(|writer| writer.change_namespaces(|conn| namespaces::remove(conn, name, version)))
+    }
+
+    fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>> {
+        self.read(|conn| namespaces::get(conn, name))
+    }
+
+    fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
+        self.read(|conn| namespaces::list(conn, after, limit))
     }
 
     fn check(&self) -> Result<()> {

@@ -126,7 +126,7 @@ pub(super) fn epoch(conn: &Connection, node: NodeId) -> Result<Option<u64>, Faul
     })
 }
 
-fn all<T>(
+pub(super) fn all<T>(
     conn: &Connection,
     sql: &str,
     params: impl Params,
@@ -141,7 +141,7 @@ fn all<T>(
     Ok(items)
 }
 
-fn one<T>(
+pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
     params: impl Params,

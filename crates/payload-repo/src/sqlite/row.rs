@@ -21,7 +21,13 @@ pub(super) fn uint(row: &Row<'_>, index: usize, column: &'static str) -> Result<
     u64::try_from(row.get::<_, i64>(index)?).map_err(|_| Fault::bad_row(column))
 }
 
-fn time(row: &Row<'_>, index: usize) -> Result<Timestamp, Fault> {
+/// The same, where there may be none.
+pub(super) fn uint_maybe(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<u64>, Fault> {
+    let value = row.get::<_, Option<i64>>(index)?.map(u64::try_from).transpose();
+    value.map_err(|_| Fault::bad_row(column))
+}
+
+pub(super) fn time(row: &Row<'_>, index: usize) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_micros(row.get(index)?))
 }
 
@@ -38,7 +44,7 @@ fn id<T>(
     make(row.get(index)?).ok_or_else(|| Fault::bad_row(column))
 }
 
-fn word<T>(
+pub(super) fn word<T>(
     row: &Row<'_>,
     index: usize,
     column: &'static str,
@@ -73,7 +79,6 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
         (StateKind::Aborted, _) => State::Aborted,
         (StateKind::Lost, _) => State::Lost,
     };
-    let ttl = row.get::<_, Option<i64>>(11)?.map(u64::try_from).transpose();
     Ok(Payload {
         id: payload,
         namespace: word(row, 0, "namespace", |text| Namespace::from_str(text).ok())?,
@@ -87,7 +92,7 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
         owner: word(row, 8, "owner", |text| Some(Principal::from_stored(text)))?,
         created_at: time(row, 9)?,
         committed_at: time_maybe(row, 10)?,
-        ttl: ttl.map_err(|_| Fault::bad_row("ttl_ns"))?.map(Span::from_nanos),
+        ttl: uint_maybe(row, 11, "ttl_ns")?.map(Span::from_nanos),
         replicas: Vec::new(),
     })
 }

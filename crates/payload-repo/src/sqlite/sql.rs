@@ -73,6 +73,22 @@ statements! {
         DELETE FROM requests WHERE (principal, request_id) IN
             (SELECT principal, request_id FROM requests WHERE at < ?1 ORDER BY at, principal, request_id LIMIT ?2)";
 
+    NAMESPACE = "
+        SELECT name, version, quota_bytes, quota_payloads, created_at, created_by FROM namespaces WHERE name = ?1";
+    NAMESPACES = "
+        SELECT name, version, quota_bytes, quota_payloads, created_at, created_by
+        FROM namespaces WHERE name > ?1 ORDER BY name LIMIT ?2";
+    NAMESPACE_EXISTS = "SELECT 1 FROM namespaces WHERE name = ?1";
+    NAMESPACE_IN_USE = "
+        SELECT EXISTS (SELECT 1 FROM payloads WHERE namespace = ?1 AND state IN ('ALLOCATED', 'ACTIVE', 'DELETING'))";
+    INSERT_NAMESPACE = "
+        INSERT INTO namespaces (name, version, quota_bytes, quota_payloads, created_at, created_by)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    UPDATE_NAMESPACE = "
+        UPDATE namespaces SET version = ?2, quota_bytes = ?3, quota_payloads = ?4
+        WHERE name = ?1 AND version = ?2 - 1";
+    DELETE_NAMESPACE = "DELETE FROM namespaces WHERE name = ?1 AND version = ?2";
+
     CLAIM = "
         INSERT INTO nodes (node, epoch, claimed_at) VALUES (?1, 1, ?2)
         ON CONFLICT DO UPDATE SET epoch = epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";

@@ -79,6 +79,14 @@ impl Writer {
         })
     }
 
+    /// Does something to the namespaces, for good.
+    pub(super) fn change_namespaces(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.fenced(Sync::Full, |tx| work(tx))
+    }
+
     /// Writes something: only that shows whether writing works.
     pub(super) fn prove_writable(&mut self, at: Timestamp) -> Result<(), Fault> {
         let Some((node, _)) = self.claim else {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use payload_core::page;
-use payload_core::{Error, Reason, Result, name};
+use payload_core::{Namespace, Result, Version, name};
 use payload_engine::{Stats, TierStats};
-use payload_proto::convert::{millis, optional};
+use payload_proto::convert::{self, millis, optional};
 use payload_proto::v1;
 use payload_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
-use super::answer;
+use super::{answer, principal};
 use crate::calls::{Calls, Rpc};
 use crate::identity::Identity;
 use crate::wire;
@@ -82,14 +82,105 @@ impl AdminService for Service {
         })
         .await
     }
+
+    async fn create_namespace(
+        &self,
+        request: Request<v1::CreateNamespaceRequest>,
+    ) -> Result<Response<v1::CreateNamespaceResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::CreateNamespace, async {
+            let request = request.get_ref();
+            let (name, quota) = (
+                convert::id::<Namespace>(&request.name)?,
+                convert::quota(request.quota.as_ref())?,
+            );
+            let record = self
+                .calls
+                .run(move |engine| engine.create_namespace(&principal, name, quota))
+                .await?;
+            Ok(v1::CreateNamespaceResponse {
+                namespace: Some((&record).into()),
+            })
+        })
+        .await
+    }
+
+    async fn get_namespace(
+        &self,
+        request: Request<v1::GetNamespaceRequest>,
+    ) -> Result<Response<v1::GetNamespaceResponse>, Status> {
+        answer(&self.calls, Rpc::GetNamespace, async {
+            let name = convert::namespace(&request.get_ref().name)?;
+            let record = self.calls.run(move |engine| engine.namespace(&name)).await?;
+            Ok(v1::GetNamespaceResponse {
+                namespace: Some((&record).into()),
+            })
+        })
+        .await
+    }
+
+    async fn list_namespaces(
+        &self,
+        request: Request<v1::ListNamespacesRequest>,
+    ) -> Result<Response<v1::ListNamespacesResponse>, Status> {
+        answer(&self.calls, Rpc::ListNamespaces, async {
+            let request = request.into_inner();
+            let page = self
+                .calls
+                .run(move |engine| engine.namespaces(request.page_size, &request.page_token))
+                .await?;
+            Ok(v1::ListNamespacesResponse {
+                namespaces: page.rows.iter().map(v1::Namespace::from).collect(),
+                next_page_token: page.next_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn update_namespace(
+        &self,
+        request: Request<v1::UpdateNamespaceRequest>,
+    ) -> Result<Response<v1::UpdateNamespaceResponse>, Status> {
+        answer(&self.calls, Rpc::UpdateNamespace, async {
+            let request = request.get_ref();
+            let (name, quota) = (
+                convert::id::<Namespace>(&request.name)?,
+                convert::quota(request.quota.as_ref())?,
+            );
+            let if_version = request.if_version.map(Version::from_u64);
+            let record = self
+                .calls
+                .run(move |engine| engine.update_namespace(&name, quota, if_version))
+                .await?;
+            Ok(v1::UpdateNamespaceResponse {
+                namespace: Some((&record).into()),
+            })
+        })
+        .await
+    }
+
+    async fn delete_namespace(
+        &self,
+        request: Request<v1::DeleteNamespaceRequest>,
+    ) -> Result<Response<v1::DeleteNamespaceResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::DeleteNamespace, async {
+            let request = request.get_ref();
+            let name = convert::id::<Namespace>(&request.name)?;
+            let if_version = request.if_version.map(Version::from_u64);
+            self.calls
+                .run(move |engine| engine.remove_namespace(&principal, &name, if_version))
+                .await?;
+            Ok(v1::DeleteNamespaceResponse {})
+        })
+        .await
+    }
 }
 
 fn lease_token(token: &str) -> Result<u64> {
     match token {
         "" => Ok(0),
-        text => text.parse().map_err(|_| {
-            Error::invalid(Reason::BadPageToken, "page token does not belong to this query").field("page_token")
-        }),
+        text => text.parse().map_err(|_| page::bad_token()),
     }
 }
 

@@ -167,6 +167,7 @@ fn listings_come_in_pages_that_join_up() {
     let all = grpc.list_payloads(v1::ListPayloadsRequest::default()).unwrap().payloads;
     assert_eq!(all.len(), 26);
     assert!(all.iter().any(|payload| payload.payload_id == allocation.payload_id));
+    world.namespace("other");
     let other = v1::ListPayloadsRequest {
         namespace: "other".to_owned(),
         ..Default::default()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NodeId, Payload, PayloadId, Principal, RequestId,
-    RequestRecord, Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
+    PayloadId, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
 };
 
 use super::Switch;
@@ -89,6 +89,31 @@ impl Repository for FaultyRepository {
 
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.switch.run("repository.usage", || self.inner.usage(node))
+    }
+
+    fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        self.switch
+            .run("repository.create_namespace", || self.inner.create_namespace(record))
+    }
+
+    fn update_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        self.switch
+            .run("repository.update_namespace", || self.inner.update_namespace(record))
+    }
+
+    fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()> {
+        self.switch.run("repository.remove_namespace", || {
+            self.inner.remove_namespace(name, version)
+        })
+    }
+
+    fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>> {
+        self.switch.run("repository.namespace", || self.inner.namespace(name))
+    }
+
+    fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
+        self.switch
+            .run("repository.namespaces", || self.inner.namespaces(after, limit))
     }
 
     fn check(&self) -> Result<()> {

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use payload_core::page::ListQuery;
 use payload_core::port::Repository;
 use payload_core::{
-    Change, ChangeSet, Digest, Durability, EventKind, Location, Namespace, Payload, PayloadId, Reason, Replica,
-    ReplicaState, RequestRecord, State, StateKind, Timestamp,
+    Change, ChangeSet, Digest, Durability, EventKind, Location, Namespace, NamespaceRecord, Payload, PayloadId, Quota,
+    Reason, Replica, ReplicaState, RequestRecord, State, StateKind, Timestamp, Version,
 };
 
 use super::Open;
+use super::namespaces::namespace;
 use super::queries::summed;
 use super::sample::{Maker, at, created, edited, event, labels, name};
 
@@ -22,6 +23,7 @@ pub fn compare(seed: u64, steps: usize, model: Open<'_>, subject: Open<'_>) {
         match history.maker.rng.below(100) {
             0 => history.reopen(subject),
             1..=3 => history.forget(),
+            76..=80 => history.change_namespace(),
             4..=75 => history.commit(),
             _ => {}
         }
@@ -55,16 +57,29 @@ impl History {
             now: 0,
         };
         history.claim();
+        for tenant in NAMESPACES {
+            history.same("create_namespace", |repo| repo.create_namespace(&namespace(tenant)));
+        }
         history
     }
 
-    /// The answers of both must be the same; errors by their reasons.
+    /// The answers of both must be the same, and none of them a refusal.
     fn same<T: PartialEq + Debug>(&self, what: &str, ask: impl Fn(&dyn Repository) -> payload_core::Result<T>) -> T {
+        let found = self.alike(what, ask);
+        found.unwrap_or_else(|reason| panic!("{what}: {reason:?}: seed {}, step {}", self.seed, self.step))
+    }
+
+    /// The answers of both must be the same; errors by their reasons.
+    fn alike<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        ask: impl Fn(&dyn Repository) -> payload_core::Result<T>,
+    ) -> Result<T, Reason> {
         let answer = |repo: &dyn Repository| -> Result<T, Reason> { ask(repo).map_err(|error| error.reason()) };
         let subject = self.subject.as_deref().expect("is open between steps");
         let (expected, found) = (answer(&*self.model), answer(subject));
         assert_eq!(expected, found, "{what}: seed {}, step {}", self.seed, self.step);
-        found.unwrap_or_else(|reason| panic!("{what}: {reason:?}: seed {}, step {}", self.seed, self.step))
+        found
     }
 
     fn claim(&self) {
@@ -98,7 +113,7 @@ impl History {
             durability: Durability::Volatile,
         };
         let synced = self.maker.rng.one_in(16);
-        let outcome = self.same("commit", |repo| {
+        let outcome = self.alike("commit", |repo| {
             let durability = if synced { repo.strongest() } else { Durability::Volatile };
             repo.commit(ChangeSet {
                 durability,
@@ -109,11 +124,44 @@ impl History {
             self.same("get", |repo| repo.get(change.after.id));
             self.same("events", |repo| repo.events(change.after.id));
         }
-        if outcome == payload_core::CommitOutcome::Applied {
+        if outcome == Ok(payload_core::CommitOutcome::Applied) {
             self.versions
                 .extend(set.changes.iter().map(|change| Payload::clone(&change.after)));
             self.requests.extend(set.request);
         }
+    }
+
+    /// Made, changed or removed, mostly from the version that it has.
+    fn change_namespace(&mut self) {
+        let name = self.namespace();
+        let known = self.same("namespace", |repo| Ok(repo.namespace(&name)?.map(|row| row.version)));
+        let version = match self.maker.rng.below(4) {
+            0 => Version::from_u64(1 + self.maker.rng.below(4)),
+            _ => known.unwrap_or(Version::FIRST),
+        };
+        let made = namespace(name.as_str());
+        let changed = NamespaceRecord {
+            version: version.next(),
+            quota: Quota {
+                bytes: self.maker.rng.one_in(2).then(|| self.maker.rng.bits() >> 1),
+                payloads: None,
+            },
+            ..made.clone()
+        };
+        let what = self.maker.rng.below(3);
+        let _refused_or_not = self.alike("change a namespace", |repo| match what {
+            0 => repo.create_namespace(&made),
+            1 => repo.update_namespace(&changed),
+            _ => repo.remove_namespace(&name, version),
+        });
+        self.same("namespaces", |repo| {
+            let rows = repo.namespaces(None, u32::MAX)?;
+            // The one that is always there is as old as its catalog.
+            Ok(rows
+                .into_iter()
+                .filter(|row| row.name != Namespace::default())
+                .collect::<Vec<_>>())
+        });
     }
 
     /// Mostly good; else made from an old version, or of a payload that is there already.
@@ -314,8 +362,10 @@ impl History {
         self.same("due", |repo| repo.due(Timestamp::from_micros(i64::MAX), u32::MAX));
     }
 
+    /// Hardly ever the last one, which is so often without payloads.
     fn namespace(&mut self) -> Namespace {
-        name(self.maker.rng.pick::<&str>(&NAMESPACES))
+        let usual = &NAMESPACES[..NAMESPACES.len() - usize::from(!self.maker.rng.one_in(20))];
+        name(self.maker.rng.pick::<&str>(usual))
     }
 
     fn moment(&mut self) -> Timestamp {
@@ -334,4 +384,4 @@ impl History {
     }
 }
 
-const NAMESPACES: [&str; 3] = ["a", "a-b", "b"];
+const NAMESPACES: [&str; 4] = ["a", "a-b", "b", "rare"];

@@ -11,6 +11,7 @@
 pub mod concurrency;
 pub mod guards;
 pub mod history;
+pub mod namespaces;
 pub mod queries;
 pub mod rows;
 pub mod sample;
@@ -65,6 +66,13 @@ contract! { $
     queries::usage_is_the_sum_over_replicas,
     queries::old_requests_are_forgotten_a_few_at_a_time,
     queries::a_working_repository_says_so,
+    namespaces::the_default_namespace_is_always_there,
+    namespaces::a_namespace_comes_back_until_it_is_removed,
+    namespaces::a_payload_is_made_in_a_namespace_that_is_there,
+    namespaces::a_namespace_is_removed_when_all_in_it_has_ended,
+    namespaces::a_namespace_is_not_removed_under_a_new_payload,
+    namespaces::one_of_many_changes_of_a_namespace_wins,
+    namespaces::fault_57_an_earlier_claimant_changes_no_namespace,
     concurrency::every_caller_gets_its_own_outcome,
     concurrency::one_of_many_changes_from_one_version_wins,
     concurrency::one_of_many_uses_of_a_request_id_wins,

@@ -7,12 +7,18 @@ use payload_core::{
 };
 
 use super::Open;
-use super::sample::{Maker, at, changed, created, edited, in_order, labels, request_id, set};
+use super::namespaces::namespace;
+use super::sample::{Maker, at, changed, created, edited, in_order, labels, name, request_id, set};
 
-/// A handle that may write.
+/// A handle that may write, into the namespaces that the samples are in.
 pub(super) fn claimed(open: Open<'_>, maker: &Maker) -> Box<dyn Repository> {
     let repo = open();
     repo.claim(maker.node, at(0)).unwrap();
+    for tenant in ["a", "a-b", "b", "tenant-7"] {
+        if repo.namespace(&name(tenant)).unwrap().is_none() {
+            repo.create_namespace(&namespace(tenant)).unwrap();
+        }
+    }
     repo
 }
 

@@ -133,6 +133,7 @@ pub(super) struct Bed {
 impl Bed {
     pub(super) fn make() -> Self {
         let world = World::start();
+        world.namespace("other");
         Self {
             local: world.session(),
             grpc: world.grpc(),

@@ -5,6 +5,7 @@
 mod calls;
 mod catalog;
 mod doors;
+mod namespaces;
 mod state;
 mod values;
 
@@ -31,15 +32,21 @@ struct Row<'a> {
 }
 
 fn cases() -> Vec<Case> {
-    [values::CASES, calls::CASES, state::CASES, catalog::CASES]
-        .into_iter()
-        .flatten()
-        .map(|(input, doors, send)| Case {
-            input,
-            doors: *doors,
-            send: *send,
-        })
-        .collect()
+    [
+        values::CASES,
+        calls::CASES,
+        state::CASES,
+        catalog::CASES,
+        namespaces::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(input, doors, send)| Case {
+        input,
+        doors: *doors,
+        send: *send,
+    })
+    .collect()
 }
 
 fn rows() -> Vec<Row<'static>> {

@@ -126,6 +126,7 @@ fn what_cannot_be_read_is_refused_as_everywhere() {
     grpc.abort(abort(&aborted)).unwrap();
     let deleted = session.put_id(b"gone");
     grpc.delete_payload(delete(&deleted)).unwrap();
+    world.namespace("lab");
     let elsewhere = v1::PutRequest {
         namespace: "lab".to_owned(),
         ..put(b"theirs")

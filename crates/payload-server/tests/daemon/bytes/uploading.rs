@@ -126,6 +126,7 @@ fn only_the_token_of_an_open_allocation_lets_in() {
 fn the_token_is_the_right_whichever_door_it_came_from() {
     let world = World::start();
     let grpc = Grpc::unix(&world.daemon.endpoint().grpc_socket);
+    world.namespace("lab");
     let request = v1::AllocateRequest {
         namespace: "lab".to_owned(),
         ..allocate(3)

@@ -94,5 +94,10 @@ calls! {
         get_stats(GetStatsRequest) -> GetStatsResponse;
         list_leases(ListLeasesRequest) -> ListLeasesResponse;
         revoke_lease(RevokeLeaseRequest) -> RevokeLeaseResponse;
+        create_namespace(CreateNamespaceRequest) -> CreateNamespaceResponse;
+        get_namespace(GetNamespaceRequest) -> GetNamespaceResponse;
+        list_namespaces(ListNamespacesRequest) -> ListNamespacesResponse;
+        update_namespace(UpdateNamespaceRequest) -> UpdateNamespaceResponse;
+        delete_namespace(DeleteNamespaceRequest) -> DeleteNamespaceResponse;
     }
 }

@@ -86,6 +86,15 @@ impl World {
         self.dir.path()
     }
 
+    /// Makes a namespace.
+    pub(crate) fn namespace(&self, name: &str) -> v1::Namespace {
+        let request = v1::CreateNamespaceRequest {
+            name: name.to_owned(),
+            quota: None,
+        };
+        self.grpc().create_namespace(request).unwrap().namespace.unwrap()
+    }
+
     pub(crate) fn stats(&self) -> v1::GetStatsResponse {
         self.grpc().get_stats(v1::GetStatsRequest {}).unwrap()
     }
