@@ -24,4 +24,7 @@ fn fault_02_acknowledged_payloads_survive_kills_at_random() {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    for size in ["empty", "inline", "packed", "whole"] {
+        assert!(said.contains(size), "nothing {size} was committed: {said}");
+    }
 }

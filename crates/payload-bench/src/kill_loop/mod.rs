@@ -267,9 +267,11 @@ impl Driver {
     fn summary(&self, cycles: u32, audit: &audit::Audit) -> String {
         let kills: Vec<String> = self.kills.iter().map(|(who, count)| format!("{who} {count}")).collect();
         self.model.with(|facts| {
+            let sizes = facts.sizes.iter().map(|(size, count)| format!("{count} {size:?}"));
+            let sizes = sizes.collect::<Vec<_>>().join(", ").to_lowercase();
             format!(
-                "{}kill-loop: {cycles} cycles (killed: {}), {} commits acknowledged, {} refused, {} reads right, \
-                 {} deleted, lost {}, wrong {}, orphans {}, slowest recovery {} ms",
+                "{}kill-loop: {cycles} cycles (killed: {}), {} commits acknowledged ({sizes}), {} refused, {} reads \
+                 right, {} deleted, lost {}, wrong {}, orphans {}, slowest recovery {} ms",
                 facts
                     .refused
                     .iter()

@@ -1,13 +1,17 @@
 //! What must be true, as far as the acknowledgements say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use payload_core::Span;
 
 use super::journal::{Attempt, Line};
+use super::stubborn::INLINE_MAX;
 use crate::content::Content;
+
+/// The largest payload that is packed with others in memory, as long as descriptors abound.
+pub(super) const PACKED_MAX: u64 = 2 << 20;
 
 /// Shared by the driver and the threads that read what the victims tell.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +31,31 @@ pub(super) struct Facts {
     /// What each victim has under way.
     under_way: HashMap<usize, UnderWay>,
     pub(super) acknowledged: u64,
+    /// How many of those were of which size.
+    pub(super) sizes: BTreeMap<Size, u64>,
     pub(super) verified: u64,
     pub(super) wrong: Vec<String>,
     pub(super) refused: Vec<String>,
+}
+
+/// Which way a payload's bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Size {
+    Empty,
+    Inline,
+    Packed,
+    Whole,
+}
+
+impl Size {
+    fn of(content: Content) -> Self {
+        match content.size {
+            0 => Self::Empty,
+            1..=INLINE_MAX => Self::Inline,
+            _ if content.size <= PACKED_MAX => Self::Packed,
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// A call without an answer.
@@ -90,6 +116,7 @@ impl Facts {
 
     pub(super) fn committed(&mut self, payload: String, content: Content) {
         self.acknowledged += 1;
+        *self.sizes.entry(Size::of(content)).or_default() += 1;
         self.live.insert(payload, content);
     }
 

@@ -1,6 +1,7 @@
 //! A process that works until it is told to stop, or killed: commits, reads back, deletes, and tells of each.
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,11 +10,20 @@ use payload_client::v1;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::journal::{Attempt, How, Line, Place};
+use super::model::PACKED_MAX;
 use super::stubborn::{INLINE_MAX, Seen, Stubborn};
 use crate::content::{Content, Dice};
 
-/// The largest payload: beyond what is packed, so that all of inline, packed and whole ones come and go.
-const SIZE_MAX: u64 = 4 << 20;
+/// What is written into an allocation, each kind as often as another: nothing, what would also travel inside a message,
+/// what goes through a stage and is packed, and what has a segment or a file of its own.
+const PUBLISHED: [RangeInclusive<u64>; 4] = [
+    0..=0,
+    1..=INLINE_MAX,
+    INLINE_MAX + 1..=PACKED_MAX,
+    PACKED_MAX + 1..=4 << 20,
+];
+/// What travels inside a message: small ones more often than large ones, and nothing at all now and then.
+const PUT: [RangeInclusive<u64>; 4] = [0..=0, 1..=100, 1..=4 << 10, 1..=INLINE_MAX];
 /// With so many payloads, some must go first.
 const OWN_MAX: usize = 100;
 
@@ -52,13 +62,13 @@ impl Victim {
     }
 
     fn put(&mut self) -> Result<()> {
-        let attempt = self.attempt(INLINE_MAX, How::Put);
+        let attempt = self.attempt(&PUT, How::Put);
         self.commit(&attempt)
     }
 
     /// Allocates, writes in place, commits.
     fn publish(&mut self) -> Result<()> {
-        let mut attempt = self.attempt(SIZE_MAX, How::Put);
+        let mut attempt = self.attempt(&PUBLISHED, How::Put);
         let request = v1::AllocateRequest {
             request_id: format!("{}-a", attempt.request_id),
             size: attempt.content.size,
@@ -119,15 +129,14 @@ impl Victim {
         (count > 0).then(|| self.dice.below(count) as usize)
     }
 
-    fn attempt(&mut self, size_max: u64, how: How) -> Attempt {
+    fn attempt(&mut self, kinds: &[RangeInclusive<u64>], how: How) -> Attempt {
         self.requests += 1;
-        // Small ones more often than large ones, and nothing at all now and then.
-        let bound = size_max >> self.dice.below(8);
+        let kind = &kinds[self.dice.below(kinds.len() as u64) as usize];
         Attempt {
             request_id: format!("{}-{}", self.name, self.requests),
             content: Content {
                 seed: self.dice.roll(),
-                size: self.dice.below(bound + 1),
+                size: kind.start() + self.dice.below(kind.end() - kind.start() + 1),
             },
             place: match self.dice.below(3) {
                 0 => Place::DiskHost,
