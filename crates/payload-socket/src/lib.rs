@@ -7,11 +7,13 @@
 //! Empty messages are refused, because a reader cannot tell one from the end of the connection.
 
 mod address;
+mod bell;
 mod deadline;
 mod listener;
 mod outq;
 mod seqpacket;
 
+pub use bell::Bell;
 pub use listener::{Listener, out_of_descriptors};
 pub use seqpacket::{Peer, Seqpacket};
 

@@ -138,20 +138,46 @@ fn a_listener_that_was_handed_over_loses_no_client() {
 }
 
 #[test]
+fn a_listener_that_was_lent_goes_on_without_whom_it_was_lent_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let owner = Listener::bind(&path, 0o600).unwrap();
+    for _ in 0..2 {
+        // Who comes while nobody accepts waits.
+        let client = Seqpacket::connect(&path).unwrap();
+        let lent = Listener::lent(owner.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        lent.accept().unwrap().unwrap().send(b"x", &[]).unwrap();
+        assert_eq!(client.recv(&mut [0; 8], &mut Vec::new()).unwrap(), Some(1));
+        lent.shutdown().unwrap();
+        lent.remove().unwrap();
+        let _waits = Seqpacket::connect(&path).unwrap();
+        assert!(lent.accept().unwrap().is_none(), "it is not this one's any more");
+        drop(owner.accept().unwrap().unwrap());
+    }
+    let no_listener = Seqpacket::pair().unwrap().0.as_fd().try_clone_to_owned().unwrap();
+    assert!(Listener::lent(no_listener).is_err());
+}
+
+#[test]
 fn shutdown_wakes_accept() {
     let directory = tempfile::tempdir().unwrap();
-    let listener = Arc::new(Listener::bind(&directory.path().join("s"), 0o600).unwrap());
-    let accepting = Arc::clone(&listener);
-    let (send_tid, recv_tid) = std::sync::mpsc::channel();
-    let thread = thread::spawn(move || {
-        send_tid.send(rustix::thread::gettid()).unwrap();
-        accepting.accept().unwrap().is_none()
-    });
-    let stat = format!("/proc/self/task/{}/stat", recv_tid.recv().unwrap().as_raw_nonzero());
-    while !std::fs::read_to_string(&stat).unwrap().contains(") S") {
-        thread::yield_now();
+    let bind = |name: &str| Listener::bind(&directory.path().join(name), 0o600).unwrap();
+    let (own, owner) = (bind("own"), bind("lent"));
+    let lent = Listener::lent(owner.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    for listener in [own, lent] {
+        let listener = Arc::new(listener);
+        let accepting = Arc::clone(&listener);
+        let (send_tid, recv_tid) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            send_tid.send(rustix::thread::gettid()).unwrap();
+            accepting.accept().unwrap().is_none()
+        });
+        let stat = format!("/proc/self/task/{}/stat", recv_tid.recv().unwrap().as_raw_nonzero());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S") {
+            thread::yield_now();
+        }
+        listener.shutdown().unwrap();
+        assert!(thread.join().unwrap());
+        listener.shutdown().unwrap();
     }
-    listener.shutdown().unwrap();
-    assert!(thread.join().unwrap());
-    listener.shutdown().unwrap();
 }
