@@ -32,6 +32,7 @@ async fn a_writer_is_filled_in_place_and_committed_in_part() {
     let options = CommitOptions {
         size: Some(200_000),
         digest: DigestChoice::Compute,
+        ..CommitOptions::default()
     };
     let id = id_of(&writer.commit(options).await.unwrap());
 

@@ -28,6 +28,17 @@ pub struct DeleteOptions {
     pub reason: String,
 }
 
+/// Which part of the graph around a payload is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LineageOptions {
+    /// Which way to look; both, if unspecified.
+    pub scope: v1::LineageScope,
+    /// How many steps; the server's choice, if zero.
+    pub depth: u32,
+    /// How many edges on a page; the server's choice, if zero.
+    pub page_size: u32,
+}
+
 impl Catalog {
     /// A catalog without a data connection beside it. It connects with its first call.
     pub fn new(endpoint: Endpoint, options: &ClientOptions) -> Self {
@@ -94,5 +105,43 @@ impl Catalog {
             async move { CatalogServiceClient::new(channel).list_events(request).await }
         };
         Ok(self.grpc.call(ask).await?.events)
+    }
+
+    /// Says what a payload was made from, if its commit did not.
+    pub async fn add_lineage(&self, id: PayloadId, lineage: v1::Derivation) -> Result<()> {
+        let request = v1::AddLineageRequest {
+            namespace: self.namespace.clone(),
+            request_id: RequestIds::new()?.next(),
+            payload_id: id.to_string(),
+            lineage: Some(lineage),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).add_lineage(request).await }
+        };
+        self.grpc.call(ask).await.map(|_| ())
+    }
+
+    /// One page of the graph around a payload, nearest first: so many steps, so many edges (the server's choice, if
+    /// zero), from where `page_token` says. The page's own token leads to the next one; it is empty on the last.
+    pub async fn lineage(
+        &self,
+        id: PayloadId,
+        options: LineageOptions,
+        page_token: &str,
+    ) -> Result<v1::GetLineageResponse> {
+        let request = v1::GetLineageRequest {
+            namespace: self.namespace.clone(),
+            payload_id: id.to_string(),
+            scope: options.scope.into(),
+            depth: options.depth,
+            page_size: options.page_size,
+            page_token: page_token.to_owned(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).get_lineage(request).await }
+        };
+        self.grpc.call(ask).await
     }
 }

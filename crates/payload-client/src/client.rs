@@ -201,6 +201,7 @@ impl Client {
             .commit(CommitOptions {
                 size: None,
                 digest: options.digest,
+                lineage: options.lineage.clone(),
             })
             .await
     }
@@ -220,6 +221,7 @@ impl Client {
             ttl_ms: options.ttl.map(millis),
             labels: options.labels.into_iter().collect(),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+            lineage: options.lineage,
         });
         match self.session.call(request, Expect::Message, Retry::Safe).await? {
             Answer::Message(Response::Put(v1::PutResponse { payload: Some(payload) })) => Ok(payload),

@@ -57,7 +57,7 @@ mod transfer;
 mod writer;
 
 pub use admin::Admin;
-pub use catalog::{Catalog, DeleteOptions};
+pub use catalog::{Catalog, DeleteOptions, LineageOptions};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, LeaseState, Verified};

@@ -2,6 +2,7 @@
 
 use payload_core::digest::Digest;
 use payload_core::{Durability, Namespace, Span, Tier};
+use payload_proto::v1;
 
 /// How a client behaves as a whole.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct PutOptions {
     pub labels: Vec<(String, String)>,
     /// Whether the server is told a digest to check.
     pub digest: DigestChoice,
+    /// What it was made from: true together with the payload, or there is no payload.
+    pub lineage: Option<v1::Derivation>,
 }
 
 /// How an allocation becomes a payload.
@@ -65,6 +68,8 @@ pub struct CommitOptions {
     pub size: Option<u64>,
     /// Whether the server is told a digest to check.
     pub digest: DigestChoice,
+    /// What it was made from: true together with the payload, or there is no payload.
+    pub lineage: Option<v1::Derivation>,
 }
 
 /// Which digest goes with a commit.

@@ -156,6 +156,7 @@ impl Writer {
             allocation_token: self.record.token.clone(),
             size: Some(size),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+            lineage: options.lineage,
         });
         match self.seal(request).await? {
             Answer::Message(Response::Commit(v1::CommitResponse { payload: Some(payload) })) => {

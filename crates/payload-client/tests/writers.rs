@@ -72,6 +72,7 @@ async fn what_is_written_front_to_back_is_digested_on_the_way() {
             .commit(CommitOptions {
                 size: Some(6),
                 digest: DigestChoice::IfKnown,
+                ..CommitOptions::default()
             })
             .await
             .unwrap();
@@ -107,6 +108,7 @@ async fn fault_23_a_mapping_is_undone_before_the_commit_and_digested_if_asked_fo
             .commit(CommitOptions {
                 size: Some(5),
                 digest: DigestChoice::Compute,
+                ..CommitOptions::default()
             })
             .await
             .unwrap();

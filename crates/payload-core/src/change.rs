@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::id::PayloadId;
 use crate::lifecycle::{LifecycleEvent, StateKind};
+use crate::lineage::{Edge, Refusal};
 use crate::name::{Actor, Principal, RequestId};
 use crate::payload::{Payload, Version};
 use crate::tier::Durability;
@@ -15,10 +16,27 @@ use crate::time::Timestamp;
 pub struct ChangeSet {
     /// Each guarded by the version it starts from.
     pub changes: Vec<Change>,
+    /// Added to the lineage graph after the changes, in order. One that is there already stays as it is.
+    pub edges: Vec<Edge>,
+    /// A payload that must have no live descendant.
+    pub without_dependents: Option<PayloadId>,
     /// Remembers the answer for a retry; if the id is known already, nothing of the set is applied.
     pub request: Option<RequestRecord>,
     /// What the acknowledgement promises: a volatile set waits for no fsync.
     pub durability: Durability,
+}
+
+impl ChangeSet {
+    /// Changes and nothing else.
+    pub fn new(changes: Vec<Change>, durability: Durability) -> Self {
+        Self {
+            changes,
+            edges: Vec::new(),
+            without_dependents: None,
+            request: None,
+            durability,
+        }
+    }
 }
 
 /// One payload from one version to the next, with the event that says why.
@@ -41,6 +59,8 @@ pub enum CommitOutcome {
     Conflict,
     /// Nothing was changed: the request id was used before, with this record.
     Duplicate(RequestRecord),
+    /// Nothing was changed: the lineage graph does not allow it.
+    Refused(Refusal),
 }
 
 /// One immutable record of a thing that happened to a payload.
@@ -143,11 +163,13 @@ pub enum Operation {
     Put,
     /// Give the payload up.
     Delete,
+    /// Say what a payload was made from.
+    AddLineage,
 }
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Self; 4] = [Self::Allocate, Self::Commit, Self::Put, Self::Delete];
+    pub const ALL: [Self; 5] = [Self::Allocate, Self::Commit, Self::Put, Self::Delete, Self::AddLineage];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -156,6 +178,7 @@ impl Operation {
             Self::Commit => "commit",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::AddLineage => "add_lineage",
         }
     }
 }

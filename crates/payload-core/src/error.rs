@@ -124,6 +124,12 @@ reasons! {
     LeaseExpired = "LEASE_EXPIRED" => FailedPrecondition,
     /// The lease was revoked.
     LeaseRevoked = "LEASE_REVOKED" => FailedPrecondition,
+    /// The edge would make a payload its own ancestor.
+    LineageCycle = "LINEAGE_CYCLE" => FailedPrecondition,
+    /// More of the lineage graph would have to be looked at than one request may.
+    LineageTooLarge = "LINEAGE_TOO_LARGE" => FailedPrecondition,
+    /// Live payloads descend from the payload.
+    PayloadHasDependents = "PAYLOAD_HAS_DEPENDENTS" => FailedPrecondition,
     /// The repository's schema is not one that this version of the server can work with.
     RepositoryIncompatible = "REPOSITORY_INCOMPATIBLE" => FailedPrecondition,
 

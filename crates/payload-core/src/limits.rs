@@ -42,3 +42,23 @@ pub const SESSION_REQUESTS_MAX: usize = 64;
 pub const REPLICAS_MAX: usize = 8;
 /// How many segments of one server the keeper holds at most.
 pub const KEEPER_SEGMENTS_MAX: usize = 1 << 16;
+/// The longest name of an operation, or role of a parent, in the lineage graph, in bytes.
+pub const LINEAGE_WORD_LEN_MAX: usize = 128;
+/// The largest parameters of an operation in the lineage graph, in bytes.
+pub const LINEAGE_PARAMETERS_LEN_MAX: usize = 4 << 10;
+/// The largest number of parents that one call names.
+pub const LINEAGE_PARENTS_MAX: usize = 256;
+/// The most steps from its start that a query of the lineage graph may ask for.
+pub const LINEAGE_DEPTH_MAX: u32 = 1_000;
+/// The depth when the caller names none.
+pub const LINEAGE_DEPTH_DEFAULT: u32 = 100;
+/// The longest page of a query of the lineage graph, in edges.
+pub const LINEAGE_PAGE_SIZE_MAX: u32 = 10_000;
+/// How much the edges on one page may say, in bytes: a page must fit into a message.
+pub const LINEAGE_PAGE_BYTES_MAX: usize = 2 << 20;
+/// The page size of such a query when the caller names none.
+pub const LINEAGE_PAGE_SIZE_DEFAULT: u32 = 1_000;
+/// How many edges one query may lead over, all its pages together.
+pub const LINEAGE_WALK_MAX: usize = 250_000;
+/// How many edges a transaction looks at for one decision.
+pub const LINEAGE_CHECK_MAX: usize = 50_000;

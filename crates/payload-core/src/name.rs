@@ -210,7 +210,7 @@ pub fn reason(text: &str) -> Result<Arc<str>, Error> {
 }
 
 /// Control characters, and those that change the direction of the text around them (Unicode UAX #9).
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use payload_core::lease::HolderKind;
 use payload_core::port::Placed;
 use payload_core::{
-    AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
-    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result, Span,
-    State, StateKind, Tier, Version, limits,
+    AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Edge, Error, EventKind, EventRecord, Label,
+    Location, Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord,
+    Result, Span, State, StateKind, Tier, Version, limits,
 };
 
 use crate::engine::Engine;
@@ -152,6 +152,7 @@ impl Engine {
             &holder.principal,
             identity,
             Durability::Volatile,
+            Vec::new(),
         ) {
             Ok(CommitOutcome::Applied) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
@@ -164,6 +165,10 @@ impl Engine {
             Ok(CommitOutcome::Duplicate(record)) => {
                 self.discard(placed);
                 Ok(Made::Before(record))
+            }
+            Ok(CommitOutcome::Refused(refusal)) => {
+                self.discard(placed);
+                Err(refusal.into())
             }
             Ok(CommitOutcome::Conflict) => {
                 self.discard(placed);
@@ -243,6 +248,7 @@ impl Engine {
         principal: &Principal,
         request: Option<&Request>,
         durability: Durability,
+        edges: Vec<Edge>,
     ) -> Result<CommitOutcome> {
         let cause = Cause::principal(principal);
         let event = EventRecord {
@@ -260,9 +266,9 @@ impl Engine {
         };
         let request = request.map(|request| self.record(principal, request, row));
         let outcome = self.commit_set(ChangeSet {
-            changes: vec![change],
+            edges,
             request,
-            durability,
+            ..ChangeSet::new(vec![change], durability)
         });
         if let Err(error) = &outcome
             && error.reason() == Reason::NamespaceNotFound

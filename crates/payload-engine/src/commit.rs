@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use payload_core::lineage::Derivation;
 use payload_core::port::{Placed, Sealed, Source};
 use payload_core::{
     AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Operation, Payload, PayloadId, Reason,
@@ -12,9 +13,10 @@ use payload_core::{
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
 use crate::holder::Holder;
+use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
 use crate::put::check_digest;
-use crate::transition::{Applied, Cause, Request};
+use crate::transition::{Applied, Cause, Decision, Request};
 
 /// What a producer says when it is done writing.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct CommitRequest {
     pub size: Option<u64>,
     /// Checked against the bytes if given.
     pub digest: Option<Digest>,
+    /// What the payload was made from.
+    pub lineage: Option<Derivation>,
 }
 
 /// The bytes as the commit found them, sealed and, if need be, written through.
@@ -71,6 +75,7 @@ impl Engine {
         self.check_owner(holder, &entry, request.token)?;
         check_not_uploading(&entry)?;
         let size = request.content_size(&row)?;
+        let edges = self.edges(row.id, request.lineage.as_ref(), &holder.principal)?;
 
         let finished = self.finish(&row, size, request.digest)?;
         let durable = finished
@@ -86,7 +91,11 @@ impl Engine {
             after.replicas[0].charged = finished.charged;
             after.replicas.extend(durable);
         })?;
-        match self.apply(&gate, vec![change], row.durability, &holder.principal, identity) {
+        let decision = Decision {
+            edges,
+            ..vec![change].into()
+        };
+        match self.apply(&gate, decision, row.durability, &holder.principal, identity) {
             Ok(Applied::Done) => {}
             Ok(Applied::Before(record)) => {
                 finished.places().for_each(|placed| self.discard(placed));
@@ -252,7 +261,11 @@ impl CommitRequest {
         Some(Request::new(
             id,
             Operation::Commit,
-            &[self.payload.as_bytes(), numbers.as_bytes()],
+            &[
+                self.payload.as_bytes(),
+                numbers.as_bytes(),
+                &fingerprint(self.lineage.as_ref()),
+            ],
         ))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use payload_core::lineage::Derivation;
 use payload_core::port::Placed;
 use payload_core::{
     CommitOutcome, Digest, Durability, Error, EventKind, Label, Namespace, Operation, Payload, Reason, ReplicaState,
@@ -12,6 +13,7 @@ use payload_core::{
 use crate::allocate::{Draft, check_span, label_text};
 use crate::engine::Engine;
 use crate::holder::Holder;
+use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
 use crate::transition::Request;
 
@@ -34,6 +36,8 @@ pub struct PutRequest {
     pub labels: Vec<Label>,
     /// Checked against the bytes if given.
     pub digest: Option<Digest>,
+    /// What it was made from.
+    pub lineage: Option<Derivation>,
 }
 
 impl Engine {
@@ -92,6 +96,7 @@ impl Engine {
         };
         let mut row = self.draft(&draft, State::Active { expires_at }, replicas);
         Arc::make_mut(&mut row).digest = Some(digest);
+        let edges = self.edges(row.id, request.lineage.as_ref(), &holder.principal)?;
 
         match self.create(
             &row,
@@ -99,6 +104,7 @@ impl Engine {
             &holder.principal,
             identity,
             place.durability,
+            edges,
         ) {
             Ok(CommitOutcome::Applied) => {
                 self.table.insert(Arc::clone(&row), false);
@@ -112,6 +118,10 @@ impl Engine {
                 placed.into_iter().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
                 Ok(self.first_answer(request, &record)?.row())
+            }
+            Ok(CommitOutcome::Refused(refusal)) => {
+                placed.into_iter().for_each(|placed| self.discard(placed));
+                Err(refusal.into())
             }
             Ok(CommitOutcome::Conflict) => {
                 placed.into_iter().for_each(|placed| self.discard(placed));
@@ -155,11 +165,13 @@ impl PutRequest {
             self.ttl
         );
         let labels = label_text(&self.labels);
-        let parts: [&[u8]; 4] = [
+        let lineage = fingerprint(self.lineage.as_ref());
+        let parts: [&[u8]; 5] = [
             self.namespace.as_str().as_bytes(),
             numbers.as_bytes(),
             labels.as_bytes(),
             digest.as_bytes(),
+            &lineage,
         ];
         Some(Request::new(id, Operation::Put, &parts))
     }

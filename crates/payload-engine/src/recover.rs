@@ -132,11 +132,7 @@ impl Engine {
             .map(|change| change.after.durability)
             .max()
             .unwrap_or(Durability::Volatile);
-        match self.commit_set(ChangeSet {
-            changes: losses,
-            request: None,
-            durability,
-        })? {
+        match self.commit_set(ChangeSet::new(losses, durability))? {
             CommitOutcome::Applied => Ok(()),
             _ => Err(Error::new(
                 Reason::Conflict,

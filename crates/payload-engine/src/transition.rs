@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use payload_core::{
-    Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Error, EventKind, EventRecord, LifecycleEvent,
+    Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
     Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
 };
 
@@ -65,6 +65,26 @@ impl Request {
     }
 }
 
+/// What is to be true together.
+pub(crate) struct Decision {
+    /// Of one payload, one after the other.
+    pub(crate) changes: Vec<Change>,
+    /// What it was made from.
+    pub(crate) edges: Vec<Edge>,
+    /// Whether it may only be done while the payload has no live descendants.
+    pub(crate) without_dependents: bool,
+}
+
+impl From<Vec<Change>> for Decision {
+    fn from(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            edges: Vec::new(),
+            without_dependents: false,
+        }
+    }
+}
+
 /// What became of the changes that were asked for.
 pub(crate) enum Applied {
     /// They are true now, and the entry shows them.
@@ -113,17 +133,19 @@ impl Engine {
     pub(crate) fn apply(
         &self,
         gate: &Gate<'_>,
-        changes: Vec<Change>,
+        decision: impl Into<Decision>,
         durability: Durability,
         principal: &Principal,
         request: Option<&Request>,
     ) -> Result<Applied> {
         let entry = gate.entry;
-        let last = Arc::clone(&changes.last().expect("there is at least one change").after);
+        let decision = decision.into();
+        let last = Arc::clone(&decision.changes.last().expect("there is at least one change").after);
         let set = ChangeSet {
-            changes,
+            edges: decision.edges,
+            without_dependents: decision.without_dependents.then_some(entry.id),
             request: request.map(|r| self.record(principal, r, &last)),
-            durability,
+            ..ChangeSet::new(decision.changes, durability)
         };
         match self.commit_set(set) {
             Ok(CommitOutcome::Applied) => {
@@ -138,6 +160,7 @@ impl Engine {
                     "somebody else changed the payload at the same time; try again",
                 ))
             }
+            Ok(CommitOutcome::Refused(refusal)) => Err(refusal.into()),
             Err(error) => {
                 if error.outcome() == Outcome::Unknown {
                     self.reread_or_warn(gate);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use payload_core::lineage::{Derivation, Parent, Scope};
 use payload_core::{
     Container, Digest, Durability, Error, Label, Location, Namespace, NamespaceRecord, Payload, Quota, Reason, Replica,
     ReplicaState, RequestId, Result, Span, State, StateKind, Tier, limits, name,
@@ -102,6 +103,33 @@ pub fn state(value: i32) -> Result<Option<StateKind>> {
         Ok(v1::State::Aborted) => Ok(Some(StateKind::Aborted)),
         Ok(v1::State::Lost) => Ok(Some(StateKind::Lost)),
         Err(_) => Err(Error::invalid(Reason::BadRequest, format!("there is no state number {value}")).field("state")),
+    }
+}
+
+/// How a payload came about, if that is said.
+pub fn lineage(derivation: Option<&v1::Derivation>) -> Result<Option<Derivation>> {
+    let Some(derivation) = derivation else { return Ok(None) };
+    let parent = |parent: &v1::Parent| -> Result<Parent> {
+        Ok(Parent {
+            payload: id(&parent.payload_id)?,
+            role: parent.role.parse()?,
+        })
+    };
+    // Counted before they are read: a list without end costs nothing.
+    let parents = derivation.parents.iter().take(limits::LINEAGE_PARENTS_MAX + 1);
+    let parents: Result<_> = parents.map(parent).collect();
+    Derivation::new(derivation.operation.parse()?, &derivation.parameters, parents?).map(Some)
+}
+
+/// Which way to look from a payload; both, if none is named.
+pub fn scope(value: i32) -> Result<Scope> {
+    match v1::LineageScope::try_from(value) {
+        Ok(v1::LineageScope::Unspecified | v1::LineageScope::Both) => Ok(Scope::Both),
+        Ok(v1::LineageScope::Up) => Ok(Scope::Up),
+        Ok(v1::LineageScope::Down) => Ok(Scope::Down),
+        Err(_) => {
+            Err(Error::invalid(Reason::BadRequest, format!("there is no lineage scope number {value}")).field("scope"))
+        }
     }
 }
 

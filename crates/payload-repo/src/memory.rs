@@ -1,11 +1,13 @@
 //! The repository in memory: the executable specification of what every repository does.
 
+mod lineage;
 mod namespaces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
@@ -14,6 +16,7 @@ use payload_core::{
 };
 
 use crate::check;
+use lineage::Edges;
 
 /// Keeps everything until the process ends, and so promises nothing beyond [`Durability::Volatile`].
 #[derive(Debug, Default)]
@@ -52,6 +55,7 @@ struct Tables {
     requests: BTreeMap<(Principal, RequestId), RequestRecord>,
     epochs: BTreeMap<NodeId, u64>,
     namespaces: BTreeMap<Namespace, NamespaceRecord>,
+    edges: Edges,
 }
 
 impl Tables {
@@ -73,6 +77,10 @@ impl Tables {
                 return Err(check::no_namespace(&change.after.namespace));
             }
             self.make_true(change);
+        }
+        if let Err(refusal) = self.add_lineage(set) {
+            self.undo(&set.changes);
+            return Ok(CommitOutcome::Refused(refusal));
         }
         if let Some(request) = &set.request {
             let key = (request.principal.clone(), request.request_id.clone());
@@ -156,6 +164,14 @@ impl Repository for MemoryRepository {
             .take_while(|((payload, _), _)| *payload == id)
             .map(|((_, version), event)| (*version, event.clone()))
             .collect())
+    }
+
+    fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
+        self.tables.lock().lineage_page(query)
+    }
+
+    fn descendants(&self, root: PayloadId, limit: u32) -> Result<Descendants> {
+        Ok(self.tables.lock().descendants(root, limit))
     }
 
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {

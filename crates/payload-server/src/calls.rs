@@ -39,6 +39,8 @@ pub(crate) enum Rpc {
     ListPayloads,
     DeletePayload,
     ListEvents,
+    AddLineage,
+    GetLineage,
     GetStats,
     ListLeases,
     RevokeLease,
@@ -56,13 +58,14 @@ impl Rpc {
             Self::Put
                 | Self::Commit
                 | Self::DeletePayload
+                | Self::AddLineage
                 | Self::CreateNamespace
                 | Self::UpdateNamespace
                 | Self::DeleteNamespace
         )
     }
 
-    const ALL: [(Self, &'static str); 22] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -77,6 +80,8 @@ impl Rpc {
         (Self::ListPayloads, "ListPayloads"),
         (Self::DeletePayload, "DeletePayload"),
         (Self::ListEvents, "ListEvents"),
+        (Self::AddLineage, "AddLineage"),
+        (Self::GetLineage, "GetLineage"),
         (Self::GetStats, "GetStats"),
         (Self::ListLeases, "ListLeases"),
         (Self::RevokeLease, "RevokeLease"),

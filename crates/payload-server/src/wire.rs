@@ -42,6 +42,7 @@ pub(crate) fn commit(request: &v1::CommitRequest) -> Result<CommitRequest> {
         token: optional(&request.allocation_token)?,
         size: request.size,
         digest: optional(&request.digest)?,
+        lineage: convert::lineage(request.lineage.as_ref())?,
     })
 }
 
@@ -55,6 +56,7 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         ttl: span(request.ttl_ms),
         labels: labels(&request.labels)?,
         digest: optional(&request.digest)?,
+        lineage: convert::lineage(request.lineage.as_ref())?,
     })
 }
 

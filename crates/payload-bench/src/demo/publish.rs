@@ -71,6 +71,7 @@ async fn publish(client: &Client, directory: &Path, path: PathBuf) -> Result<Pub
         let options = CommitOptions {
             size: None,
             digest: DigestChoice::Compute,
+            ..CommitOptions::default()
         };
         writer.commit(options).await
     };

@@ -3,6 +3,7 @@
 use crate::change::{ChangeSet, CommitOutcome, EventRecord, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId};
+use crate::lineage::{Descendants, LineagePage, LineageQuery};
 use crate::name::{Namespace, Principal, RequestId};
 use crate::namespace::NamespaceRecord;
 use crate::page::ListQuery;
@@ -25,7 +26,9 @@ pub trait Repository: Send + Sync {
     /// Makes one change set true, all or nothing, and returns when that is as durable as the set asks for.
     /// Concurrent calls share a transaction and an fsync; each has its own outcome.
     ///
-    /// The set is applied in order. `Duplicate` is looked for first, then versions. An error whose
+    /// The set is applied in order. `Duplicate` is looked for first, then versions, then what depends on
+    /// `without_dependents`, then each edge. Two sets whose edges would close a circle together are never both applied,
+    /// whichever servers they come from. An error whose
     /// [`outcome`](crate::Error::outcome) is unknown must be resolved with [`find_request`](Self::find_request) or
     /// [`get`](Self::get).
     ///
@@ -41,6 +44,12 @@ pub trait Repository: Send + Sync {
 
     /// The events of one payload, oldest first, with the version that each made.
     fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>>;
+
+    /// A page of the lineage graph around a payload, as [`lineage::page`](crate::lineage::page) defines it.
+    fn lineage(&self, query: &LineageQuery) -> Result<LineagePage>;
+
+    /// What descends from a payload, nearest first, as far as `limit` edges lead.
+    fn descendants(&self, root: PayloadId, limit: u32) -> Result<Descendants>;
 
     /// What a request id did.
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>>;

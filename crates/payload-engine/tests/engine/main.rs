@@ -11,6 +11,7 @@ mod expiry;
 mod full;
 mod leases;
 mod lifecycle;
+mod lineage;
 mod namespaces;
 mod recovery;
 mod requests;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{namespaces, read, row, sql};
+use super::{lineage, namespaces, read, row, sql};
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
 pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
@@ -33,7 +33,10 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
         write_replicas(conn, before, &change.after)?;
         write_event(conn, change)?;
     }
-    Ok(CommitOutcome::Applied)
+    match lineage::add(conn, set)? {
+        Ok(()) => Ok(CommitOutcome::Applied),
+        Err(refusal) => Ok(CommitOutcome::Refused(refusal)),
+    }
 }
 
 fn insert_request(conn: &Connection, request: &RequestRecord) -> Result<bool, Fault> {

@@ -27,6 +27,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "namespaces",
         sql: include_str!("../../migrations/sqlite/0002_namespaces.sql"),
     },
+    Migration {
+        number: 3,
+        name: "lineage",
+        sql: include_str!("../../migrations/sqlite/0003_lineage.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

@@ -8,6 +8,7 @@
 mod apply;
 mod checkpoint;
 mod fault;
+mod lineage;
 mod migrate;
 mod namespaces;
 mod pool;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
 use payload_core::port::{Clock, Repository, Usage};
 use payload_core::sync::Group;
@@ -236,6 +238,14 @@ impl Repository for SqliteRepository {
 
     fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
         self.read(|conn| read::events(conn, id))
+    }
+
+    fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
+        self.read(|conn| lineage::page(conn, query))?
+    }
+
+    fn descendants(&self, root: PayloadId, limit: u32) -> Result<Descendants> {
+        self.read(|conn| lineage::descendants(conn, root, limit))
     }
 
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use payload_core::lineage::{End, Link, Node};
 use payload_core::{
-    Actor, Container, Digest, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId, Operation, Payload,
-    PayloadId, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State,
+    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId, Operation,
+    Payload, PayloadId, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State,
     StateKind, Tier, Timestamp, Version,
 };
 use rusqlite::Row;
@@ -176,6 +177,49 @@ pub(super) fn event(row: &Row<'_>) -> Result<(Version, EventRecord), Fault> {
         to: word(row, 6, "to_state", state_kind)?,
     };
     Ok((Version::from_u64(uint(row, 0, "version")?), event))
+}
+
+/// Reads what `sql::EDGE` selects. The rules for words were checked when they came in.
+pub(super) fn edge(row: &Row<'_>) -> Result<Edge, Fault> {
+    Ok(Edge {
+        child: id(row, 0, "child", PayloadId::from_bytes)?,
+        parent: id(row, 1, "parent", PayloadId::from_bytes)?,
+        operation: word(row, 2, "operation", |text| text.parse().ok())?,
+        role: word(row, 3, "role", |text| text.parse().ok())?,
+        parameters: row
+            .get_ref(4)?
+            .as_blob()
+            .map_err(|_| Fault::bad_row("parameters"))?
+            .into(),
+        actor: word(row, 5, "actor", |text| Some(Actor::from_stored(text)))?,
+        at: time(row, 6)?,
+    })
+}
+
+/// Reads what `sql::LINKS_UP` or `sql::LINKS_DOWN` selects for `near`.
+pub(super) fn link(near: PayloadId, row: &Row<'_>) -> Result<Link, Fault> {
+    Ok(Link {
+        near,
+        far: payload_id(row)?,
+        number: row.get(1)?,
+    })
+}
+
+/// Reads what `sql::EDGE_END` selects.
+pub(super) fn end(row: &Row<'_>) -> Result<End, Fault> {
+    Ok(End {
+        namespace: word(row, 0, "namespace", |text| Namespace::from_str(text).ok())?,
+        state: word(row, 1, "state", state_kind)?,
+    })
+}
+
+/// Reads what `sql::NODE` selects.
+pub(super) fn node(id: PayloadId, row: &Row<'_>) -> Result<Node, Fault> {
+    Ok(Node {
+        id,
+        state: Some(word(row, 0, "state", state_kind)?),
+        size: uint(row, 1, "size")?,
+    })
 }
 
 /// Reads what `sql::REQUEST` selects.

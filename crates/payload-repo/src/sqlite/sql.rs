@@ -41,6 +41,15 @@ statements! {
     REQUEST = "
         SELECT fingerprint, operation, payload, version, at FROM requests WHERE principal = ?1 AND request_id = ?2";
 
+    LINKS_UP = "
+        SELECT parent, number FROM edges WHERE child = ?1 ORDER BY parent, operation, role LIMIT ?2";
+    LINKS_DOWN = "
+        SELECT child, number FROM edges WHERE parent = ?1 ORDER BY child, operation, role LIMIT ?2";
+    EDGE = "SELECT child, parent, operation, role, parameters, actor, at FROM edges WHERE number = ?1";
+    EDGE_NUMBER = "SELECT number FROM edges WHERE child = ?1 AND parent = ?2 AND operation = ?3 AND role = ?4";
+    EDGE_END = "SELECT namespace, state FROM payloads WHERE id = ?1";
+    NODE = "SELECT state, size FROM payloads WHERE id = ?1";
+
     INSERT_PAYLOAD = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
                               created_at, committed_at, ttl_ns)
@@ -66,6 +75,8 @@ statements! {
     INSERT_EVENT = "
         INSERT INTO events (payload, version, kind, actor, reason, at, from_state, to_state)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    INSERT_EDGE = "
+        INSERT INTO edges (child, parent, operation, role, parameters, actor, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     INSERT_REQUEST = "
         INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";

@@ -5,7 +5,7 @@ use payload_proto::v1;
 use payload_proto::v1::catalog_service_server::CatalogService;
 use tonic::{Request, Response, Status};
 
-use super::{answer, principal};
+use super::{answer, lineage, principal};
 use crate::calls::{Calls, Rpc};
 use crate::wire;
 
@@ -86,6 +86,33 @@ impl CatalogService for Service {
             Ok(v1::ListEventsResponse {
                 events: events.into_iter().map(wire::event).collect(),
             })
+        })
+        .await
+    }
+
+    async fn add_lineage(
+        &self,
+        request: Request<v1::AddLineageRequest>,
+    ) -> Result<Response<v1::AddLineageResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::AddLineage, async {
+            let request = lineage::add(request.get_ref())?;
+            self.calls
+                .run(move |engine| engine.add_lineage(&principal, &request))
+                .await?;
+            Ok(v1::AddLineageResponse {})
+        })
+        .await
+    }
+
+    async fn get_lineage(
+        &self,
+        request: Request<v1::GetLineageRequest>,
+    ) -> Result<Response<v1::GetLineageResponse>, Status> {
+        answer(&self.calls, Rpc::GetLineage, async {
+            let request = lineage::get(request.into_inner())?;
+            let found = self.calls.run(move |engine| engine.lineage(&request)).await?;
+            Ok(lineage::page(found))
         })
         .await
     }

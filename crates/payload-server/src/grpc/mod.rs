@@ -4,6 +4,7 @@ mod admin;
 mod catalog;
 mod data;
 mod incoming;
+mod lineage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod catalog_faults;
 mod clients;
 mod grpc;
 mod kept;
+mod lineage;
 mod malformed;
 mod notices;
 mod operation;

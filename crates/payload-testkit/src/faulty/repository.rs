@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
@@ -53,6 +54,15 @@ impl Repository for FaultyRepository {
 
     fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
         self.switch.run("repository.events", || self.inner.events(id))
+    }
+
+    fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
+        self.switch.run("repository.lineage", || self.inner.lineage(query))
+    }
+
+    fn descendants(&self, root: PayloadId, limit: u32) -> Result<Descendants> {
+        self.switch
+            .run("repository.descendants", || self.inner.descendants(root, limit))
     }
 
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {

@@ -1,11 +1,13 @@
-//! Many callers at once: each has its own outcome, and versions decide who was first.
+//! Many callers at once: each has its own outcome, versions decide who was first, and no two of them break a rule
+//! that each of them keeps.
 
 use std::sync::Barrier;
 use std::thread;
 
-use payload_core::{ChangeSet, CommitOutcome};
+use payload_core::{ChangeSet, CommitOutcome, Refusal, State};
 
 use super::Open;
+use super::lineage::{active, actives, edge, edges};
 use super::rows::{apply, claimed};
 use super::sample::{Maker, changed, created, edited, set};
 
@@ -119,5 +121,63 @@ pub fn one_of_many_uses_of_a_request_id_wins(open: Open<'_>) {
     for (outcome, own) in losers {
         assert_eq!(outcome, CommitOutcome::Duplicate(winners[0].1.clone()));
         assert_eq!(repo.get(own.payload).unwrap(), None);
+    }
+}
+
+/// Edges with four different ends each, so that no two callers touch the same rows, close one large circle. Whoever looks
+/// at the graph before another's edge is in it must not add an own one after.
+pub fn fault_50_edges_that_close_a_circle_together_are_not_all_added(open: Open<'_>) {
+    let mut maker = Maker::new(54);
+    let repo = claimed(open, &maker);
+    for _ in 0..10 {
+        let rows = actives(&*repo, &mut maker, 2 * THREADS);
+        let halves = rows.chunks(2).map(|pair| edge(&pair[1], &pair[0]));
+        apply(&*repo, edges(halves.collect::<Vec<_>>()));
+        let outcomes = together(|number| {
+            let (child, parent) = (&rows[2 * number], &rows[(2 * number + 2 * THREADS - 1) % rows.len()]);
+            (repo.commit(edges([edge(child, parent)])).unwrap(), child.id, parent.id)
+        });
+        let refused: Vec<_> = outcomes
+            .into_iter()
+            .filter(|(outcome, ..)| *outcome != CommitOutcome::Applied)
+            .collect();
+        let [(CommitOutcome::Refused(refusal), child, parent)] = refused[..] else {
+            panic!("all but one of the edges fit, not: {refused:?}");
+        };
+        assert_eq!(refusal, Refusal::Cycle { child, parent });
+    }
+}
+
+/// A child is published while its parent is deleted on condition that it has none: if the child was there first, the parent
+/// stays. (The other way round is fine: what is made from a tombstone is made from what was read before.)
+pub fn a_payload_is_not_deleted_past_a_child_that_was_published(open: Open<'_>) {
+    let mut maker = Maker::new(55);
+    let repo = claimed(open, &maker);
+    for round in 0..20 {
+        let parent = active(&mut maker);
+        apply(&*repo, set([created(&parent)]));
+        let gone = edited(&parent, |after| after.state = State::Deleted);
+        let outcomes = together(|number| {
+            if number == round {
+                let end = ChangeSet {
+                    without_dependents: Some(parent.id),
+                    ..set([changed(&parent, &gone)])
+                };
+                return (repo.commit(end).unwrap(), false);
+            }
+            let child = active(&mut Maker::new((3_000 + round * THREADS + number) as u64));
+            let publish = ChangeSet {
+                edges: vec![edge(&child, &parent)],
+                ..set([created(&child)])
+            };
+            assert_eq!(repo.commit(publish).unwrap(), CommitOutcome::Applied);
+            let still_there = repo.get(parent.id).unwrap() == Some(parent.clone());
+            (CommitOutcome::Applied, still_there)
+        });
+        let was_refused = matches!(outcomes[round].0, CommitOutcome::Refused(Refusal::Dependents { .. }));
+        assert!(was_refused || outcomes[round].0 == CommitOutcome::Applied);
+        assert_eq!(was_refused, repo.get(parent.id).unwrap() == Some(parent.clone()));
+        // From when a child is there and the parent too, the parent cannot go.
+        assert!(was_refused || outcomes.iter().all(|(_, still_there)| !still_there));
     }
 }

@@ -1,5 +1,7 @@
 //! I9: the same random history gives the same answers from two repositories.
 
+mod lineage;
+
 use std::fmt::Debug;
 
 use payload_core::page::ListQuery;
@@ -108,9 +110,10 @@ impl History {
         }
         let request = self.request(&changes);
         let set = ChangeSet {
-            changes,
+            edges: self.edges(&changes),
+            without_dependents: self.maker.rng.one_in(8).then(|| changes[0].after.id),
             request,
-            durability: Durability::Volatile,
+            ..ChangeSet::new(changes, Durability::Volatile)
         };
         let synced = self.maker.rng.one_in(16);
         let outcome = self.alike("commit", |repo| {
@@ -309,13 +312,14 @@ impl History {
         } else {
             self.maker.node
         };
-        match self.maker.rng.below(7) {
+        match self.maker.rng.below(9) {
             0 => drop(self.same("list", |repo| repo.list(&query))),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
             2 => drop(self.same("due", |repo| repo.due(now, limit))),
             3 => drop(self.same("next_deadline", |repo| repo.next_deadline())),
             4 => drop(self.same("usage", |repo| repo.usage(node))),
             5 => self.read_containers(),
+            6 | 7 => self.read_lineage(limit),
             _ => self.read_request(),
         }
     }

@@ -11,6 +11,7 @@
 pub mod concurrency;
 pub mod guards;
 pub mod history;
+pub mod lineage;
 pub mod namespaces;
 pub mod queries;
 pub mod rows;
@@ -73,7 +74,19 @@ contract! { $
     namespaces::a_namespace_is_not_removed_under_a_new_payload,
     namespaces::one_of_many_changes_of_a_namespace_wins,
     namespaces::fault_57_an_earlier_claimant_changes_no_namespace,
+    lineage::an_edge_comes_back_with_every_field,
+    lineage::an_edge_is_added_once,
+    lineage::the_ends_of_an_edge_must_have_been_committed,
+    lineage::a_refused_edge_leaves_no_trace,
+    lineage::fault_50_a_circle_is_never_closed,
+    lineage::fault_50_a_chain_grows_at_its_ends_however_deep,
+    lineage::fault_50_a_wide_fan_is_read_in_pages,
+    lineage::a_graph_is_read_nearest_first,
+    lineage::a_reader_hears_of_edges_behind_it,
+    lineage::live_descendants_guard_a_payload,
     concurrency::every_caller_gets_its_own_outcome,
     concurrency::one_of_many_changes_from_one_version_wins,
     concurrency::one_of_many_uses_of_a_request_id_wins,
+    concurrency::fault_50_edges_that_close_a_circle_together_are_not_all_added,
+    concurrency::a_payload_is_not_deleted_past_a_child_that_was_published,
 }

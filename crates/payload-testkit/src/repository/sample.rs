@@ -196,9 +196,5 @@ pub fn changed(before: &Payload, after: &Payload) -> Change {
 
 /// A set without a request that waits for no fsync.
 pub fn set(changes: impl Into<Vec<Change>>) -> ChangeSet {
-    ChangeSet {
-        changes: changes.into(),
-        request: None,
-        durability: Durability::Volatile,
-    }
+    ChangeSet::new(changes.into(), Durability::Volatile)
 }

@@ -39,6 +39,7 @@ impl Filled {
             token: Some(self.token),
             size: None,
             digest: None,
+            lineage: None,
         }
     }
 }
@@ -80,6 +81,7 @@ pub(crate) fn put_request(content: &[u8], tier: Tier, durability: Durability) ->
         ttl: None,
         labels: Vec::new(),
         digest: None,
+        lineage: None,
     }
 }
 

@@ -5,6 +5,7 @@
 mod calls;
 mod catalog;
 mod doors;
+mod lineage;
 mod namespaces;
 mod state;
 mod values;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         state::CASES,
         catalog::CASES,
         namespaces::CASES,
+        lineage::CASES,
     ]
     .into_iter()
     .flatten()

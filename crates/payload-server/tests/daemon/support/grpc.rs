@@ -89,6 +89,8 @@ calls! {
         list_payloads(ListPayloadsRequest) -> ListPayloadsResponse;
         delete_payload(DeletePayloadRequest) -> DeletePayloadResponse;
         list_events(ListEventsRequest) -> ListEventsResponse;
+        add_lineage(AddLineageRequest) -> AddLineageResponse;
+        get_lineage(GetLineageRequest) -> GetLineageResponse;
     }
     AdminServiceClient {
         get_stats(GetStatsRequest) -> GetStatsResponse;

@@ -136,3 +136,32 @@ pub(crate) fn read(lease: &v1::Lease, fd: &OwnedFd) -> Vec<u8> {
 pub(crate) fn fill(fd: OwnedFd, bytes: &[u8]) {
     Map::writable(&fd, bytes.len()).unwrap().write(bytes);
 }
+
+/// Made from these, by `resize`.
+pub(crate) fn derivation(parents: &[&str]) -> v1::Derivation {
+    let parent = |id: &&str| v1::Parent {
+        payload_id: (*id).to_owned(),
+        role: "image".to_owned(),
+    };
+    v1::Derivation {
+        operation: "resize".to_owned(),
+        parents: parents.iter().map(parent).collect(),
+        parameters: b"\xff\0".to_vec(),
+    }
+}
+
+pub(crate) fn add_lineage(payload_id: &str, parents: &[&str]) -> v1::AddLineageRequest {
+    v1::AddLineageRequest {
+        payload_id: payload_id.to_owned(),
+        lineage: Some(derivation(parents)),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn get_lineage(payload_id: &str, scope: v1::LineageScope) -> v1::GetLineageRequest {
+    v1::GetLineageRequest {
+        payload_id: payload_id.to_owned(),
+        scope: scope.into(),
+        ..Default::default()
+    }
+}
