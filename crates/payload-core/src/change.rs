@@ -103,11 +103,15 @@ pub enum EventKind {
     Lost,
     /// One of several replicas was lost.
     ReplicaLost,
+    /// There is a copy in another tier now.
+    ReplicaAdded,
+    /// One of several replicas was given up, to make room.
+    ReplicaDropped,
 }
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
@@ -118,6 +122,8 @@ impl EventKind {
         Self::Deleted,
         Self::Lost,
         Self::ReplicaLost,
+        Self::ReplicaAdded,
+        Self::ReplicaDropped,
     ];
 
     /// The word for it, everywhere.
@@ -133,6 +139,8 @@ impl EventKind {
             Self::Deleted => "deleted",
             Self::Lost => "lost",
             Self::ReplicaLost => "replica_lost",
+            Self::ReplicaAdded => "replica_added",
+            Self::ReplicaDropped => "replica_dropped",
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod payload;
 pub mod port;
 pub mod sync;
 pub mod tier;
+pub mod tiering;
 pub mod time;
 
 pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Operation, RequestRecord};
