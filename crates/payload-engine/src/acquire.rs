@@ -270,6 +270,7 @@ impl Engine {
                 timer: self.lease_timer(entry, id.serial(), term),
             },
         );
+        live.uses = live.uses.saturating_add(1);
         self.lease_count.fetch_add(1, Ordering::Relaxed);
         self.metrics.lease_granted(holder.kind);
         Ok(Grant {

@@ -122,7 +122,8 @@ impl Engine {
         } else {
             // Only a session can keep what it puts payloads together in.
             let producer = (holder.kind == HolderKind::Local).then_some(holder.session);
-            store.reserve(&request.namespace, request.size, producer)?
+            let reserve = || store.reserve(&request.namespace, request.size, producer);
+            self.in_tier(place.tier, &request.namespace, request.size, reserve)?
         };
         self.prepare_later(store);
         let writer = match self.writer(holder, &placed.location, request.size) {
@@ -302,7 +303,10 @@ impl Engine {
             .tier(location.tier())
             .and_then(|store| store.remove(location, charged));
         match removed {
-            Ok(()) => self.sweep_signal.raise(),
+            Ok(()) => {
+                self.sweep_signal.raise();
+                self.room.freed();
+            }
             Err(error) => {
                 tracing::warn!(?location, %error, "could not free bytes; the sweep will try again");
                 self.sweep_later(location.container());

@@ -1,10 +1,9 @@
 //! Commit: make an allocation immutable, durable as asked, and visible.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use payload_core::lineage::Derivation;
-use payload_core::port::{Placed, Sealed, Source};
+use payload_core::port::{Placed, Sealed};
 use payload_core::{
     AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Operation, Payload, PayloadId, Reason,
     ReplicaState, RequestId, Result, StateKind, Tier, limits,
@@ -16,6 +15,7 @@ use crate::holder::Holder;
 use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
 use crate::put::check_digest;
+use crate::room::is_shortage;
 use crate::transition::{Applied, Cause, Decision, Request};
 
 /// What a producer says when it is done writing.
@@ -128,6 +128,7 @@ impl Engine {
             self.note_deadline(at);
         }
         self.answer_waiters(&entry);
+        self.consider(&entry);
         entry.row()
     }
 
@@ -154,7 +155,13 @@ impl Engine {
             return Ok(finished);
         }
         let store = self.tier(row.tier)?;
-        let sealed = store.seal(&row.namespace, &replica.location, size)?;
+        let seal = || store.seal(&row.namespace, &replica.location, size);
+        // Tried before anybody's turn: mostly it needs no room, and what is committed can make some.
+        let sealed = match seal() {
+            Err(error) if is_shortage(&error) => self.in_tier(row.tier, &row.namespace, size, seal)?,
+            done => done?,
+        };
+        self.room.freed();
         self.prepare_later(store);
         match sealed {
             Sealed::InPlace { charged } if charged < size => Err(Error::invalid(
@@ -188,7 +195,7 @@ impl Engine {
             durability: row.durability,
         };
         if place.writes_through() {
-            let (placed, digest) = self.write_through(row, &finished.location, size)?;
+            let (placed, digest) = self.copy_bytes(&row.namespace, &finished.location, size, Tier::Disk)?;
             finished.durable = Some(placed);
             finished.digest = Some(digest);
         }
@@ -198,22 +205,6 @@ impl Engine {
             finished.digest = Some(self.tier(row.tier)?.digest(&finished.location, size)?);
         }
         finished.digest.map_or(Ok(()), |digest| check_digest(named, digest))
-    }
-
-    fn write_through(&self, row: &Payload, location: &Location, size: u64) -> Result<(Placed, Digest)> {
-        let disk = self.tier(Tier::Disk)?;
-        if size == 0 {
-            return Ok((disk.store(&row.namespace, &[])?, Digest::of(&[])));
-        }
-        let fd = self.tier(row.tier)?.open(location)?;
-        disk.copy_in(
-            &row.namespace,
-            Source {
-                fd: fd.as_fd(),
-                offset: location.offset(),
-                size,
-            },
-        )
     }
 
     /// Whether this holder may finish the allocation. One without an owner belongs to whoever of its principal proves it.

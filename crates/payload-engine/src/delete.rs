@@ -148,6 +148,7 @@ impl Engine {
 
     /// Frees what a tombstone's row had, now that no row names it, and forgets the payload.
     fn bury(&self, entry: &Arc<Entry>, row: &Payload) {
+        self.forget_victim(entry);
         let containers: Vec<Container> = row
             .replicas
             .iter()

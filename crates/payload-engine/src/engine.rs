@@ -11,9 +11,11 @@ use payload_core::sync::Signal;
 use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, Reason, Result, Tier, Timestamp};
 
 use crate::entry::Entry;
+use crate::evict::Evictor;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
 use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
+use crate::room::Room;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timers::{Due, Timers};
@@ -50,6 +52,9 @@ pub struct Engine {
     pub(crate) drain_signal: Signal,
     pub(crate) expiry: Expiry,
     pub(crate) sweep_signal: Signal,
+    pub(crate) evictor: Evictor,
+    pub(crate) evict_signal: Signal,
+    pub(crate) room: Room,
     /// Raised when something that was ready may have been used.
     pub(crate) prepare_signal: Signal,
     /// Cuts the rest short that the same worker takes; raised when it has to stop.
@@ -110,6 +115,9 @@ impl Engine {
             drain_signal: Signal::new(),
             expiry: Expiry::default(),
             sweep_signal: Signal::new(),
+            evictor: Evictor::default(),
+            evict_signal: Signal::new(),
+            room: Room::default(),
             prepare_signal: Signal::new(),
             rest_signal: Signal::new(),
             unswept: Mutex::default(),

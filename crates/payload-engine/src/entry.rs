@@ -6,16 +6,18 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, MutexGuard};
 use payload_core::lease::Term;
-use payload_core::{Error, Instant, Payload, PayloadId, ReplicaId, Result, StateKind, Tier};
+use payload_core::{Error, Instant, Payload, PayloadId, Replica, ReplicaId, ReplicaState, Result, StateKind, Tier};
 
 use crate::acquire::Waiter;
 use crate::holder::Holder;
 use crate::timers::Moment;
 
-/// One payload in memory. Locks are taken in the order gate, live, holder.
+/// One payload in memory. Locks are taken in the order mover, gate, live, holder.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: PayloadId,
+    /// Whoever copies the bytes into another tier holds it: one copy at a time, however many ask.
+    mover: Mutex<()>,
     /// Whoever changes the row holds it from the decision until the repository has answered. Reading needs it not.
     gate: Mutex<()>,
     live: Mutex<Live>,
@@ -36,6 +38,12 @@ pub(crate) struct Live {
     pub(crate) uploading: bool,
     /// Why no lease may be granted although the row still says active: a deletion is being written.
     pub(crate) closing: bool,
+    /// The replica that is being dropped: no new lease gets it.
+    pub(crate) leaving: Option<ReplicaId>,
+    /// Whether the replica in RAM is in the index of what may be evicted.
+    pub(crate) evictable: bool,
+    /// Leases granted since the evictor last looked. It counts no further than it has to.
+    pub(crate) uses: u8,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
     pub(crate) in_doubt: bool,
 }
@@ -67,10 +75,14 @@ impl Entry {
             owner: None,
             uploading: false,
             closing: false,
+            leaving: None,
+            evictable: false,
+            uses: 0,
             in_doubt: false,
         };
         Self {
             id: live.row.id,
+            mover: Mutex::new(()),
             gate: Mutex::new(()),
             live: Mutex::new(live),
             inherited: AtomicBool::new(inherited),
@@ -82,6 +94,21 @@ impl Entry {
             entry: self,
             _guard: self.gate.lock(),
         }
+    }
+
+    /// The right to copy the bytes; waits for whoever has it.
+    pub(crate) fn mover(&self) -> MutexGuard<'_, ()> {
+        self.mover.lock()
+    }
+
+    /// Whether the bytes are being copied into another tier.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.mover.is_locked()
+    }
+
+    /// The live part, if nobody uses it at this moment.
+    pub(crate) fn try_live(&self) -> Option<MutexGuard<'_, Live>> {
+        self.live.try_lock()
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
@@ -120,11 +147,28 @@ impl Live {
             ));
         }
         self.row.state.check_leasable(now)?;
-        self.row.best_replica().ok_or_else(|| {
+        let best = self.readable().min_by_key(|replica| replica.tier());
+        best.ok_or_else(|| {
             Error::new(
                 payload_core::Reason::BytesMissing,
                 "payload has no replica that can be read",
             )
         })
+    }
+
+    /// The replicas that a new lease may get.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = &Replica> {
+        let ready = |replica: &&Replica| replica.state == ReplicaState::Ready && Some(replica.id) != self.leaving;
+        self.row.replicas.iter().filter(ready)
+    }
+
+    /// The readable replica in a tier.
+    pub(crate) fn replica_in(&self, tier: Tier) -> Option<&Replica> {
+        self.readable().find(|replica| replica.tier() == tier)
+    }
+
+    /// Whether a lease holds the replica.
+    pub(crate) fn is_leased(&self, replica: ReplicaId) -> bool {
+        self.leases.values().any(|lease| lease.replica == replica)
     }
 }

@@ -1,8 +1,8 @@
 //! What the engine counts for Prometheus. Gauges of the present are set by whoever serves the scrape, from `stats`.
 
 use payload_core::lease::HolderKind;
-use payload_core::{Durability, Tier};
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use payload_core::{Durability, Span, Tier};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 /// The engine's counters.
 #[derive(Clone, Debug)]
@@ -15,6 +15,13 @@ pub struct Metrics {
     committed_bytes: IntCounter,
     expirations: IntCounter,
     replicas_lost: IntCounterVec,
+    moves: IntCounterVec,
+    moved_bytes: IntCounterVec,
+    move_seconds: HistogramVec,
+    evictions_clean: IntCounter,
+    evictions_spilled: IntCounter,
+    evicted_bytes: IntCounter,
+    room_waits: IntCounterVec,
 }
 
 impl Metrics {
@@ -40,6 +47,11 @@ impl Metrics {
             "Payloads committed, by durability.",
             "durability",
         )?;
+        let evictions = vec(
+            "payload_evictions_total",
+            "Replicas in RAM given up to make room: clean (there was a copy) or spilled (one was made first).",
+            "how",
+        )?;
         Ok(Self {
             leases_granted_local: granted.with_label_values(&["local"]),
             leases_granted_remote: granted.with_label_values(&["remote"]),
@@ -55,6 +67,29 @@ impl Metrics {
                 "payload_replicas_lost_total",
                 "Replicas found damaged or missing, by tier.",
                 "tier",
+            )?,
+            moves: {
+                let name = "payload_moves_total";
+                let counter = IntCounterVec::new(
+                    Opts::new(name, "Copies of payloads from tier to tier, by path and result."),
+                    &["path", "result"],
+                )?;
+                registry.register(Box::new(counter.clone()))?;
+                counter
+            },
+            moved_bytes: vec(
+                "payload_moved_bytes_total",
+                "Bytes copied from tier to tier, by path.",
+                "path",
+            )?,
+            move_seconds: move_seconds(registry)?,
+            evictions_clean: evictions.with_label_values(&["clean"]),
+            evictions_spilled: evictions.with_label_values(&["spilled"]),
+            evicted_bytes: one("payload_evicted_bytes_total", "Bytes of RAM that evictions gave back.")?,
+            room_waits: vec(
+                "payload_room_waits_total",
+                "Requests that waited for room in RAM, by result.",
+                "result",
             )?,
         })
     }
@@ -82,7 +117,55 @@ impl Metrics {
         self.expirations.inc();
     }
 
+    pub(crate) fn moved(&self, from: Tier, to: Tier, bytes: u64, took: Span, worked: bool) {
+        let path = format!("{from}-{to}");
+        let result = if worked { "done" } else { "failed" };
+        self.moves.with_label_values(&[path.as_str(), result]).inc();
+        if worked {
+            self.moved_bytes.with_label_values(&[path.as_str()]).inc_by(bytes);
+            self.move_seconds
+                .with_label_values(&[path.as_str()])
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn evicted(&self, how: Eviction, bytes: u64) {
+        match how {
+            Eviction::Clean => self.evictions_clean.inc(),
+            Eviction::Spilled => self.evictions_spilled.inc(),
+        }
+        self.evicted_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn waited_for_room(&self, found: bool) {
+        let result = if found { "found" } else { "refused" };
+        self.room_waits.with_label_values(&[result]).inc();
+    }
+
     pub(crate) fn replica_lost(&self, tier: Tier) {
         self.replicas_lost.with_label_values(&[tier.as_str()]).inc();
     }
+}
+
+/// What an eviction cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Eviction {
+    /// Nothing: there was a copy in a lower tier.
+    Clean,
+    /// A copy.
+    Spilled,
+}
+
+/// From a payload of a few kilobytes to one that keeps a disk busy for minutes.
+fn move_seconds(registry: &Registry) -> prometheus::Result<HistogramVec> {
+    let options = HistogramOpts::new(
+        "payload_move_seconds",
+        "How long a copy from tier to tier took, by path.",
+    );
+    let histogram = HistogramVec::new(
+        options.buckets(prometheus::exponential_buckets(0.001, 4.0, 10)?),
+        &["path"],
+    )?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
 }

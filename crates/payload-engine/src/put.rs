@@ -107,7 +107,8 @@ impl Engine {
             edges,
         ) {
             Ok(CommitOutcome::Applied) => {
-                self.table.insert(Arc::clone(&row), false);
+                let entry = self.table.insert(Arc::clone(&row), false);
+                self.consider(&entry);
                 if let Some(at) = expires_at {
                     self.note_deadline(at);
                 }
@@ -139,7 +140,9 @@ impl Engine {
     /// One replica in the tier that was asked for, and one on disk if the commit promises more than that tier gives.
     fn store_all(&self, request: &PutRequest, place: Place) -> Result<Vec<Placed>> {
         let store = self.tier(place.tier)?;
-        let mut placed = vec![store.store(&request.namespace, &request.content)?];
+        let namespace = &request.namespace;
+        let size = request.content.len() as u64;
+        let mut placed = vec![self.in_tier(place.tier, namespace, size, || store.store(namespace, &request.content))?];
         self.prepare_later(store);
         if place.writes_through() {
             match self.tier(Tier::Disk)?.store(&request.namespace, &request.content) {

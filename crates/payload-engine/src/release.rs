@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use payload_core::{LeaseId, Reason, Result, StateKind};
 
 use crate::engine::Engine;
@@ -30,12 +31,19 @@ impl Engine {
     pub(crate) fn end_lease(&self, entry: &Arc<Entry>, serial: u64) -> Option<LeaseRecord> {
         let mut live = entry.live();
         let record = self.take_lease(&mut live, serial, None)?;
-        let drained = is_drained(&live);
-        drop(live);
-        if drained {
-            self.drain_later(Arc::clone(entry));
-        }
+        self.after_lease(entry, live);
         Some(record)
+    }
+
+    /// The last lease may have kept a deletion from its end, or the payload from being evicted.
+    fn after_lease(&self, entry: &Arc<Entry>, live: MutexGuard<'_, Live>) {
+        let next = next_after_lease(&live);
+        drop(live);
+        match next {
+            Next::Drain => self.drain_later(Arc::clone(entry)),
+            Next::Evict => self.consider(entry),
+            Next::Nothing => {}
+        }
     }
 
     /// Ends a lease against its holder's will, and tells the holder.
@@ -59,11 +67,7 @@ impl Engine {
         let Some(record) = self.take_lease(&mut live, serial, Some(reason)) else {
             return false;
         };
-        let drained = is_drained(&live);
-        drop(live);
-        if drained {
-            self.drain_later(Arc::clone(entry));
-        }
+        self.after_lease(entry, live);
         self.metrics.lease_ended(match reason {
             Reason::LeaseExpired => "expired",
             _ => "revoked",
@@ -108,6 +112,18 @@ impl Engine {
     }
 }
 
-fn is_drained(live: &Live) -> bool {
-    live.leases.is_empty() && live.row.state.kind() == StateKind::Deleting
+/// What the end of a lease lets go on.
+enum Next {
+    Drain,
+    Evict,
+    Nothing,
+}
+
+fn next_after_lease(live: &Live) -> Next {
+    match live.row.state.kind() {
+        _ if !live.leases.is_empty() => Next::Nothing,
+        StateKind::Deleting => Next::Drain,
+        StateKind::Active if !live.evictable => Next::Evict,
+        _ => Next::Nothing,
+    }
 }

@@ -1,6 +1,7 @@
 //! What an operator can set about the engine.
 
 use payload_core::lease::LeaseTerms;
+use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span};
 
 /// The engine's settings, validated by whoever read them.
@@ -16,6 +17,12 @@ pub struct Settings {
     pub allocation_timeout: Span,
     /// How long the answer to a request id is remembered.
     pub request_retention: Span,
+    /// Between which shares of the RAM tier eviction works.
+    pub ram_watermarks: Watermarks,
+    /// How long a request waits for room in RAM; zero: it is refused at once.
+    pub room_wait: Span,
+    /// How many payloads are copied from tier to tier at a time.
+    pub movers: usize,
     /// How many payloads without a replica in RAM are kept in memory.
     pub cold_entries_max: usize,
     /// What one principal may have at once.

@@ -20,6 +20,8 @@ pub struct Stats {
     pub leases: usize,
     /// Open allocations with an owner.
     pub allocations: usize,
+    /// Requests that wait for room in RAM.
+    pub room_waiting: usize,
     /// Payloads in memory.
     pub payloads_known: usize,
 }
@@ -67,6 +69,7 @@ impl Engine {
             sessions: self.sessions.lock().len(),
             leases: self.lease_count.load(Ordering::Relaxed),
             allocations: self.allocation_count.load(Ordering::Relaxed),
+            room_waiting: self.room.len(),
             payloads_known: self.table.len(),
         })
     }

@@ -48,6 +48,7 @@ impl Engine {
                     Err(error) => return Err(error),
                 }
                 self.tell_gone(&[*container], |_| true);
+                self.room.freed();
                 freed += 1;
             }
             self.unswept.lock().remove(container);

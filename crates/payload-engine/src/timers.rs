@@ -21,6 +21,8 @@ pub(crate) enum Due {
     GraceOver,
     /// Leases granted from afar before the start are over.
     HoldOver,
+    /// A request that waits for room, by its number.
+    RoomWait(u64),
     /// A deletion that could not be finished before.
     DrainAgain(Weak<Entry>),
 }

@@ -58,6 +58,10 @@ impl Workers {
             engine.sweep_signal.wait(engine.pause_after("sweep", swept));
             engine.sweep_signal.wait(Some(SWEEP_DELAY));
         })?;
+        workers.spawn("evict", |engine| {
+            let pause = engine.make_room();
+            engine.evict_signal.wait(engine.pause_after("evict", pause));
+        })?;
         workers.spawn("prepare", |engine| {
             let began = engine.now();
             let (signal, pause) = match engine.prepare() {
@@ -87,11 +91,13 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.engine.close_room();
         for signal in [
             &self.engine.timers.signal,
             &self.engine.drain_signal,
             &self.engine.expiry.signal,
             &self.engine.sweep_signal,
+            &self.engine.evict_signal,
             &self.engine.prepare_signal,
             &self.engine.rest_signal,
         ] {
@@ -124,7 +130,11 @@ impl Engine {
                     self.abort_unclaimed();
                     self.drain_all();
                 }
-                Due::HoldOver => self.drain_all(),
+                Due::HoldOver => {
+                    self.drain_all();
+                    self.consider_all();
+                }
+                Due::RoomWait(ticket) => self.time_out_room(ticket),
                 Due::DrainAgain(entry) => {
                     if let Some(entry) = entry.upgrade() {
                         self.drain_later(entry);

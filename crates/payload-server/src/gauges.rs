@@ -21,6 +21,7 @@ pub(crate) struct Gauges {
     allocations: IntGauge,
     payloads_known: IntGauge,
     slow_calls: IntGauge,
+    room_waiting: IntGauge,
 }
 
 impl Gauges {
@@ -48,6 +49,7 @@ impl Gauges {
             allocations: IntGauge::new("payload_allocations", "Open allocations with an owner.")?,
             payloads_known: IntGauge::new("payload_entries", "Payloads that the server has in memory.")?,
             slow_calls: IntGauge::new("payload_slow_calls", "Calls that wait for I/O or for their turn.")?,
+            room_waiting: IntGauge::new("payload_room_waiting", "Requests that wait for room in RAM.")?,
         })
     }
 
@@ -70,9 +72,10 @@ impl Gauges {
         self.leases.set(gauge(stats.leases as u64));
         self.allocations.set(gauge(stats.allocations as u64));
         self.payloads_known.set(gauge(stats.payloads_known as u64));
+        self.room_waiting.set(gauge(stats.room_waiting as u64));
     }
 
-    fn parts(&self) -> [&dyn Collector; 8] {
+    fn parts(&self) -> [&dyn Collector; 9] {
         [
             &self.tiers,
             &self.huge_pages,
@@ -82,6 +85,7 @@ impl Gauges {
             &self.allocations,
             &self.payloads_known,
             &self.slow_calls,
+            &self.room_waiting,
         ]
     }
 }

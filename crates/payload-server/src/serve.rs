@@ -238,6 +238,9 @@ fn settings(config: &Config, node: NodeId) -> Settings {
         grace: config.leases.grace,
         allocation_timeout: config.allocation_timeout,
         request_retention: config.request_retention,
+        ram_watermarks: config.tiers.ram_watermarks,
+        room_wait: config.room_wait,
+        movers: config.tiers.movers as usize,
         cold_entries_max: COLD_ENTRIES_MAX,
         caps: Caps {
             sessions: count(config.sessions.max),

@@ -12,6 +12,13 @@ pub struct Watermarks {
     low: u8,
 }
 
+impl Default for Watermarks {
+    /// Room is made above 90 %, down to 80 %.
+    fn default() -> Self {
+        Self { high: 90, low: 80 }
+    }
+}
+
 impl Watermarks {
     /// In per cent of the capacity, the low one below the high one.
     pub fn new(low: u8, high: u8) -> Result<Self, Error> {
@@ -26,11 +33,16 @@ impl Watermarks {
 
     /// How many bytes have to go from a tier of which `used` are taken up, while requests for `waiting` more stand in line.
     pub fn excess(&self, capacity: u64, used: u64, waiting: u64) -> u64 {
-        let wanted = used.saturating_add(waiting);
-        if wanted <= share(capacity, self.high) {
-            return 0;
+        match used.saturating_add(waiting) > share(capacity, self.high) {
+            true => self.above_low(capacity, used, waiting),
+            false => 0,
         }
-        (wanted - share(capacity, self.low)).min(used)
+    }
+
+    /// How many of them are left to go, once it has begun.
+    pub fn above_low(&self, capacity: u64, used: u64, waiting: u64) -> u64 {
+        let wanted = used.saturating_add(waiting);
+        wanted.saturating_sub(share(capacity, self.low)).min(used)
     }
 
     /// Whether the tier is so full that nothing is brought into it that nobody waits for.
@@ -71,6 +83,8 @@ mod tests {
                 "{used} used, {waiting} waiting"
             );
         }
+        assert_eq!(marks.above_low(1_000, 850, 0), 50, "what has begun goes on");
+        assert_eq!(marks.above_low(1_000, 800, 0), 0);
         assert_eq!(marks.excess(u64::MAX, u64::MAX, 0), u64::MAX - share(u64::MAX, 80));
     }
 

@@ -83,25 +83,27 @@ impl<K: Copy + Eq + Hash> Victims<K> {
         self.ghosts.take(key);
     }
 
-    /// The replica to give up now; it is not here any more. `look` is asked about those that come before it, too.
-    pub fn pick(&mut self, mut look: impl FnMut(&K) -> Look) -> Option<K> {
+    /// The replica to give up now, and what it takes up; it is not here any more. `look` is asked about those that come before it, too.
+    pub fn pick(&mut self, mut look: impl FnMut(&K) -> Look) -> Option<(K, u64)> {
         let mut looks = 0;
         while let Some(key) = self.next() {
             looks += 1;
             let place = self.take(&key).expect("the lines' next has a place");
             let Look::Free { uses } = look(&key) else {
-                // Somebody uses it at this moment: when it comes back, it is no newcomer.
-                self.ghosts.add(key, self.places.len());
+                // It comes back to the line that it leaves: being held by its first reader proves nothing yet.
+                if place.proven {
+                    self.ghosts.add(key, self.places.len());
+                }
                 continue;
             };
             let credit = place.credit.saturating_add(uses).min(CREDIT_MAX);
             match place.proven {
-                _ if looks > LOOKS_MAX => return Some(key),
+                _ if looks > LOOKS_MAX => return Some((key, place.bytes)),
                 false if credit >= PROVEN => self.put(key, place.bytes, 0, true),
                 true if credit > 0 => self.put(key, place.bytes, credit - 1, true),
                 _ => {
                     self.ghosts.add(key, self.places.len());
-                    return Some(key);
+                    return Some((key, place.bytes));
                 }
             }
         }
@@ -256,10 +258,14 @@ mod tests {
         victims
     }
 
+    fn next(victims: &mut Victims<u32>) -> Option<u32> {
+        victims.pick(|_| IDLE).map(|(key, _)| key)
+    }
+
     #[test]
     fn what_nobody_uses_goes_in_the_order_in_which_it_came() {
         let mut victims = with(5);
-        let order: Vec<u32> = std::iter::from_fn(|| victims.pick(|_| IDLE)).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| next(&mut victims)).collect();
         assert_eq!(order, [0, 1, 2, 3, 4]);
         assert!(victims.is_empty() && victims.bytes() == 0);
     }
@@ -269,9 +275,10 @@ mod tests {
         let mut victims = with(20);
         let mut uses = HashMap::from([(0, 2), (1, 1)]);
         let mut take = |victims: &mut Victims<u32>| {
-            victims.pick(|key| Look::Free {
+            let picked = victims.pick(|key| Look::Free {
                 uses: uses.remove(key).unwrap_or(0),
-            })
+            });
+            picked.map(|(key, _)| key)
         };
         assert_eq!(take(&mut victims), Some(1), "one use proves nothing");
         for newcomer in 2..18 {
@@ -288,19 +295,19 @@ mod tests {
             looks.push(*key);
             if *key == 0 { Look::Held } else { IDLE }
         });
-        assert_eq!((picked, &looks[..]), (Some(1), &[0, 1][..]));
+        assert_eq!((picked, &looks[..]), (Some((1, 10)), &[0, 1][..]));
         looks.clear();
         assert_eq!(
             victims.pick(|key| {
                 looks.push(*key);
                 IDLE
             }),
-            Some(2)
+            Some((2, 10))
         );
         assert_eq!(looks, [2]);
-        assert_eq!(victims.pick(|_| IDLE), None);
+        assert_eq!(next(&mut victims), None);
         victims.insert(0, 10);
-        assert_eq!(victims.pick(|_| IDLE), Some(0));
+        assert_eq!(next(&mut victims), Some(0));
     }
 
     #[test]
@@ -313,7 +320,7 @@ mod tests {
         assert!(victims.new.keys.len() <= 2 * 1_000 + 64, "left-overs are thrown away");
         for key in 0..1_000 {
             victims.insert(key * 10, 10);
-            assert_eq!(victims.pick(|_| IDLE), Some(key * 10));
+            assert_eq!(next(&mut victims), Some(key * 10));
         }
         assert!(victims.is_empty());
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{self, Key};
 use super::reader::Reader;
+use payload_core::tiering::Watermarks;
+
 use super::unit::{Capacity, show_size};
 use super::value::{KeeperKind, RepositoryUrl, quote};
 use super::{Bytes, Config, Keeper, Leases, Log, Repository, Sessions, Tiers, defaults, machine};
@@ -44,6 +46,7 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
             allow_uids: reader.get(&keys::SESSIONS_ALLOW_UIDS),
         },
         allocation_timeout: reader.get(&keys::ALLOCATIONS_TIMEOUT),
+        room_wait: reader.get(&keys::ALLOCATIONS_ROOM_WAIT),
         request_retention: reader.get(&keys::REQUESTS_RETENTION),
         keeper: keeper(reader, &repository),
         repository,
@@ -118,9 +121,23 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
     Tiers {
         ram_capacity,
         ram_pool,
+        ram_watermarks: watermarks(reader),
+        movers: reader.get(&keys::MOVERS),
         disk_capacity,
         disk_path,
     }
+}
+
+/// The shares between which eviction works; those that contradict each other are refused.
+fn watermarks(reader: &mut Reader) -> Watermarks {
+    let low = reader.get(&keys::RAM_LOW_WATERMARK);
+    let high = reader.get(&keys::RAM_HIGH_WATERMARK);
+    let share = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
+    Watermarks::new(share(low), share(high)).unwrap_or_else(|_| {
+        let message = "not below tiers.ram.high_watermark".to_owned();
+        reader.refuse(&keys::RAM_LOW_WATERMARK, message, None);
+        Watermarks::default()
+    })
 }
 
 /// The key's value in bytes; a percentage is of what `whole` finds.

@@ -108,6 +108,12 @@ keys! {
     RAM_POOL: Capacity = "tiers.ram.pool",
         Is("4%"), None,
         "How much of its capacity the RAM tier may make ready for payloads to come; `0B` for nothing.";
+    RAM_LOW_WATERMARK: u32 = "tiers.ram.low_watermark", Is("80"), Some((1, 99)),
+        "Once eviction has begun it goes on down to this share of the capacity, in per cent.";
+    RAM_HIGH_WATERMARK: u32 = "tiers.ram.high_watermark", Is("90"), Some((2, 100)),
+        "Above this share of the capacity, in per cent, payloads that nobody holds are moved from RAM to disk.";
+    MOVERS: u32 = "tiers.movers", Is("4"), Some((1, 64)),
+        "Payloads that are copied from tier to tier at a time.";
     DISK_CAPACITY: Capacity = "tiers.disk.capacity",
         Is("80%"), None,
         "What the disk tier may hold. A percentage is of what is free at start, with what the tier holds already.";
@@ -139,6 +145,8 @@ keys! {
     ALLOCATIONS_TIMEOUT: Span = "allocations.timeout", Is("10m"), Some((ms(SECOND), ms(7 * DAY))),
         "An allocation that is not committed for so long is aborted, unless its request named another time.";
 
+    ALLOCATIONS_ROOM_WAIT: Span = "allocations.room_wait", Is("5s"), Some((ms(0), ms(HOUR))),
+        "How long a request waits for room in a full RAM tier before it is refused; `0s`: not at all.";
     REQUESTS_RETENTION: Span = "requests.retention", Is("1h"), Some((ms(60 * SECOND), ms(30 * DAY))),
         "How long a retry with the same request id gets the first answer.";
 

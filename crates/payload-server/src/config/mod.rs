@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use payload_core::Span;
+use payload_core::tiering::Watermarks;
 
 use build::build;
 use reader::{Effective, Reader};
@@ -49,6 +50,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// An allocation that is not committed for so long is aborted, unless its request named another time.
     pub allocation_timeout: Span,
+    /// How long a request waits for room in a full RAM tier.
+    pub room_wait: Span,
     /// How long a retry with the same request id gets the first answer.
     pub request_retention: Span,
     /// Who keeps segments while the server is down, and for how long.
@@ -79,6 +82,10 @@ pub struct Tiers {
     pub ram_capacity: u64,
     /// Bytes of it that may be made ready for payloads to come.
     pub ram_pool: u64,
+    /// Between which shares of it eviction works.
+    pub ram_watermarks: Watermarks,
+    /// Payloads that are copied from tier to tier at a time.
+    pub movers: u32,
     /// What the disk tier may hold; a share is of what is free and what the tier holds already.
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.

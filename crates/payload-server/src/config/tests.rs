@@ -280,6 +280,12 @@ fn a_catalog_in_memory_keeps_nothing_and_destroys_nothing() {
 }
 
 #[test]
+fn watermarks_that_contradict_each_other_are_refused() {
+    let lines = refused("tiers.ram.low_watermark = 90");
+    assert!(lines[0].contains("not below tiers.ram.high_watermark"), "{lines:?}");
+}
+
+#[test]
 fn the_disk_tier_does_not_swallow_the_data_directory() {
     let world = World::new("");
     let above = world.directory.path().display().to_string();
@@ -345,6 +351,9 @@ fn every_key_changes_the_configuration() {
             "leases.remote_max" | "leases.local_hold_max" => "45s",
             "sessions.per_principal_max" => "255",
             "bytes.connections_max" => "257",
+            "tiers.ram.low_watermark" => "70",
+            "tiers.ram.high_watermark" => "95",
+            "tiers.movers" => "5",
             path if path.starts_with("sessions.") && path.ends_with("max") => "257",
             _ => "1m",
         };

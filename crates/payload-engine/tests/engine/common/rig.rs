@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use payload_core::lease::LeaseTerms;
 use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
+use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span, Tier};
 use payload_engine::{Caps, Engine, Key, Metrics, Ports, Recovered, Settings};
 use payload_repo::{MemoryRepository, SqliteOptions, SqliteRepository};
@@ -52,6 +53,9 @@ impl Default for Setup {
                 grace: Span::from_secs(10),
                 allocation_timeout: Span::from_secs(600),
                 request_retention: Span::from_secs(3600),
+                ram_watermarks: Watermarks::default(),
+                room_wait: Span::ZERO,
+                movers: 2,
                 cold_entries_max: 10_000,
                 caps: Caps {
                     sessions: 100,
@@ -241,6 +245,11 @@ impl Rig {
     pub(crate) fn advance(&self, span: Span) {
         self.clock.advance(span);
         self.tick();
+    }
+
+    /// What the evictor would do now, until it has nothing more to do. Fails if it would try again later.
+    pub(crate) fn evict(&self) {
+        assert_eq!(self.make_room().unwrap(), None, "the evictor failed");
     }
 
     /// Everything that the background threads would do now.

@@ -1,0 +1,247 @@
+//! Evict: keep RAM below its watermark, by giving up replicas that nobody holds.
+//!
+//! A replica with a copy below is simply dropped; one without is *spilled*: copied to disk first. The index of candidates is
+//! filled by whoever makes a replica evictable (a commit, the last release) and emptied by the evictor alone, so granting a
+//! lease costs nothing but a counter; a replica that turns out to be held when its turn comes leaves the index, and its last
+//! release puts it back.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use payload_core::port::TierStore;
+use payload_core::tiering::{Look, Victims, Watermarks};
+use payload_core::{Error, PayloadId, Reason, Result, Span, StateKind, Tier};
+
+use crate::engine::Engine;
+use crate::entry::{Entry, Live};
+use crate::metrics::Eviction;
+use crate::replicate::Dropped;
+
+/// How many bytes are chosen at a time: enough to keep the disk busy, little enough that readers who come meanwhile are
+/// noticed.
+const BATCH_BYTES: u64 = 256 << 20;
+/// How many replicas are chosen at a time.
+const BATCH_LEN: usize = 256;
+/// After a round in which nothing could be given up, the evictor waits this long, and longer each time it happens again.
+const PAUSE_MIN: Span = Span::from_millis(100);
+const PAUSE_MAX: Span = Span::from_secs(10);
+
+/// What may be evicted from RAM, and how the last attempts went.
+#[derive(Debug, Default)]
+pub(crate) struct Evictor {
+    index: Mutex<Victims<PayloadId>>,
+    /// Doubled by each round that fails.
+    pause: Mutex<Option<Span>>,
+}
+
+/// What became of one victim.
+enum Fate {
+    Gone,
+    /// Somebody took it while it was being copied; what was copied makes the next attempt cheap.
+    Taken,
+    Failed(Error),
+}
+
+impl Engine {
+    /// Gives up replicas in RAM until it is below the low watermark, if it was above the high one, and until those that wait
+    /// for room have some. Returns when to look again if that did not work; else the next need wakes the worker.
+    pub fn make_room(&self) -> Result<Option<Span>> {
+        let store = self.tier(Tier::Ram)?;
+        let mut need = self.missing_room(store);
+        while need > 0 {
+            let batch = self.pick_victims(need.min(BATCH_BYTES));
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            let shared = batch.iter().any(|entry| is_in_shared(entry));
+            let gone = self.evict_batch(&batch);
+            batch.iter().for_each(|entry| self.consider(entry));
+            if shared {
+                self.sweep()?;
+            }
+            match gone {
+                // Readers were quicker, everywhere.
+                Ok(0) => return Ok(Some(PAUSE_MIN)),
+                Ok(_) => *self.evictor.pause.lock() = None,
+                Err(error) => return Ok(Some(self.evictor.next_pause(&error))),
+            }
+            need = self.room_short_of(store, Watermarks::above_low);
+        }
+        Ok(None)
+    }
+
+    /// How much has to go, if anything has to.
+    fn missing_room(&self, store: &dyn TierStore) -> u64 {
+        self.room_short_of(store, Watermarks::excess)
+    }
+
+    /// What is only ready for payloads to come makes way by itself, and does not count.
+    fn room_short_of(&self, store: &dyn TierStore, excess: impl Fn(&Watermarks, u64, u64, u64) -> u64) -> u64 {
+        let usage = store.usage();
+        let used = usage.used.saturating_sub(usage.pool);
+        let (waiting, stuck) = self.room.waiting();
+        let excess = excess(&self.settings.ram_watermarks, usage.capacity, used, waiting);
+        // Memory or descriptors may be short although the tier has room.
+        excess.max(stuck.min(used))
+    }
+
+    fn pick_victims(&self, bytes: u64) -> Vec<Arc<Entry>> {
+        let mut batch = Vec::new();
+        let mut index = self.evictor.index.lock();
+        let mut chosen = 0;
+        while chosen < bytes && batch.len() < BATCH_LEN {
+            let Some((id, charged)) = index.pick(|id| self.look(*id)) else {
+                break;
+            };
+            chosen += charged;
+            batch.extend(self.table.get(id));
+        }
+        drop(index);
+        for entry in &batch {
+            entry.live().evictable = false;
+        }
+        batch
+    }
+
+    fn look(&self, id: PayloadId) -> Look {
+        let Some(entry) = self.table.get(id) else {
+            return Look::Held;
+        };
+        let Some(mut live) = entry.try_live() else {
+            return Look::Free { uses: 1 };
+        };
+        if !self.may_go(&entry, &live) {
+            live.evictable = false;
+            return Look::Held;
+        }
+        Look::Free {
+            uses: std::mem::take(&mut live.uses),
+        }
+    }
+
+    /// Whether the replica in RAM may be given up now.
+    fn may_go(&self, entry: &Entry, live: &Live) -> bool {
+        let Some(replica) = live.replica_in(Tier::Ram) else {
+            return false;
+        };
+        live.row.state.kind() == StateKind::Active
+            && replica.node == self.settings.node
+            && !live.closing
+            && !live.in_doubt
+            && !live.is_leased(replica.id)
+            && !entry.is_moving()
+            && !self.may_be_held_unknown(entry)
+    }
+
+    /// Puts a replica into the index, if it may be evicted and is not there. To be called whenever that may have begun.
+    pub(crate) fn consider(&self, entry: &Arc<Entry>) {
+        let mut live = entry.live();
+        if live.evictable || !self.may_go(entry, &live) {
+            return;
+        }
+        let Some(replica) = live.replica_in(Tier::Ram) else {
+            return;
+        };
+        let charged = replica.charged;
+        live.evictable = true;
+        // Under the payload's lock, so that whoever ends the payload next finds it in the index.
+        self.evictor.index.lock().insert(entry.id, charged);
+        drop(live);
+        self.evict_if_short();
+    }
+
+    /// Takes a payload out of the index that has no replica in RAM any more.
+    pub(crate) fn forget_victim(&self, entry: &Entry) {
+        let mut live = entry.live();
+        if std::mem::take(&mut live.evictable) {
+            self.evictor.index.lock().remove(&entry.id);
+        }
+    }
+
+    /// Considers everything that was held only because earlier sessions could still have come back.
+    pub(crate) fn consider_all(&self) {
+        for entry in self.table.all() {
+            self.consider(&entry);
+        }
+    }
+
+    /// Wakes the evictor if it has something to do.
+    pub(crate) fn evict_if_short(&self) {
+        if self.tier(Tier::Ram).is_ok_and(|store| self.missing_room(store) > 0) {
+            self.evict_signal.raise();
+        }
+    }
+
+    /// Cheapest first: what has a copy goes at once, and then the rest is copied, several at a time so that the disk is busy
+    /// and syncs are shared. Returns how many went; fails if none did and something went wrong.
+    fn evict_batch(&self, batch: &[Arc<Entry>]) -> Result<usize> {
+        let (clean, dirty): (Vec<_>, Vec<_>) = batch.iter().partition(|entry| is_clean(entry));
+        let mut gone = 0;
+        let mut failure = None;
+        let mut note = |fate: Fate| match fate {
+            Fate::Gone => gone += 1,
+            Fate::Taken => {}
+            Fate::Failed(error) => failure = Some(error),
+        };
+        clean.into_iter().for_each(|entry| note(self.evict(entry)));
+        let share = dirty.len().div_ceil(self.settings.movers.max(1)).max(1);
+        let fates = std::thread::scope(|scope| {
+            let movers: Vec<_> = dirty
+                .chunks(share)
+                .map(|part| scope.spawn(|| part.iter().map(|entry| self.evict(entry)).collect::<Vec<_>>()))
+                .collect();
+            let done = movers
+                .into_iter()
+                .map(|mover| mover.join().expect("a mover does not panic"));
+            done.flatten().collect::<Vec<_>>()
+        });
+        fates.into_iter().for_each(note);
+        match failure {
+            Some(error) if gone == 0 => Err(error),
+            _ => Ok(gone),
+        }
+    }
+
+    fn evict(&self, entry: &Arc<Entry>) -> Fate {
+        let copied = match is_clean(entry) {
+            true => Ok(false),
+            false => self.add_replica(entry, Tier::Disk, "spill"),
+        };
+        let how = match copied {
+            Ok(true) => Eviction::Spilled,
+            Ok(false) => Eviction::Clean,
+            // Deleted meanwhile: that made room too.
+            Err(error) if error.reason() == Reason::Conflict => return Fate::Taken,
+            Err(error) => return Fate::Failed(error),
+        };
+        match self.drop_replica(entry, Tier::Ram, "memory is short") {
+            Ok(Dropped::Gone(bytes)) => {
+                self.metrics.evicted(how, bytes);
+                Fate::Gone
+            }
+            Ok(Dropped::Stays) => Fate::Taken,
+            Err(error) => Fate::Failed(error),
+        }
+    }
+}
+
+impl Evictor {
+    fn next_pause(&self, error: &Error) -> Span {
+        let mut pause = self.pause.lock();
+        let next = pause.map_or(PAUSE_MIN, |last| (last * 2).min(PAUSE_MAX));
+        *pause = Some(next);
+        tracing::warn!(%error, again_in = ?next, "could not make room in RAM");
+        next
+    }
+}
+
+/// Whether the replica in RAM has a copy below.
+fn is_clean(entry: &Entry) -> bool {
+    entry.live().readable().any(|replica| replica.tier() > Tier::Ram)
+}
+
+fn is_in_shared(entry: &Entry) -> bool {
+    let live = entry.live();
+    let replica = live.replica_in(Tier::Ram);
+    replica.is_some_and(|replica| replica.location.is_shared())
+}

@@ -1,0 +1,181 @@
+//! The two things that can be done to a payload's replicas: add one in another tier, drop one that is not the last.
+//!
+//! Both are one change of the row, and the bytes follow the rule that they follow everywhere: they are complete before the
+//! row names them, and they go after the row has stopped to. So a server that dies in between leaves bytes that no row
+//! names, which the sweep finds, and the replica that was there before is the truth until the row says otherwise.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use payload_core::port::{Placed, Source};
+use payload_core::{
+    Digest, Durability, Error, ErrorKind, EventKind, Location, Namespace, Payload, Reason, Replica, ReplicaState,
+    Result, StateKind, Tier,
+};
+
+use crate::engine::Engine;
+use crate::entry::{Entry, Live};
+use crate::transition::Cause;
+
+/// What became of a replica that was to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// It is gone, and so many bytes with it.
+    Gone(u64),
+    /// It stays: it is leased, or the only one, or was not there.
+    Stays,
+}
+
+impl Engine {
+    /// Makes sure that there is a replica in `to`, and returns whether one was added. Callers that come during the copy
+    /// wait for it and share it.
+    pub(crate) fn add_replica(&self, entry: &Arc<Entry>, to: Tier, why: &'static str) -> Result<bool> {
+        let _mover = entry.mover();
+        let (row, source) = {
+            let live = entry.live();
+            if live.replica_in(to).is_some() {
+                return Ok(false);
+            }
+            let source = live.leasable(self.wall())?.clone();
+            (Arc::clone(&live.row), source)
+        };
+        let began = self.now();
+        let copied = self.copy_replica(entry, &row, &source, to);
+        let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, why));
+        self.metrics
+            .moved(source.tier(), to, row.size, self.now().since(began), result.is_ok());
+        result.map(|()| true)
+    }
+
+    /// Copies the bytes and makes sure that they are those that were committed.
+    fn copy_replica(&self, entry: &Arc<Entry>, row: &Payload, source: &Replica, to: Tier) -> Result<(Placed, Digest)> {
+        let (placed, digest) = self
+            .copy_bytes(&row.namespace, &source.location, row.size, to)
+            .or_else(|error| self.blame_source(entry, row, source, error))?;
+        if row.digest.is_some_and(|committed| committed != digest) {
+            self.discard(placed);
+            let error = Error::new(
+                Reason::BytesCorrupt,
+                "the bytes do not have the digest they were committed with",
+            );
+            return self.blame_source(entry, row, source, error);
+        }
+        Ok((placed, digest))
+    }
+
+    /// Copies sealed bytes into another tier, and digests them on the way.
+    pub(crate) fn copy_bytes(
+        &self,
+        namespace: &Namespace,
+        from: &Location,
+        size: u64,
+        to: Tier,
+    ) -> Result<(Placed, Digest)> {
+        let target = self.tier(to)?;
+        if size == 0 {
+            return Ok((target.store(namespace, &[])?, Digest::of(&[])));
+        }
+        let fd = self.tier(from.tier())?.open(from)?;
+        let source = Source {
+            fd: fd.as_fd(),
+            offset: from.offset(),
+            size,
+        };
+        target.copy_in(namespace, source)
+    }
+
+    /// Looks at the source after a copy that met damaged or missing bytes: it is given up only if they are its own.
+    fn blame_source<T>(&self, entry: &Arc<Entry>, row: &Payload, source: &Replica, error: Error) -> Result<T> {
+        if error.kind() != ErrorKind::DataLoss {
+            return Err(error);
+        }
+        let digest = self
+            .tier(source.tier())
+            .and_then(|store| store.digest(&source.location, row.size));
+        let damaged = match digest {
+            Ok(digest) => row.digest.is_some_and(|committed| committed != digest),
+            Err(found) => found.kind() == ErrorKind::DataLoss,
+        };
+        if damaged {
+            tracing::error!(payload = %row.id, replica = %source.id, %error, "a replica is damaged");
+            self.replica_lost(entry, source.id, error)?;
+            return Err(Error::new(
+                Reason::Conflict,
+                "the replica that was to be copied is damaged; another one is left",
+            ));
+        }
+        Err(error)
+    }
+
+    /// Names the copy in the row, if the payload still is what was copied.
+    fn write_added(
+        &self,
+        entry: &Arc<Entry>,
+        source: &Replica,
+        placed: Placed,
+        digest: Digest,
+        why: &'static str,
+    ) -> Result<()> {
+        let gate = entry.gate();
+        let row = entry.row();
+        let same = row
+            .replica(source.id)
+            .is_some_and(|replica| replica.location == source.location);
+        if row.state.kind() != StateKind::Active || !same {
+            self.discard(placed);
+            return Err(Error::new(
+                Reason::Conflict,
+                "the payload ended while its bytes were being copied",
+            ));
+        }
+        let mut after = Payload::clone(&row);
+        after.digest = Some(digest);
+        after.replicas.push(self.replica(&placed, ReplicaState::Ready));
+        let change = self.change(&row, after, EventKind::ReplicaAdded, &mover_because(why));
+        match self.apply(&gate, vec![change], row.durability, &row.owner, None) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.discard_unless_unknown(placed, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops the replica in `from`, if there is another one and nobody holds this one.
+    pub(crate) fn drop_replica(&self, entry: &Arc<Entry>, from: Tier, why: &'static str) -> Result<Dropped> {
+        let gate = entry.gate();
+        let mut live = entry.live();
+        let Some(replica) = self.droppable(entry, &live, from).cloned() else {
+            return Ok(Dropped::Stays);
+        };
+        // From here on leases go to the others; one that exists would have kept the replica.
+        live.leaving = Some(replica.id);
+        let row = Arc::clone(&live.row);
+        drop(live);
+        let mut after = Payload::clone(&row);
+        after.replicas.retain(|other| other.id != replica.id);
+        let change = self.change(&row, after, EventKind::ReplicaDropped, &mover_because(why));
+        // No promise rests on a replica above the last one: if the host forgets this change, it has forgotten the bytes too.
+        let applied = self.apply(&gate, vec![change], Durability::Volatile, &row.owner, None);
+        entry.live().leaving = None;
+        applied?;
+        drop(gate);
+        self.remove_bytes(&replica.location, replica.charged);
+        if !replica.location.is_shared() {
+            self.tell_gone(&[replica.location.container()], |_| true);
+        }
+        Ok(Dropped::Gone(replica.charged))
+    }
+
+    fn droppable<'a>(&self, entry: &Entry, live: &'a Live, from: Tier) -> Option<&'a Replica> {
+        let replica = live.replica_in(from)?;
+        let last = !live.readable().any(|other| other.tier() > from);
+        let active = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
+        let held = live.is_leased(replica.id) || self.may_be_held_unknown(entry);
+        (active && !last && !held && replica.node == self.settings.node).then_some(replica)
+    }
+}
+
+fn mover_because(why: &'static str) -> Cause {
+    Cause::server("mover").because(why.into())
+}
