@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 /// Programs and the Debian packages that contain them.
-const PROGRAMS: [(&str, &str); 2] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
+const PROGRAMS: [(&str, &str); 3] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs"), ("psql", "postgresql")];
 
 /// Cargo's subcommands and the crates that contain them.
 const SUBCOMMANDS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];

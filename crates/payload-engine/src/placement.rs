@@ -45,15 +45,7 @@ impl Engine {
             .field("size"));
         }
         let place = place(tier, durability)?;
-        let capacity = self.tier(place.tier)?.usage().capacity;
-        if size > capacity {
-            // However long anybody waits, there will never be so much room.
-            return Err(Error::invalid(
-                Reason::BadSize,
-                format!("tier {} holds {capacity} bytes, not {size}", place.tier),
-            )
-            .field("size"));
-        }
+        self.tier(place.tier)?;
         if place.durability == Durability::Host {
             self.tier(Tier::Disk)?;
             if self.repository().strongest() < Durability::Host {

@@ -59,6 +59,27 @@ pub(crate) fn fenced() -> Error {
     )
 }
 
+/// What the rows of a whole and healthy catalog do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoNamespace(Namespace),
+    NamespaceExists(Namespace),
+    NamespaceInUse(Namespace),
+    NamespaceChanged(Namespace),
+}
+
+impl Refusal {
+    /// The answer to the caller.
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Self::NoNamespace(name) => no_namespace(name),
+            Self::NamespaceExists(name) => namespace_exists(name),
+            Self::NamespaceInUse(name) => namespace_in_use(name),
+            Self::NamespaceChanged(name) => namespace_changed(name),
+        }
+    }
+}
+
 /// The answer to whatever needs a namespace that is not there.
 pub(crate) fn no_namespace(name: &Namespace) -> Error {
     Error::new(Reason::NamespaceNotFound, format!("there is no namespace {name}")).field("namespace")

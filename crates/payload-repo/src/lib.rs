@@ -1,13 +1,17 @@
-//! The catalog's stores: the [`Repository`](payload_core::port::Repository) port on memory and on SQLite.
+//! The catalog's stores: the [`Repository`](payload_core::port::Repository) port on memory, SQLite and PostgreSQL.
 //!
-//! [`MemoryRepository`] says in plain Rust what a repository does; [`SqliteRepository`] does the same on disk. One
-//! contract suite and one generator of random histories (in `payload-testkit`) hold them to the same answers.
+//! [`MemoryRepository`] says in plain Rust what a repository does; [`SqliteRepository`] does the same in a file, and
+//! [`PostgresRepository`] in a database that several servers share. One contract suite and one generator of random
+//! histories (in `payload-testkit`) hold them to the same answers.
 
 mod check;
 mod memory;
+mod migration;
 mod observer;
+mod postgres;
 mod sqlite;
 
 pub use memory::MemoryRepository;
 pub use observer::CommitObserver;
+pub use postgres::{PostgresOptions, PostgresRepository};
 pub use sqlite::{SqliteOptions, SqliteRepository};

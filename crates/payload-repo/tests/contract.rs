@@ -1,4 +1,4 @@
-//! Both adapters fulfil the one contract.
+//! All adapters fulfil the one contract.
 #![allow(missing_docs)]
 
 mod support;
@@ -9,4 +9,8 @@ mod memory {
 
 mod sqlite {
     payload_testkit::repository_contract!(super::support::sqlite());
+}
+
+mod postgres {
+    payload_testkit::repository_contract!(super::support::postgres());
 }

@@ -1,4 +1,4 @@
-//! I9: memory and SQLite give the same answers to the same history.
+//! I9: memory, SQLite and PostgreSQL give the same answers to the same history.
 #![allow(missing_docs)]
 
 mod support;
@@ -17,4 +17,11 @@ fn a_history_nobody_has_seen_ends_alike() {
     let seed = payload_testkit::clock::fresh_seed();
     println!("seed {seed}");
     compare(seed, 1_500, &support::memory(), &support::sqlite());
+}
+
+#[test]
+fn a_history_on_postgres_ends_alike() {
+    let seed = payload_testkit::clock::fresh_seed();
+    println!("seed {seed}");
+    compare(seed, 1_500, &support::memory(), &support::postgres());
 }

@@ -31,9 +31,6 @@ pub(crate) enum Rpc {
     Acquire,
     Renew,
     Release,
-    Promote,
-    Prefetch,
-    Spill,
     Reclaim,
     Forget,
     /// A message that asks for nothing that there is.
@@ -68,7 +65,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 27] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -76,9 +73,6 @@ impl Rpc {
         (Self::Acquire, "Acquire"),
         (Self::Renew, "Renew"),
         (Self::Release, "Release"),
-        (Self::Promote, "Promote"),
-        (Self::Prefetch, "Prefetch"),
-        (Self::Spill, "Spill"),
         (Self::Reclaim, "Reclaim"),
         (Self::Forget, "Forget"),
         (Self::Unknown, "Unknown"),

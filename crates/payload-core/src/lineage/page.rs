@@ -16,7 +16,7 @@ use crate::name::Namespace;
 
 use super::{Edge, Graph, Link};
 
-/// How many nodes are asked for their edges at a time.
+/// How many nodes are asked for their edges, and edges for what they say, at a time.
 const STEP: usize = 512;
 
 /// Where an edge leads, as seen from one of its ends.
@@ -116,29 +116,32 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Makes the page. It ends early where its edges say too much for one message.
+    /// Makes the page. It ends early where its edges say too much for one message. Edges are asked for a few at a time and
+    /// nodes all at once; both come in the order that they are asked for.
     pub fn fill<E>(
         self,
         root: PayloadId,
-        mut edge: impl FnMut(i64) -> Result<Edge, E>,
-        mut node: impl FnMut(PayloadId) -> Result<Node, E>,
+        mut edges_of: impl FnMut(&[i64]) -> Result<Vec<Edge>, E>,
+        nodes_of: impl FnOnce(&[PayloadId]) -> Result<Vec<Node>, E>,
     ) -> Result<LineagePage, E> {
         let (mut edges, mut hasher, mut said) = (Vec::with_capacity(self.links.len()), self.hasher, 0);
         let (mut ids, mut seen) = (vec![root], HashSet::from([root]));
-        for link in &self.links {
-            let edge = edge(link.number)?;
-            said += size(&edge);
-            if said > LINEAGE_PAGE_BYTES_MAX && !edges.is_empty() {
-                break;
+        'page: for links in self.links.chunks(STEP) {
+            let numbers: Vec<i64> = links.iter().map(|link| link.number).collect();
+            for (link, edge) in links.iter().zip(edges_of(&numbers)?) {
+                said += size(&edge);
+                if said > LINEAGE_PAGE_BYTES_MAX && !edges.is_empty() {
+                    break 'page;
+                }
+                hasher.update(&link.number.to_le_bytes());
+                ids.extend([link.near, link.far].into_iter().filter(|id| seen.insert(*id)));
+                edges.push(edge);
             }
-            hasher.update(&link.number.to_le_bytes());
-            ids.extend([link.near, link.far].into_iter().filter(|id| seen.insert(*id)));
-            edges.push(edge);
         }
         let more = self.more || edges.len() < self.links.len();
         let rows = u32::try_from(self.skipped + edges.len()).expect("is little more than the bound of a walk");
         Ok(LineagePage {
-            nodes: ids.into_iter().map(&mut node).collect::<Result<_, E>>()?,
+            nodes: nodes_of(&ids)?,
             next: more.then(|| Position {
                 rows,
                 digest: short(&hasher),

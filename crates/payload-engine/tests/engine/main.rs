@@ -14,7 +14,6 @@ mod leases;
 mod lifecycle;
 mod lineage;
 mod namespaces;
-mod promoting;
 mod recovery;
 mod requests;
 mod restart;

@@ -102,8 +102,10 @@ impl Tables {
     /// See the port.
     pub(super) fn lineage_page(&self, query: &LineageQuery) -> Result<LineagePage> {
         let Ok(rows) = lineage::page(self, query);
-        let edge = |number: i64| Ok(self.edges.all[usize::try_from(number).expect("was a place")].clone());
-        let Ok(page) = rows?.fill::<Infallible>(query.root, edge, |id| Ok(self.node(id)));
+        let edge = |number: &i64| self.edges.all[usize::try_from(*number).expect("was a place")].clone();
+        let edges = |numbers: &[i64]| Ok(numbers.iter().map(edge).collect());
+        let nodes = |ids: &[PayloadId]| Ok(ids.iter().map(|id| self.node(*id)).collect());
+        let Ok(page) = rows?.fill::<Infallible>(query.root, edges, nodes);
         Ok(page)
     }
 

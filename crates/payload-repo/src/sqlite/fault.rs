@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use payload_core::{Error, Namespace, Reason};
+use payload_core::{Error, Reason};
 use rusqlite::ErrorCode;
 
-use crate::check;
+use crate::check::{self, Refusal};
 
 /// Why a call failed. Can be told to each of the callers who shared a transaction.
 #[derive(Clone, Debug)]
@@ -34,26 +34,6 @@ enum Kind {
     /// The file system cannot do what the log needs.
     NoSharedMemory,
     Other,
-}
-
-/// What the rows of a whole and healthy catalog do not allow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    NoNamespace(Namespace),
-    NamespaceExists(Namespace),
-    NamespaceInUse(Namespace),
-    NamespaceChanged(Namespace),
-}
-
-impl Refusal {
-    fn error(&self) -> Error {
-        match self {
-            Self::NoNamespace(name) => check::no_namespace(name),
-            Self::NamespaceExists(name) => check::namespace_exists(name),
-            Self::NamespaceInUse(name) => check::namespace_in_use(name),
-            Self::NamespaceChanged(name) => check::namespace_changed(name),
-        }
-    }
 }
 
 impl From<rusqlite::Error> for Fault {

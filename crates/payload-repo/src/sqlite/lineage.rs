@@ -99,8 +99,8 @@ pub(super) fn page(conn: &Connection, query: &LineageQuery) -> Result<payload_co
         Ok(rows) => rows,
         Err(error) => return Ok(Err(error)),
     };
-    rows.fill(query.root, |number| edge(conn, number), |id| node(conn, id))
-        .map(Ok)
+    let edges = |numbers: &[i64]| numbers.iter().map(|number| edge(conn, *number)).collect();
+    rows.fill(query.root, edges, |ids| nodes(conn, ids)).map(Ok)
 }
 
 /// See the port.

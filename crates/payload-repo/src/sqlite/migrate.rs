@@ -2,18 +2,11 @@
 
 use std::path::Path;
 
-use payload_core::{Digest, Error, Reason, Timestamp};
+use payload_core::{Error, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::fault::Fault;
-
-/// One numbered step of the schema. Once released it never changes; its checksum is kept with the data.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Migration {
-    number: i64,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::migration::{self, Applied, Migration};
 
 /// Every step, in order.
 pub(super) const MIGRATIONS: &[Migration] = &[
@@ -51,18 +44,11 @@ pub(super) fn run(conn: &mut Connection, path: &Path, migrations: &[Migration], 
             .map_err(fault)?;
         tx.execute_batch(CREATE_LOG).map_err(fault)?;
         let applied = applied(&tx).map_err(fault)?;
-        check(path, &applied, migrations)?;
-        let Some(next) = migrations.get(applied.len()) else {
+        let Some(next) = migration::next(&path.display().to_string(), &applied, migrations)? else {
             return Ok(());
         };
         apply(&tx, next, at).and_then(|()| tx.commit()).map_err(fault)?;
     }
-}
-
-struct Applied {
-    number: i64,
-    name: String,
-    checksum: Vec<u8>,
 }
 
 fn applied(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Applied>> {
@@ -77,33 +63,6 @@ fn applied(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Applied>> {
     rows.collect()
 }
 
-/// What was applied must be a beginning of what this binary knows, letter for letter.
-fn check(path: &Path, applied: &[Applied], migrations: &[Migration]) -> Result<(), Error> {
-    let known = migrations.last().map_or(0, |migration| migration.number);
-    let found = applied.last().map_or(0, |migration| migration.number);
-    let path = path.display();
-    if found > known {
-        return Err(Error::new(
-            Reason::RepositoryIncompatible,
-            format!(
-                "{path} has schema version {found}, and this server knows versions up to {known}; start a newer server"
-            ),
-        ));
-    }
-    for (old, new) in applied.iter().zip(migrations) {
-        if old.number != new.number || old.checksum != checksum(new).as_bytes() {
-            return Err(Error::new(
-                Reason::RepositoryIncompatible,
-                format!(
-                    "{path} was made with another migration {} ({}) than the one that this server knows",
-                    old.number, old.name
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
 fn apply(tx: &Transaction<'_>, migration: &Migration, at: Timestamp) -> rusqlite::Result<()> {
     tx.execute_batch(migration.sql)?;
     tx.execute(
@@ -111,19 +70,17 @@ fn apply(tx: &Transaction<'_>, migration: &Migration, at: Timestamp) -> rusqlite
         params![
             migration.number,
             migration.name,
-            checksum(migration).as_bytes(),
+            migration.checksum().as_bytes(),
             at.as_micros()
         ],
     )?;
     Ok(())
 }
 
-fn checksum(migration: &Migration) -> Digest {
-    Digest::of(migration.sql.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
+    use payload_core::Reason;
+
     use super::*;
 
     const AT: Timestamp = Timestamp::from_micros(1);
@@ -202,22 +159,6 @@ mod tests {
 
     #[test]
     fn the_list_is_the_folder() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let listed: Vec<String> = MIGRATIONS
-            .iter()
-            .map(|migration| format!("{:04}_{}.sql", migration.number, migration.name))
-            .collect();
-        assert_eq!(files, listed);
-        assert!(
-            MIGRATIONS
-                .iter()
-                .map(|migration| migration.number)
-                .eq(1..=MIGRATIONS.len() as i64)
-        );
+        migration::check_folder("sqlite", MIGRATIONS);
     }
 }

@@ -3,9 +3,10 @@
 use payload_core::{Actor, Namespace, NamespaceRecord, Quota, Version};
 use rusqlite::{Connection, Row, params};
 
-use super::fault::{Fault, Refusal};
+use super::fault::Fault;
 use super::row::{int, uint};
 use super::{read, row, sql};
+use crate::check::Refusal;
 
 /// See the port.
 pub(super) fn create(conn: &Connection, record: &NamespaceRecord) -> Result<(), Fault> {

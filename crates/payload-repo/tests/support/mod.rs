@@ -1,4 +1,4 @@
-//! What the tests of both adapters share: stores of their own, opened as the server opens them.
+//! What the tests of all adapters share: stores of their own, opened as the server opens them.
 #![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use payload_core::port::Repository;
 use payload_core::{Error, Reason, Span};
-use payload_repo::{CommitObserver, MemoryRepository, SqliteOptions, SqliteRepository};
+use payload_repo::{
+    CommitObserver, MemoryRepository, PostgresOptions, PostgresRepository, SqliteOptions, SqliteRepository,
+};
 use payload_testkit::clock::ManualClock;
+use payload_testkit::process::Postgres;
 
 /// Opens the file with the given options; nobody observes.
 pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> payload_core::Result<SqliteRepository> {
@@ -32,6 +35,18 @@ pub(crate) fn memory() -> impl Fn() -> Box<dyn Repository> {
 pub(crate) fn sqlite() -> impl Fn() -> Box<dyn Repository> {
     let dir = tempfile::tempdir().unwrap();
     move || Box::new(open(&dir.path().join("catalog.db")))
+}
+
+/// Handles on one database of a server of its own, which ends with the closure.
+pub(crate) fn postgres() -> impl Fn() -> Box<dyn Repository> {
+    let server = Postgres::start();
+    move || Box::new(open_postgres(&server.url()))
+}
+
+/// Opens the database as most tests want it.
+pub(crate) fn open_postgres(url: &str) -> PostgresRepository {
+    let clock = Arc::new(ManualClock::default());
+    PostgresRepository::open(url, PostgresOptions::default(), clock, Arc::new(())).unwrap()
 }
 
 /// Remembers what it was told.

@@ -5,7 +5,6 @@ mod catalog;
 mod data;
 mod incoming;
 mod lineage;
-mod moves;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

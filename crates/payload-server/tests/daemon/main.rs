@@ -22,4 +22,3 @@ mod pressure;
 mod roles;
 mod story;
 mod support;
-mod tiers;

@@ -1,11 +1,14 @@
-//! A real `payloadd` for tests: started from its binary, awaited, stopped or killed by pid, and never left behind.
+//! A real `payloadd`, and a real PostgreSQL, for tests: started from their binaries, awaited, stopped or killed by pid, and
+//! never left behind.
 //!
 //! The harness knows the server only as its users do: a command line, a configuration file, `endpoint.json` and signals.
 
 mod daemon;
 mod numbers;
+mod postgres;
 mod wait;
 
 pub use daemon::{Daemon, Endpoint, Setup};
 pub use numbers::{cpu_time, descriptors, memory, memory_peak, parent, sleeps, threads};
+pub use postgres::Postgres;
 pub use wait::{elapsed, pass, until};

@@ -83,9 +83,6 @@ calls! {
         acquire(AcquireRequest) -> AcquireResponse;
         renew(RenewRequest) -> RenewResponse;
         release(ReleaseRequest) -> ReleaseResponse;
-        promote(MoveRequest) -> MoveResponse;
-        prefetch(MoveRequest) -> MoveResponse;
-        spill(MoveRequest) -> MoveResponse;
     }
     CatalogServiceClient {
         get_payload(GetPayloadRequest) -> GetPayloadResponse;

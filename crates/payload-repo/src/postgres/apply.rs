@@ -1,0 +1,274 @@
+//! Writes what a batch adds up to: a statement for each kind of row, however many rows, all sent in one go.
+
+use std::collections::BTreeMap;
+
+use futures_util::future;
+use payload_core::{
+    Change, Edge, Label, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier, Timestamp,
+};
+use tokio_postgres::types::ToSql;
+
+use super::connect::Session;
+use super::decide::{Effects, Step};
+use super::fault::Fault;
+use super::row::{int, uuid};
+use super::{row, sql};
+
+/// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
+/// transaction that has failed already the first half fails too, where COMMIT alone would roll back and call it a success.
+pub(super) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
+/// One column of some rows, as a parameter.
+type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+
+/// A statement and its parameters.
+type Write<'a> = (&'static str, Vec<Column<'a>>);
+
+/// Writes and commits. The server works through all of it without an answer from us in between; after the first
+/// statement that fails, it refuses the others.
+pub(super) async fn effects(session: &Session, effects: &Effects<'_>) -> Result<(), Fault> {
+    let writes = writes(effects);
+    let writes = writes.iter().map(async |(sql, columns)| {
+        let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
+        session.execute(sql, &params).await
+    });
+    // Polled in order, up to the first that fails at once: nothing is committed that was not sent as a whole.
+    future::try_join(future::try_join_all(writes), session.batch(COMMIT)).await?;
+    Ok(())
+}
+
+/// The statements that have something to do.
+fn writes<'a>(effects: &Effects<'a>) -> Vec<Write<'a>> {
+    let steps: Vec<Step<'a>> = effects.payloads.values().copied().collect();
+    let (known, new): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.before.is_some());
+    let writes = [
+        insert_payloads(&rows(&new)),
+        update_payloads(&rows(&known)),
+        delete_labels(&hanging(&steps, gone_labels)),
+        put_labels(&hanging(&steps, new_labels)),
+        delete_replicas(&hanging(&steps, gone_replicas)),
+        put_replicas(&hanging(&steps, new_replicas)),
+        add_usage(&usage(&steps)),
+        insert_events(&effects.changes),
+        insert_edges(effects.lineage.edges()),
+        insert_requests(&effects.requests),
+    ];
+    writes.into_iter().flatten().collect()
+}
+
+fn rows<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
+    steps.iter().map(|step| step.after).collect()
+}
+
+/// What hangs on the payloads, each item with the payload that it hangs on.
+fn hanging<'a, T: 'a, I: Iterator<Item = &'a T>>(
+    steps: &[Step<'a>],
+    of: impl Fn(Step<'a>) -> I,
+) -> Vec<(PayloadId, &'a T)> {
+    let items = |step: &Step<'a>| {
+        let id = step.after.id;
+        of(*step).map(move |item| (id, item))
+    };
+    steps.iter().flat_map(items).collect()
+}
+
+/// Only what differs: the version vouches for `before` being what the rows say.
+fn gone_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
+    let kept = |label: &&Label| step.after.labels.iter().any(|other| other.key == label.key);
+    let old = step.before.map_or(&[][..], |before| &before.labels);
+    old.iter().filter(move |label| !kept(label))
+}
+
+fn new_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
+    let old = step.before.map_or(&[][..], |before| &before.labels);
+    step.after.labels.iter().filter(|label| !old.contains(label))
+}
+
+fn gone_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
+    let old = replicas_before(&step);
+    old.iter()
+        .filter(move |replica| step.after.replica(replica.id).is_none())
+}
+
+fn new_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
+    let old = replicas_before(&step);
+    step.after.replicas.iter().filter(|replica| !old.contains(replica))
+}
+
+fn replicas_before<'a>(step: &Step<'a>) -> &'a [Replica] {
+    step.before.map_or(&[], |before| &before.replicas)
+}
+
+/// A counter, and by how much it moves.
+struct Moved<'a> {
+    node: NodeId,
+    tier: Tier,
+    namespace: &'a Namespace,
+    replicas: i64,
+    charged: i64,
+}
+
+/// The difference between all old replicas and all new ones.
+fn usage<'a>(steps: &[Step<'a>]) -> Vec<Moved<'a>> {
+    let mut sums: BTreeMap<(NodeId, Tier, &Namespace), (i64, i64)> = BTreeMap::new();
+    for step in steps {
+        for (replicas, sign) in [(replicas_before(step), -1), (&step.after.replicas[..], 1)] {
+            for replica in replicas {
+                let key = (replica.node, replica.tier(), &step.after.namespace);
+                let sum = sums.entry(key).or_default();
+                *sum = (sum.0 + sign, sum.1 + sign * int(replica.charged));
+            }
+        }
+    }
+    let moved = sums.into_iter().filter(|(_, sum)| *sum != (0, 0));
+    moved
+        .map(|((node, tier, namespace), (replicas, charged))| Moved {
+            node,
+            tier,
+            namespace,
+            replicas,
+            charged,
+        })
+        .collect()
+}
+
+/// A statement with one value of each row in each of its columns; none if there are no rows.
+macro_rules! write {
+    ($sql:expr, $rows:expr, |$row:pat_param| $($value:expr),+ $(,)?) => {
+        (!$rows.is_empty()).then(|| {
+            let columns: Vec<Column<'_>> = vec![$(Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())),+];
+            ($sql, columns)
+        })
+    };
+}
+
+fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_PAYLOADS,
+        rows,
+        |row| uuid(row.id.as_bytes()),
+        row.namespace.as_str(),
+        row.state.kind().as_str(),
+        row.state.deadline().map(Timestamp::as_micros),
+        int(row.version.as_u64()),
+        int(row.size),
+        row.digest.as_ref().map(|digest| &digest.as_bytes()[..]),
+        row.tier.as_str(),
+        row.durability.as_str(),
+        row.owner.as_str(),
+        row.created_at.as_micros(),
+        row.committed_at.map(Timestamp::as_micros),
+        row::ttl_ns(row),
+    )
+}
+
+fn update_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+    write!(
+        sql::UPDATE_PAYLOADS,
+        rows,
+        |row| uuid(row.id.as_bytes()),
+        row.state.kind().as_str(),
+        row.state.deadline().map(Timestamp::as_micros),
+        int(row.version.as_u64()),
+        int(row.size),
+        row.digest.as_ref().map(|digest| &digest.as_bytes()[..]),
+        row.tier.as_str(),
+        row.durability.as_str(),
+        row.committed_at.map(Timestamp::as_micros),
+        row::ttl_ns(row),
+    )
+}
+
+fn delete_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Option<Write<'a>> {
+    write!(sql::DELETE_LABELS, rows, |hung| uuid(hung.0.as_bytes()), &*hung.1.key,)
+}
+
+fn put_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Option<Write<'a>> {
+    write!(
+        sql::PUT_LABELS,
+        rows,
+        |hung| uuid(hung.0.as_bytes()),
+        &*hung.1.key,
+        hung.1.value.as_bytes(),
+    )
+}
+
+fn delete_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
+    write!(
+        sql::DELETE_REPLICAS,
+        rows,
+        |hung| uuid(hung.0.as_bytes()),
+        uuid(hung.1.id.as_bytes()),
+    )
+}
+
+fn put_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
+    write!(
+        sql::PUT_REPLICAS,
+        rows,
+        |hung| uuid(hung.0.as_bytes()),
+        uuid(hung.1.id.as_bytes()),
+        uuid(hung.1.node.as_bytes()),
+        hung.1.state.as_str(),
+        hung.1.tier().as_str(),
+        row::kind(&hung.1.location),
+        row::container(&hung.1.location.container()),
+        int(hung.1.location.offset()),
+        int(hung.1.charged),
+    )
+}
+
+fn add_usage<'a>(rows: &[Moved<'a>]) -> Option<Write<'a>> {
+    write!(
+        sql::ADD_USAGE,
+        rows,
+        |moved| uuid(moved.node.as_bytes()),
+        moved.tier.as_str(),
+        moved.namespace.as_str(),
+        moved.replicas,
+        moved.charged,
+    )
+}
+
+fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_EVENTS,
+        rows,
+        |change| uuid(change.after.id.as_bytes()),
+        int(change.after.version.as_u64()),
+        change.event.kind.as_str(),
+        change.event.actor.as_str(),
+        change.event.reason.as_ref().map(|reason| reason.as_bytes()),
+        change.event.at.as_micros(),
+        change.event.from.map(|state| state.as_str()),
+        change.event.to.as_str(),
+    )
+}
+
+fn insert_edges<'a>(rows: &[&'a Edge]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_EDGES,
+        rows,
+        |edge| uuid(edge.child.as_bytes()),
+        uuid(edge.parent.as_bytes()),
+        edge.operation.as_str(),
+        edge.role.as_str(),
+        &*edge.parameters,
+        edge.actor.as_str(),
+        edge.at.as_micros(),
+    )
+}
+
+fn insert_requests<'a>(rows: &[&'a RequestRecord]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_REQUESTS,
+        rows,
+        |request| request.principal.as_str(),
+        request.request_id.as_str(),
+        &request.fingerprint.as_bytes()[..],
+        request.operation.as_str(),
+        uuid(request.payload.as_bytes()),
+        int(request.version.as_u64()),
+        request.at.as_micros(),
+    )
+}

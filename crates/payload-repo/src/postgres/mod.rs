@@ -1,0 +1,201 @@
+//! The repository in PostgreSQL: one database for several servers, group commit in pipelined batches.
+//!
+//! Each server has one connection that writes, a few that read, and writes for one node at a time. A batch is one
+//! transaction at READ COMMITTED that locks its rows in the order of their keys before it looks at them, so what it
+//! decides is true when it commits, and two batches never wait for each other in a circle (ADR 19).
+
+mod apply;
+mod begin;
+mod connect;
+mod decide;
+mod fault;
+mod lineage;
+mod migrate;
+mod namespaces;
+mod options;
+mod overlay;
+mod pool;
+mod read;
+mod row;
+mod sql;
+mod writer;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
+use payload_core::page::ListQuery;
+use payload_core::port::{Clock, Repository, Usage};
+use payload_core::sync::Group;
+use payload_core::{
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
+    PayloadId, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
+};
+
+use crate::check;
+use crate::observer::CommitObserver;
+use begin::{Locks, Sync};
+use connect::Session;
+use fault::Fault;
+pub use options::PostgresOptions;
+use options::Target;
+use pool::Pool;
+use writer::Writer;
+
+/// Keeps the catalog in a PostgreSQL database.
+pub struct PostgresRepository {
+    target: Arc<Target>,
+    group: Group<ChangeSet, Result<CommitOutcome, Fault>>,
+    writer: Mutex<Writer>,
+    readers: Pool,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn CommitObserver>,
+}
+
+impl PostgresRepository {
+    /// Connects to the database that `url` names, and makes or migrates its tables if need be.
+    pub fn open(
+        url: &str,
+        options: PostgresOptions,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn CommitObserver>,
+    ) -> Result<Self> {
+        let target = Arc::new(Target::parse(url, options)?);
+        migrate::run(&target, migrate::MIGRATIONS, clock.wall())?;
+        let readers = Pool::open(Arc::clone(&target)).map_err(|fault| fault.into_error(target.name()))?;
+        Ok(Self {
+            group: Group::new(options.group_max.max(1)),
+            writer: Mutex::new(Writer::new(Arc::clone(&target))),
+            readers,
+            target,
+            clock,
+            observer,
+        })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the closure in place")]
+    fn read<T>(&self, work: impl AsyncFn(&Session) -> Result<T, Fault>) -> Result<T> {
+        let result = self.readers.read(&|conn| conn.run(&work));
+        result.map_err(|fault| self.error(fault))
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T, Fault>) -> Result<T> {
+        work(&mut self.writer.lock()).map_err(|fault| self.error(fault))
+    }
+
+    fn error(&self, fault: Fault) -> payload_core::Error {
+        fault.into_error(self.target.name())
+    }
+
+    /// Commits a group in the thread of its leader.
+    fn commit_group(&self, sets: &[ChangeSet]) -> Vec<Result<CommitOutcome, Fault>> {
+        let host = sets.iter().any(|set| set.durability >= Durability::Host);
+        let sync = if host { Sync::On } else { Sync::Off };
+        let started = self.clock.now();
+        let outcomes = self.writer.lock().commit(sync, sets);
+        if outcomes.iter().any(Result::is_ok) {
+            let applied = |outcome: &Result<CommitOutcome, Fault>| matches!(outcome, Ok(CommitOutcome::Applied));
+            let synced = host && outcomes.iter().any(applied);
+            let took = self.clock.now().since(started);
+            self.observer.group(sets.len(), synced, took);
+        }
+        outcomes
+    }
+}
+
+impl Repository for PostgresRepository {
+    fn strongest(&self) -> Durability {
+        Durability::Host
+    }
+
+    fn claim(&self, node: NodeId, at: Timestamp) -> Result<u64> {
+        self.write(|writer| writer.claim(node, at))
+    }
+
+    fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        check::change_set(&set, self.strongest())?;
+        self.group
+            .run(set, |sets| self.commit_group(&sets))
+            .map_err(|fault| self.error(fault))
+    }
+
+    fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
+        self.read(async |session| read::payload(session, id).await)
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
+        self.read(async |session| read::list(session, query).await)
+    }
+
+    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
+        self.read(async |session| read::events(session, id).await)
+    }
+
+    fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
+        let page = self.readers.snapshot(|conn| lineage::page(conn, query));
+        page.map_err(|fault| self.error(fault))?
+    }
+
+    fn descendants(&self, root: PayloadId, limit: u32) -> Result<Descendants> {
+        let descendants = self.readers.snapshot(|conn| lineage::descendants(conn, root, limit));
+        descendants.map_err(|fault| self.error(fault))
+    }
+
+    fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {
+        self.read(async |session| read::request(session, principal, request_id).await)
+    }
+
+    fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32> {
+        self.write(|writer| writer.forget_requests(before, limit))
+    }
+
+    fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
+        self.read(async |session| read::resident(session, node, after, limit).await)
+    }
+
+    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        self.read(async |session| read::due(session, now, limit).await)
+    }
+
+    fn next_deadline(&self) -> Result<Option<Timestamp>> {
+        self.read(read::next_deadline)
+    }
+
+    fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
+        self.read(async |session| read::containers_in_use(session, containers).await)
+    }
+
+    fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
+        self.read(async |session| read::usage(session, node).await)
+    }
+
+    fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        let create = async |session: &Session| namespaces::create(session, record).await;
+        self.write(|writer| writer.change_namespaces(Locks::default(), &create))
+    }
+
+    fn update_namespace(&self, record: &NamespaceRecord) -> Result<()> {
+        let update = async |session: &Session| namespaces::update(session, record).await;
+        self.write(|writer| writer.change_namespaces(Locks::default(), &update))
+    }
+
+    fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()> {
+        check::removable(name)?;
+        let remove = async |session: &Session| namespaces::remove(session, name, version).await;
+        self.write(|writer| writer.change_namespaces(Locks::to_remove_namespaces(), &remove))
+    }
+
+    fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>> {
+        self.read(async |session| namespaces::get(session, name).await)
+    }
+
+    fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
+        self.read(async |session| namespaces::list(session, after, limit).await)
+    }
+
+    fn check(&self) -> Result<()> {
+        let now = self.clock.wall();
+        self.read(read::next_deadline)?;
+        self.write(|writer| writer.prove_writable(now))
+    }
+}

@@ -1,0 +1,313 @@
+//! Rows as PostgreSQL holds them, and the only way to and from the words of the core.
+
+use payload_core::lineage::{End, Link, Node};
+use payload_core::{
+    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, Namespace, NamespaceRecord,
+    NodeId, Operation, Payload, PayloadId, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId,
+    RequestRecord, SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+use uuid::Uuid;
+
+use super::fault::Fault;
+use super::overlay::EdgeKey;
+
+/// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// An id as a column.
+pub(super) fn uuid(bytes: &[u8; 16]) -> Uuid {
+    Uuid::from_bytes(*bytes)
+}
+
+/// A container as the column `container`.
+pub(super) fn container(container: &Container) -> Uuid {
+    match container {
+        Container::Segment(segment) => uuid(segment.as_bytes()),
+        Container::File(file) => uuid(file.as_bytes()),
+    }
+}
+
+/// The tier that a container is in.
+pub(super) fn tier_of(container: &Container) -> Tier {
+    match container {
+        Container::Segment(segment) => Location::Segment(*segment).tier(),
+        Container::File(file) => Location::File(*file).tier(),
+    }
+}
+
+/// The word for a kind of location.
+pub(super) fn kind(location: &Location) -> &'static str {
+    match location {
+        Location::Segment(_) => "segment",
+        Location::Slab { .. } => "slab",
+        Location::Stage { .. } => "stage",
+        Location::File(_) => "file",
+        Location::Pack { .. } => "pack",
+    }
+}
+
+/// A time to live as a column.
+pub(super) fn ttl_ns(payload: &Payload) -> Option<i64> {
+    payload.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// A column of any type that it can have.
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &'static str) -> Result<T, Fault> {
+    row.try_get(column).map_err(|_| Fault::bad_row(column))
+}
+
+/// A count or size that was written with [`int`].
+pub(super) fn uint(row: &Row, column: &'static str) -> Result<u64, Fault> {
+    unsigned(get(row, column)?, column)
+}
+
+fn unsigned(value: i64, column: &'static str) -> Result<u64, Fault> {
+    u64::try_from(value).map_err(|_| Fault::bad_row(column))
+}
+
+fn time(row: &Row, column: &'static str) -> Result<Timestamp, Fault> {
+    Ok(Timestamp::from_micros(get(row, column)?))
+}
+
+fn id<T>(value: Uuid, column: &'static str, make: impl FnOnce([u8; 16]) -> Option<T>) -> Result<T, Fault> {
+    make(value.into_bytes()).ok_or_else(|| Fault::bad_row(column))
+}
+
+fn word<T>(row: &Row, column: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+    parse(get(row, column)?).ok_or_else(|| Fault::bad_row(column))
+}
+
+fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
+    move |text| all.iter().copied().find(|item| name(*item) == text)
+}
+
+fn state_kind(text: &str) -> Option<StateKind> {
+    one_of(&StateKind::ALL, StateKind::as_str)(text)
+}
+
+fn digest(bytes: &[u8], column: &'static str) -> Result<Digest, Fault> {
+    let bytes = bytes.try_into().map_err(|_| Fault::bad_row(column))?;
+    Ok(Digest::from_bytes(bytes))
+}
+
+fn utf8<'a>(bytes: &'a [u8], column: &'static str) -> Result<&'a str, Fault> {
+    std::str::from_utf8(bytes).map_err(|_| Fault::bad_row(column))
+}
+
+/// Reads the column `id`.
+pub(super) fn payload_id(row: &Row) -> Result<PayloadId, Fault> {
+    id(get(row, "id")?, "id", PayloadId::from_bytes)
+}
+
+/// Reads what `sql::LOCK_PAYLOADS` selects.
+pub(super) fn version(row: &Row) -> Result<(PayloadId, Version), Fault> {
+    Ok((payload_id(row)?, Version::from_u64(uint(row, "version")?)))
+}
+
+/// Reads what `sql::PAYLOAD` and the listings select.
+pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
+    let deadline = get::<Option<i64>>(row, "deadline")?.map(Timestamp::from_micros);
+    let state = match (word(row, "state", state_kind)?, deadline) {
+        (StateKind::Allocated, Some(until)) => State::Allocated { until },
+        (StateKind::Allocated, None) => return Err(Fault::bad_row("deadline")),
+        (StateKind::Active, expires_at) => State::Active { expires_at },
+        (StateKind::Deleting, _) => State::Deleting,
+        (StateKind::Deleted, _) => State::Deleted,
+        (StateKind::Aborted, _) => State::Aborted,
+        (StateKind::Lost, _) => State::Lost,
+    };
+    let ttl = get::<Option<i64>>(row, "ttl_ns")?;
+    let digest = get::<Option<&[u8]>>(row, "digest")?.map(|bytes| digest(bytes, "digest"));
+    Ok(Payload {
+        id: payload_id(row)?,
+        namespace: word(row, "namespace", |text| text.parse().ok())?,
+        state,
+        version: Version::from_u64(uint(row, "version")?),
+        size: uint(row, "size")?,
+        digest: digest.transpose()?,
+        tier: word(row, "tier", |text| text.parse().ok())?,
+        durability: word(row, "durability", |text| text.parse().ok())?,
+        labels: labels(row)?,
+        owner: word(row, "owner", |text| Some(Principal::from_stored(text)))?,
+        created_at: time(row, "created_at")?,
+        committed_at: get::<Option<i64>>(row, "committed_at")?.map(Timestamp::from_micros),
+        ttl: ttl
+            .map(|nanos| unsigned(nanos, "ttl_ns"))
+            .transpose()?
+            .map(Span::from_nanos),
+        replicas: replicas(row)?,
+    })
+}
+
+/// An aggregate over nothing is null.
+fn array<'a, T: FromSql<'a>>(row: &'a Row, column: &'static str) -> Result<Vec<T>, Fault> {
+    Ok(get::<Option<Vec<T>>>(row, column)?.unwrap_or_default())
+}
+
+/// The rules for labels were checked when they came in.
+fn labels(row: &Row) -> Result<Vec<Label>, Fault> {
+    let (keys, values) = (array::<&str>(row, "keys")?, array::<&[u8]>(row, "values")?);
+    let label = |(key, value): (&str, &[u8])| {
+        Ok(Label {
+            key: key.into(),
+            value: utf8(value, "value")?.into(),
+        })
+    };
+    keys.into_iter().zip(values).map(label).collect()
+}
+
+fn replicas(row: &Row) -> Result<Vec<Replica>, Fault> {
+    let (ids, nodes) = (array::<Uuid>(row, "ids")?, array::<Uuid>(row, "nodes")?);
+    let (states, kinds) = (array::<&str>(row, "states")?, array::<&str>(row, "kinds")?);
+    let (containers, starts) = (array::<Uuid>(row, "containers")?, array::<i64>(row, "starts")?);
+    let charged = array::<i64>(row, "charged")?;
+    let replica = |place: usize| {
+        let state = one_of(&ReplicaState::ALL, ReplicaState::as_str)(states[place]);
+        let start = unsigned(starts[place], "start")?;
+        Ok(Replica {
+            id: id(ids[place], "id", ReplicaId::from_bytes)?,
+            node: id(nodes[place], "node", NodeId::from_bytes)?,
+            state: state.ok_or_else(|| Fault::bad_row("state"))?,
+            location: location(kinds[place], containers[place], start)?,
+            charged: unsigned(charged[place], "charged")?,
+        })
+    };
+    (0..ids.len()).map(replica).collect()
+}
+
+fn location(kind: &str, container: Uuid, offset: u64) -> Result<Location, Fault> {
+    let segment = || id(container, "container", SegmentId::from_bytes);
+    let file = || id(container, "container", FileId::from_bytes);
+    Ok(match kind {
+        "segment" => Location::Segment(segment()?),
+        "slab" => Location::Slab {
+            slab: segment()?,
+            offset,
+        },
+        "stage" => Location::Stage {
+            stage: segment()?,
+            offset,
+        },
+        "file" => Location::File(file()?),
+        "pack" => Location::Pack { pack: file()?, offset },
+        _ => return Err(Fault::bad_row("kind")),
+    })
+}
+
+/// Reads what `sql::EDGES` selects. The rules for words were checked when they came in.
+pub(super) fn edge(row: &Row) -> Result<Edge, Fault> {
+    Ok(Edge {
+        child: id(get(row, "child")?, "child", PayloadId::from_bytes)?,
+        parent: id(get(row, "parent")?, "parent", PayloadId::from_bytes)?,
+        operation: word(row, "operation", |text| text.parse().ok())?,
+        role: word(row, "role", |text| text.parse().ok())?,
+        parameters: get::<&[u8]>(row, "parameters")?.into(),
+        actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
+        at: time(row, "at")?,
+    })
+}
+
+/// Reads what `sql::FIND_EDGES` selects.
+pub(super) fn edge_key(row: &Row) -> Result<EdgeKey, Fault> {
+    Ok(EdgeKey {
+        child: id(get(row, "child")?, "child", PayloadId::from_bytes)?,
+        parent: id(get(row, "parent")?, "parent", PayloadId::from_bytes)?,
+        operation: word(row, "operation", |text| text.parse().ok())?,
+        role: word(row, "role", |text| text.parse().ok())?,
+    })
+}
+
+/// Reads what `sql::LINKS_UP` and `sql::LINKS_DOWN` select.
+pub(super) fn link(row: &Row) -> Result<Link, Fault> {
+    Ok(Link {
+        near: id(get(row, "near")?, "near", PayloadId::from_bytes)?,
+        far: id(get(row, "far")?, "far", PayloadId::from_bytes)?,
+        number: get(row, "number")?,
+    })
+}
+
+/// Reads what `sql::FIND_ENDS` selects.
+pub(super) fn end(row: &Row) -> Result<(PayloadId, End), Fault> {
+    let end = End {
+        namespace: word(row, "namespace", |text| text.parse().ok())?,
+        state: word(row, "state", state_kind)?,
+    };
+    Ok((payload_id(row)?, end))
+}
+
+/// Reads what `sql::NODES` selects. A payload that is not there has neither state nor size.
+pub(super) fn node(row: &Row) -> Result<Node, Fault> {
+    let state = get::<Option<&str>>(row, "state")?;
+    let state = state.map(|text| state_kind(text).ok_or_else(|| Fault::bad_row("state")));
+    Ok(Node {
+        id: payload_id(row)?,
+        state: state.transpose()?,
+        size: unsigned(get::<Option<i64>>(row, "size")?.unwrap_or_default(), "size")?,
+    })
+}
+
+/// Reads what `sql::FIND_NAMESPACES` selects.
+pub(super) fn namespace_name(row: &Row) -> Result<Namespace, Fault> {
+    word(row, "name", |text| text.parse().ok())
+}
+
+/// Reads what `sql::NAMESPACE` and `sql::NAMESPACES` select.
+pub(super) fn namespace(row: &Row) -> Result<NamespaceRecord, Fault> {
+    let bound = |column| {
+        let value = get::<Option<i64>>(row, column)?;
+        value.map(|value| unsigned(value, column)).transpose()
+    };
+    Ok(NamespaceRecord {
+        name: namespace_name(row)?,
+        version: Version::from_u64(uint(row, "version")?),
+        quota: Quota {
+            bytes: bound("quota_bytes")?,
+            payloads: bound("quota_payloads")?,
+        },
+        created_at: time(row, "created_at")?,
+        created_by: word(row, "created_by", |text| Some(Actor::from_stored(text)))?,
+    })
+}
+
+/// Reads what `sql::EVENTS` selects.
+pub(super) fn event(row: &Row) -> Result<(Version, EventRecord), Fault> {
+    let from = get::<Option<&str>>(row, "from_state")?;
+    let from = from.map(|text| state_kind(text).ok_or_else(|| Fault::bad_row("from_state")));
+    let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
+    let event = EventRecord {
+        kind: word(row, "kind", one_of(&EventKind::ALL, EventKind::as_str))?,
+        actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: reason.transpose()?.map(Into::into),
+        at: time(row, "at")?,
+        from: from.transpose()?,
+        to: word(row, "to_state", state_kind)?,
+    };
+    Ok((Version::from_u64(uint(row, "version")?), event))
+}
+
+/// Reads what `sql::REQUEST` and `sql::FIND_REQUESTS` select.
+pub(super) fn request(row: &Row) -> Result<RequestRecord, Fault> {
+    Ok(RequestRecord {
+        principal: word(row, "principal", |text| Some(Principal::from_stored(text)))?,
+        request_id: word(row, "request_id", |text| text.parse::<RequestId>().ok())?,
+        fingerprint: digest(get(row, "fingerprint")?, "fingerprint")?,
+        operation: word(row, "operation", one_of(&Operation::ALL, Operation::as_str))?,
+        payload: id(get(row, "payload")?, "payload", PayloadId::from_bytes)?,
+        version: Version::from_u64(uint(row, "version")?),
+        at: time(row, "at")?,
+    })
+}
+
+/// Reads what `sql::USAGE` selects.
+pub(super) fn usage(row: &Row) -> Result<payload_core::port::Usage, Fault> {
+    Ok(payload_core::port::Usage {
+        tier: word(row, "tier", |text| text.parse().ok())?,
+        namespace: word(row, "namespace", |text| text.parse::<Namespace>().ok())?,
+        replicas: uint(row, "replicas")?,
+        charged: uint(row, "charged")?,
+    })
+}

@@ -1,0 +1,278 @@
+//! Every statement, so that a test can ask PostgreSQL how it would run each of them.
+
+macro_rules! statements {
+    ($all:ident: $($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* pub(super) const $name: &str = $text;)*
+
+        /// Their names and texts.
+        pub(super) const $all: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
+    };
+}
+
+/// Payloads whole, in one snapshot: the rows with what hangs on them folded into arrays.
+macro_rules! payloads {
+    ($($text:literal)+) => {
+        concat!(
+            "SELECT p.id, p.namespace, p.state, p.deadline, p.version, p.size, p.digest, p.tier, p.durability, p.owner,
+                    p.created_at, p.committed_at, p.ttl_ns, l.keys, l.values,
+                    r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged ",
+            $($text,)+
+            " CROSS JOIN LATERAL (
+                SELECT array_agg(key) AS keys, array_agg(value) AS values
+                FROM (SELECT key, value FROM labels WHERE payload = p.id ORDER BY key) AS label
+            ) AS l CROSS JOIN LATERAL (
+                SELECT array_agg(id) AS ids, array_agg(node) AS nodes, array_agg(state) AS states,
+                       array_agg(kind) AS kinds, array_agg(container) AS containers, array_agg(start) AS starts,
+                       array_agg(charged) AS charged
+                FROM (SELECT id, node, state, kind, container, start, charged
+                      FROM replicas WHERE payload = p.id ORDER BY id) AS replica
+            ) AS r ORDER BY p.id"
+        )
+    };
+}
+
+statements! { GRAPH:
+    /// Node after node, so that the walk can stop in the middle of many.
+    LINKS_UP = "
+        SELECT asked.id AS near, e.parent AS far, e.number
+        FROM (SELECT id, place FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place) ORDER BY place) AS asked
+        CROSS JOIN LATERAL (
+            SELECT parent, operation, role, number FROM edges WHERE child = asked.id
+            ORDER BY parent, operation, role LIMIT $2
+        ) AS e ORDER BY asked.place, e.parent, e.operation, e.role LIMIT $2";
+    LINKS_DOWN = "
+        SELECT asked.id AS near, e.child AS far, e.number
+        FROM (SELECT id, place FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place) ORDER BY place) AS asked
+        CROSS JOIN LATERAL (
+            SELECT child, operation, role, number FROM edges WHERE parent = asked.id
+            ORDER BY child, operation, role LIMIT $2
+        ) AS e ORDER BY asked.place, e.child, e.operation, e.role LIMIT $2";
+    /// By the ids: the state alone would lead through all that are active (OFFSET keeps the two conditions apart).
+    LIVE = "
+        SELECT p.id FROM unnest($1::uuid[]) AS asked (id)
+        CROSS JOIN LATERAL (SELECT id, state FROM payloads WHERE id = asked.id OFFSET 0) AS p
+        WHERE p.state = 'ACTIVE' ORDER BY p.id LIMIT 1";
+}
+
+statements! { READS:
+    PAYLOAD = payloads!("FROM (SELECT * FROM payloads WHERE id = $1) AS p");
+    LIST_STATE = payloads!(
+        "FROM (SELECT * FROM payloads WHERE namespace = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4) AS p"
+    );
+    /// Merges the ranges of the six states; each is read only as far as the page needs.
+    LIST = payloads!("FROM (
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ALLOCATED' AND id > $2 UNION ALL
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ACTIVE' AND id > $2 UNION ALL
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'DELETING' AND id > $2 UNION ALL
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'DELETED' AND id > $2 UNION ALL
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ABORTED' AND id > $2 UNION ALL
+        SELECT * FROM payloads WHERE namespace = $1 AND state = 'LOST' AND id > $2
+        ORDER BY id LIMIT $3) AS p");
+    RESIDENT = payloads!("FROM (
+        (SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > $2 ORDER BY id LIMIT $3) UNION
+        (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND tier = 'ram' AND payload > $2
+         ORDER BY payload LIMIT $3)
+        ORDER BY 1 LIMIT $3) AS page JOIN payloads AS p ON p.id = page.id");
+    DUE = "SELECT id FROM payloads WHERE deadline <= $1 ORDER BY deadline, id LIMIT $2";
+    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= $1 ORDER BY deadline LIMIT 1";
+    CONTAINERS_IN_USE = "
+        SELECT used.one IS NOT NULL AS used
+        FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (container, tier, place)
+        LEFT JOIN LATERAL (
+            SELECT 1 AS one FROM replicas WHERE container = asked.container AND tier = asked.tier LIMIT 1
+        ) AS used ON true
+        ORDER BY asked.place";
+    USAGE = "
+        SELECT tier, namespace, replicas, charged FROM usage WHERE node = $1 AND replicas > 0";
+    EVENTS = "
+        SELECT version, kind, actor, reason, at, from_state, to_state FROM events WHERE payload = $1 ORDER BY version";
+    REQUEST = "
+        SELECT principal, request_id, fingerprint, operation, payload, version, at
+        FROM requests WHERE principal = $1 AND request_id = $2";
+
+    EDGES = "
+        SELECT e.child, e.parent, e.operation, e.role, e.parameters, e.actor, e.at
+        FROM (SELECT number, place FROM unnest($1::bigint[]) WITH ORDINALITY AS a (number, place) ORDER BY place) AS asked
+        JOIN edges AS e ON e.number = asked.number ORDER BY asked.place";
+    NODES = "
+        SELECT asked.id, p.state, p.size
+        FROM (SELECT id, place FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place) ORDER BY place) AS asked
+        LEFT JOIN payloads AS p ON p.id = asked.id ORDER BY asked.place";
+
+    NAMESPACE = "
+        SELECT name, version, quota_bytes, quota_payloads, created_at, created_by FROM namespaces WHERE name = $1";
+    NAMESPACES = "
+        SELECT name, version, quota_bytes, quota_payloads, created_at, created_by
+        FROM namespaces WHERE name > $1 ORDER BY name LIMIT $2";
+}
+
+statements! { WRITES:
+    CLAIM = "
+        INSERT INTO nodes (node, epoch, claimed_at) VALUES ($1, 1, $2)
+        ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";
+    /// Waits for the batch before this one, and for a claim.
+    FENCE = "UPDATE nodes SET batch = batch + 1 WHERE node = $1 AND epoch = $2 RETURNING batch";
+    /// Waits until the transaction that holds the row has ended, however it does.
+    LAST_BATCH = "SELECT epoch, batch FROM nodes WHERE node = $1 FOR UPDATE";
+    PROVE_WRITABLE = "UPDATE nodes SET checked_at = $2 WHERE node = $1";
+
+    FIND_REQUESTS = "
+        SELECT r.principal, r.request_id, r.fingerprint, r.operation, r.payload, r.version, r.at
+        FROM unnest($1::text[], $2::text[]) AS asked (principal, request_id)
+        JOIN requests AS r ON r.principal = asked.principal AND r.request_id = asked.request_id";
+    /// In order, so that two batches never wait for each other.
+    LOCK_PAYLOADS = "SELECT id, version FROM payloads WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
+
+    FIND_NAMESPACES = "SELECT name FROM namespaces WHERE name = ANY ($1::text[])";
+    FIND_ENDS = "SELECT id, namespace, state FROM payloads WHERE id = ANY ($1::uuid[])";
+    FIND_EDGES = "
+        SELECT e.child, e.parent, e.operation, e.role
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS asked (child, parent, operation, role)
+        JOIN edges AS e ON e.child = asked.child AND e.parent = asked.parent
+            AND e.operation = asked.operation AND e.role = asked.role";
+    /// Those that have children.
+    FIND_PARENTS = "
+        SELECT asked.id FROM unnest($1::uuid[]) AS asked (id)
+        CROSS JOIN LATERAL (SELECT 1 FROM edges WHERE parent = asked.id LIMIT 1) AS e";
+
+    INSERT_PAYLOADS = "
+        INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
+                              created_at, committed_at, ttl_ns)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
+                             $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[])";
+    /// Leaves out what a payload is for ever.
+    UPDATE_PAYLOADS = "
+        UPDATE payloads AS p
+        SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
+            tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns
+        FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
+                    $8::text[], $9::bigint[], $10::bigint[])
+            AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns)
+        WHERE p.id = new.id";
+    DELETE_LABELS = "
+        DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)
+        WHERE l.payload = gone.payload AND l.key = gone.key";
+    PUT_LABELS = "
+        INSERT INTO labels (payload, key, value) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
+        ON CONFLICT (payload, key) DO UPDATE SET value = excluded.value";
+    DELETE_REPLICAS = "
+        DELETE FROM replicas AS r USING unnest($1::uuid[], $2::uuid[]) AS gone (payload, id)
+        WHERE r.payload = gone.payload AND r.id = gone.id";
+    PUT_REPLICAS = "
+        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
+                             $8::bigint[], $9::bigint[])
+        ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
+            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged";
+    ADD_USAGE = "
+        INSERT INTO usage (node, tier, namespace, replicas, charged)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+        ON CONFLICT (node, tier, namespace) DO UPDATE
+        SET replicas = usage.replicas + excluded.replicas, charged = usage.charged + excluded.charged";
+    INSERT_EVENTS = "
+        INSERT INTO events (payload, version, kind, actor, reason, at, from_state, to_state)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::text[],
+                             $8::text[])";
+    INSERT_EDGES = "
+        INSERT INTO edges (child, parent, operation, role, parameters, actor, at)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[])";
+    INSERT_REQUESTS = "
+        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[])";
+    FORGET_REQUESTS = "
+        DELETE FROM requests AS r USING (
+            SELECT principal, request_id FROM requests WHERE at < $1 ORDER BY at, principal, request_id LIMIT $2
+        ) AS old
+        WHERE r.principal = old.principal AND r.request_id = old.request_id";
+
+    NAMESPACE_EXISTS = "SELECT name FROM namespaces WHERE name = $1";
+    NAMESPACE_IN_USE = "
+        SELECT id FROM payloads WHERE namespace = $1 AND state IN ('ALLOCATED', 'ACTIVE', 'DELETING') LIMIT 1";
+    INSERT_NAMESPACE = "
+        INSERT INTO namespaces (name, version, quota_bytes, quota_payloads, created_at, created_by)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+    UPDATE_NAMESPACE = "
+        UPDATE namespaces SET version = $2, quota_bytes = $3, quota_payloads = $4
+        WHERE name = $1 AND version = $2::bigint - 1";
+    DELETE_NAMESPACE = "DELETE FROM namespaces WHERE name = $1 AND version = $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use payload_core::Timestamp;
+    use payload_testkit::process::Postgres;
+
+    use super::super::connect::{Conn, Session};
+    use super::super::fault::Fault;
+    use super::super::migrate;
+    use super::super::options::{PostgresOptions, Target};
+    use super::{GRAPH, READS, WRITES};
+
+    /// The plan that a session of ours would use, a line for each of its parts.
+    async fn plan(session: &Session, sql: &str) -> Result<Vec<String>, Fault> {
+        let client = session.client();
+        let count = client.prepare(sql).await?.params().len();
+        session.batch(&format!("PREPARE explained AS {sql}")).await?;
+        let nulls = vec!["NULL"; count].join(", ");
+        let arguments = if count == 0 { nulls } else { format!("({nulls})") };
+        let explain = format!("EXPLAIN EXECUTE explained {arguments}");
+        let messages = client.simple_query(&explain).await?;
+        session.batch("DEALLOCATE explained").await?;
+        let lines = messages.iter().filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        Ok(lines.collect())
+    }
+
+    /// The first column of each index.
+    async fn first_columns(session: &Session) -> Result<HashMap<String, String>, Fault> {
+        let sql = "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index AS i
+                   JOIN pg_attribute AS a ON a.attrelid = i.indexrelid AND a.attnum = 1";
+        let rows = session.client().query(sql, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Whether a table or an index is read from one end to the other: an index is not if its first column is asked for.
+    fn scans(plan: &[String], first_columns: &HashMap<String, String>) -> bool {
+        let words = |line: &str| {
+            line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .map(str::to_owned)
+                .collect()
+        };
+        for (place, line) in plan.iter().enumerate() {
+            let line_words: Vec<String> = words(line);
+            let index = line_words.iter().find_map(|word| first_columns.get(word));
+            let index = index.filter(|_| line.contains(" Scan "));
+            let condition = plan.get(place + 1).filter(|line| line.contains("Index Cond:"));
+            let condition: Vec<String> = condition.map(|line| words(line)).unwrap_or_default();
+            if line.contains("Seq Scan") || index.is_some_and(|first| !condition.contains(first)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn no_statement_scans_a_table() {
+        let server = Postgres::start();
+        let target = Target::parse(&server.url(), PostgresOptions::default()).unwrap();
+        migrate::run(&target, migrate::MIGRATIONS, Timestamp::from_micros(0)).unwrap();
+        let conn = Conn::open(&target, &[READS]).unwrap();
+        let columns = conn.run(first_columns).unwrap();
+        for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES) {
+            let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
+            assert!(!scans(&plan, &columns), "{name}: {plan:#?}");
+        }
+        for bad in [
+            "SELECT * FROM payloads WHERE size = 7",
+            "SELECT id FROM payloads ORDER BY id LIMIT 7",
+            "SELECT l.key FROM unnest($1::text[]) AS t (value) JOIN labels AS l ON l.key = t.value",
+        ] {
+            let plan = conn.run(async |session: &Session| plan(session, bad).await).unwrap();
+            assert!(scans(&plan, &columns), "{plan:#?}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The one connection that writes: fenced transactions of many change sets, and what to do when one of them fails.
+//!
+//! A batch takes two round trips. The first takes the node's row, which fences and numbers the batch, reads which of the
+//! request ids are known, and locks the payloads. The second writes what was decided and commits. If its answer is lost,
+//! the number in the node's row tells whether it was committed: only this writer writes under its epoch, and only one
+//! batch at a time.
+
+use std::sync::Arc;
+
+use payload_core::sync::Signal;
+use payload_core::{ChangeSet, CommitOutcome, Digest, NodeId, Span, Timestamp};
+use uuid::Uuid;
+
+use super::begin::{self, Locks, Sync};
+use super::connect::{Conn, Session};
+use super::decide::{Outcomes, decide};
+use super::fault::Fault;
+use super::options::Target;
+use super::{apply, lineage, row, sql};
+
+/// How often a set is tried that others keep getting in the way of.
+const TRIES_MAX: u32 = 8;
+/// The pause before the second try; it doubles with each.
+const BACKOFF: Span = Span::from_millis(2);
+/// How often somebody is asked who could not be reached, over the time that one statement may take.
+const QUESTIONS: u32 = 50;
+
+/// Writes, for one claim on one node.
+pub(super) struct Writer {
+    target: Arc<Target>,
+    conn: Option<Conn>,
+    claim: Option<(NodeId, u64)>,
+}
+
+/// What became of a COMMIT whose answer was lost.
+enum Fate {
+    Committed,
+    RolledBack,
+    Unknown,
+}
+
+impl Writer {
+    /// Connects when it is first used.
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            conn: None,
+            claim: None,
+        }
+    }
+
+    /// Raises the epoch of a node and writes for it from now on.
+    pub(super) fn claim(&mut self, node: NodeId, at: Timestamp) -> Result<u64, Fault> {
+        let claim = async |session: &Session| {
+            let params: super::connect::Params<'_> = &[&id(node), &at.as_micros()];
+            let epoch = session.one(sql::CLAIM, params, |found| row::uint(found, "epoch"));
+            epoch.await?.ok_or_else(|| Fault::bad_row("epoch"))
+        };
+        let epoch = self.twice(|writer| writer.run(claim))?;
+        self.claim = Some((node, epoch));
+        Ok(epoch)
+    }
+
+    /// Commits the sets in one transaction; each has an outcome of its own. If somebody gets in the way, each is done by
+    /// itself, so that it only waits for whom it meets.
+    pub(super) fn commit(&mut self, sync: Sync, sets: &[ChangeSet]) -> Outcomes {
+        match self.twice(|writer| writer.batch(sync, sets)) {
+            Ok(outcomes) => outcomes,
+            Err(fault) if fault.is_contended() => sets.iter().map(|set| self.alone(sync, set)).collect(),
+            Err(fault) => vec![Err(fault); sets.len()],
+        }
+    }
+
+    /// Does something to the namespaces, for good.
+    pub(super) fn change_namespaces(
+        &mut self,
+        locks: Locks,
+        work: &impl AsyncFn(&Session) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.twice(|writer| writer.fenced(Sync::On, locks, work))
+    }
+
+    /// Forgets old requests; that may be lost with the host, because forgetting again is all it takes.
+    pub(super) fn forget_requests(&mut self, before: Timestamp, limit: u32) -> Result<u32, Fault> {
+        let forget = async |session: &Session| {
+            session
+                .execute(sql::FORGET_REQUESTS, &[&before.as_micros(), &i64::from(limit)])
+                .await
+        };
+        let forgotten = self.twice(|writer| writer.fenced(Sync::Off, Locks::default(), &forget))?;
+        u32::try_from(forgotten).map_err(|_| Fault::bad_row("at"))
+    }
+
+    /// Writes something: only that shows whether writing works.
+    pub(super) fn prove_writable(&mut self, at: Timestamp) -> Result<(), Fault> {
+        let Some((node, _)) = self.claim else {
+            return self.twice(|writer| writer.run(async |session: &Session| session.batch("SELECT 1").await));
+        };
+        let prove = async |session: &Session| {
+            session
+                .execute(sql::PROVE_WRITABLE, &[&id(node), &at.as_micros()])
+                .await
+        };
+        self.twice(|writer| writer.fenced(Sync::Off, Locks::default(), &prove))
+            .map(drop)
+    }
+
+    /// A connection may have been lost long before anybody asks; then nothing has happened yet, and a new one will do.
+    fn twice<T>(&mut self, work: impl Fn(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        match work(self) {
+            Err(fault) if fault.is_lost() && fault.changed_nothing() => work(self),
+            result => result,
+        }
+    }
+
+    /// One set, as often as it takes within reason.
+    fn alone(&mut self, sync: Sync, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
+        let mut tries = 1;
+        loop {
+            match self.twice(|writer| writer.batch(sync, std::slice::from_ref(set))) {
+                Err(fault) if fault.is_contended() && tries < TRIES_MAX => pause(self.backoff(tries)),
+                result => return result.and_then(|mut outcomes| outcomes.remove(0)),
+            }
+            tries += 1;
+        }
+    }
+
+    /// Nodes that met wait for different times, so that they do not meet again.
+    fn backoff(&self, tries: u32) -> Span {
+        let node = self.claim.map_or([0; 16], |(node, _)| *node.as_bytes());
+        let jitter = Digest::of(&[&node[..], &tries.to_le_bytes()].concat()).as_bytes()[0];
+        BACKOFF * 2_u32.pow(tries - 1) * (128 + u32::from(jitter)) / 256
+    }
+
+    fn batch(&mut self, sync: Sync, sets: &[ChangeSet]) -> Result<Outcomes, Fault> {
+        let (node, epoch) = self.claim.ok_or_else(Fault::unclaimed)?;
+        let (number, outcomes, effects) = self.with(|conn| {
+            let begin = async |session: &Session| begin::batch(session, sync, (node, epoch), sets).await;
+            let (number, seen) = conn.run(begin)?;
+            let (outcomes, effects) = decide(sets, seen, &lineage::Rows(conn))?;
+            if effects.is_empty() {
+                conn.run(async |session: &Session| session.batch("ROLLBACK").await)?;
+            }
+            Ok((number, outcomes, effects))
+        })?;
+        if effects.is_empty() {
+            return Ok(outcomes);
+        }
+        match self.run(async |session: &Session| apply::effects(session, &effects).await) {
+            Ok(()) => Ok(outcomes),
+            Err(fault) if fault.spoils_connection() => match self.fate(node, epoch, number) {
+                Fate::Committed => Ok(outcomes),
+                Fate::RolledBack => Err(fault),
+                Fate::Unknown => Err(fault.in_commit()),
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Asks on a new connection, for as long as a statement may take.
+    fn fate(&mut self, node: NodeId, epoch: u64, number: u64) -> Fate {
+        let ask = async |session: &Session| {
+            let read = |found: &tokio_postgres::Row| Ok((row::uint(found, "epoch")?, row::uint(found, "batch")?));
+            session.one(sql::LAST_BATCH, &[&id(node)], read).await
+        };
+        for _ in 0..QUESTIONS {
+            match self.run(ask) {
+                Ok(Some((now, last))) if now == epoch && last >= number => return Fate::Committed,
+                Ok(Some((now, _))) if now == epoch => return Fate::RolledBack,
+                Err(fault) if fault.is_lost() => pause(self.target.options.statement_timeout / QUESTIONS),
+                // The node was claimed meanwhile, or nobody can say.
+                Ok(_) | Err(_) => return Fate::Unknown,
+            }
+        }
+        Fate::Unknown
+    }
+
+    /// A transaction of whoever claimed the node last, and of nobody before.
+    fn fenced<T>(
+        &mut self,
+        sync: Sync,
+        locks: Locks,
+        work: &impl AsyncFn(&Session) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let claim = self.claim.ok_or_else(Fault::unclaimed)?;
+        self.run(async |session: &Session| {
+            begin::fenced(session, sync, locks, claim).await?;
+            let done = work(session).await?;
+            session.batch(apply::COMMIT).await?;
+            Ok(done)
+        })
+    }
+
+    fn run<T>(&mut self, work: impl AsyncFnOnce(&Session) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.with(|conn| conn.run(work))
+    }
+
+    /// Lends the connection to `work`. After a failure it is in no transaction, or gone.
+    fn with<T>(&mut self, work: impl FnOnce(&Conn) -> Result<T, Fault>) -> Result<T, Fault> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => Conn::open(&self.target, &[sql::GRAPH, sql::WRITES])?,
+        };
+        let result = work(&conn);
+        let usable = match &result {
+            Ok(_) => true,
+            Err(fault) if fault.spoils_connection() => false,
+            Err(_) => conn
+                .run(async |session: &Session| session.batch("ROLLBACK").await)
+                .is_ok(),
+        };
+        self.conn = usable.then_some(conn);
+        result
+    }
+}
+
+fn id(node: NodeId) -> Uuid {
+    row::uuid(node.as_bytes())
+}
+
+/// Nobody tells when a server that was not there is there again.
+fn pause(span: Span) {
+    Signal::new().wait(Some(span));
+}
