@@ -24,6 +24,10 @@ fn fault_02_acknowledged_payloads_survive_kills_at_random() {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    assert!(
+        !said.contains("orphans 0, 0 of the living"),
+        "nothing was spilled: {said}"
+    );
     for size in ["empty", "inline", "packed", "whole"] {
         assert!(said.contains(size), "nothing {size} was committed: {said}");
     }

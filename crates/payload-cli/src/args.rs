@@ -71,6 +71,19 @@ pub(crate) enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Bring payloads into a faster tier, and wait until they are there
+    Promote(PromoteArgs),
+    /// Have payloads brought into a faster tier when there is time
+    Prefetch(PromoteArgs),
+    /// Copy payloads to a slower tier, and give up the faster replica when no lease holds it
+    Spill {
+        /// Payloads
+        #[arg(required = true)]
+        ids: Vec<PayloadId>,
+        /// Slower tier
+        #[arg(long, default_value = "disk", value_parser = words(&["disk"]).try_map(|word| word.parse::<Tier>()))]
+        to: Tier,
+    },
     /// List leases: who holds what
     Leases {
         /// Only the leases on this payload
@@ -114,6 +127,16 @@ pub(crate) struct PutArgs {
     /// A label; may be given many times
     #[arg(long = "label", value_parser = parse_label, value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<(String, String)>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct PromoteArgs {
+    /// Payloads
+    #[arg(required = true)]
+    pub(crate) ids: Vec<PayloadId>,
+    /// Faster tier
+    #[arg(long, default_value = "ram", value_parser = words(&["ram"]).try_map(|word| word.parse::<Tier>()))]
+    pub(crate) to: Tier,
 }
 
 #[derive(ClapArgs, Debug)]

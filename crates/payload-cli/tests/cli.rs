@@ -313,3 +313,25 @@ fn an_interrupt_has_code_130_even_while_a_pipe_is_silent() {
     assert_eq!(output.stderr, b"payloadctl: stopped: interrupted\n");
     drop(silent);
 }
+
+#[test]
+fn payloads_are_moved_between_tiers_and_stay_readable() {
+    let world = World::new();
+    let content = bytes(3_000_000);
+    let (one, two) = (world.put(&content, &[]), world.put(b"small", &[]));
+    let spilled = world.json(&["spill", &one, &two]);
+    for payload in spilled["payloads"].as_array().unwrap() {
+        let replicas = payload["replicas"].as_array().unwrap();
+        assert_eq!((replicas.len(), &replicas[0]["tier"]), (1, &"DISK".into()));
+    }
+    assert!(world.run(&["cat", &one]).stdout == content);
+    assert_eq!(world.ok(&["promote", &one]).trim(), format!("{one}  ram disk"));
+    world.ok(&["prefetch", &two]);
+    let ran = world.run(&["promote", NOBODY, &two]);
+    assert_eq!(
+        (ran.code, String::from_utf8(ran.stdout).unwrap().lines().count()),
+        (3, 1)
+    );
+    assert!(ran.stderr.contains(NOBODY), "{}", ran.stderr);
+    assert_eq!(world.run(&["spill", &one, "--to", "ram"]).code, 2);
+}

@@ -15,8 +15,8 @@ use crate::request_id::RequestIds;
 /// Reads, lists and deletes payloads. Clones share a connection.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    grpc: Arc<Grpc>,
-    namespace: String,
+    pub(crate) grpc: Arc<Grpc>,
+    pub(crate) namespace: String,
 }
 
 /// How a payload is to be deleted.

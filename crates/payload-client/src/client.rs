@@ -15,7 +15,9 @@ use crate::endpoint::Endpoint;
 use crate::grant::{Grant, nonsense};
 use crate::intake::{Answer, Expect};
 use crate::lease::Lease;
-use crate::options::{AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, PutOptions};
+use crate::options::{
+    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, PutOptions,
+};
 use crate::renew::millis;
 use crate::session::{Owner, Retry};
 use crate::writer::Writer;
@@ -140,12 +142,19 @@ impl Client {
     }
 
     async fn ask_for_leases(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {
+        let (min_tier, take_slower) = match options.min_tier {
+            None => (None, false),
+            Some(MinTier::Wait(tier)) => (Some(tier), false),
+            Some(MinTier::TakeSlower(tier)) => (Some(tier), true),
+        };
         let request = Request::Acquire(v1::AcquireRequest {
             namespace: self.session.namespace(),
             payload_ids: ids.iter().map(PayloadId::to_string).collect(),
             ttl_ms: options.ttl.map(millis),
             inline_max: self.inline_max(ids.len(), options.inline_max),
             wait_ms: millis(options.wait),
+            min_tier: tier(min_tier),
+            take_slower,
         });
         match self
             .session

@@ -96,6 +96,17 @@ pub struct AcquireOptions {
     pub wait: Span,
     /// Contents up to this size come inside the answer instead of through a mapping; 64 KiB at most.
     pub inline_max: u32,
+    /// A wish for bytes in a fast tier.
+    pub min_tier: Option<MinTier>,
+}
+
+/// The slowest tier that will do, and what happens if a payload is in a slower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinTier {
+    /// It is promoted first; the call takes as long as that.
+    Wait(Tier),
+    /// The lease is on what there is, and the payload is promoted afterwards.
+    TakeSlower(Tier),
 }
 
 impl Default for AcquireOptions {
@@ -105,6 +116,7 @@ impl Default for AcquireOptions {
             ttl: None,
             wait: Span::ZERO,
             inline_max: 4 << 10,
+            min_tier: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 use payload_core::lease::{self, HolderKind, Term};
 use payload_core::{
     Container, Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result,
@@ -14,6 +15,8 @@ use payload_core::{
 use crate::engine::{Engine, not_found};
 use crate::entry::{Entry, LeaseRecord, Live};
 use crate::holder::Holder;
+use crate::promote::Wish;
+use crate::replicate::Patience;
 use crate::timers::{Due, Moment};
 
 /// What a consumer asks for besides the payload.
@@ -23,6 +26,34 @@ pub struct AcquireOptions {
     pub ttl: Option<Span>,
     /// Contents up to this size come with the answer.
     pub inline_max: u64,
+    /// A wish for a replica in a fast tier.
+    pub min_tier: Option<MinTier>,
+}
+
+/// A wish for a replica in a fast tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinTier {
+    /// The slowest that will do.
+    pub tier: Tier,
+    /// What happens if the payload is in a slower one.
+    pub otherwise: Otherwise,
+}
+
+/// What happens to a wish that is not fulfilled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The payload is promoted first.
+    Wait,
+    /// The lease is on what there is, and the payload is promoted afterwards.
+    TakeWhatThereIs,
+}
+
+impl AcquireOptions {
+    /// Whether a replica in this tier is not what was wished for.
+    fn falls_short(&self, tier: Tier, otherwise: Otherwise) -> bool {
+        self.min_tier
+            .is_some_and(|wish| tier > wish.tier && wish.otherwise == otherwise)
+    }
 }
 
 /// A lease and the way to its bytes.
@@ -99,6 +130,7 @@ impl Engine {
             return None;
         }
         let replica = match live.leasable(self.wall()) {
+            Ok(replica) if options.falls_short(replica.tier(), Otherwise::Wait) => return None,
             Ok(replica) if !is_quick(holder, &live.row, replica, options) => return None,
             Ok(replica) => replica.clone(),
             // A payload without a readable replica is for the path that may repair it.
@@ -107,6 +139,7 @@ impl Engine {
         };
         let granted = self.grant(holder, &entry, &mut live, &replica, options.ttl);
         drop(live);
+        self.promote_if_wished(&entry, &replica, options);
         let mut grant = match granted {
             Ok(grant) => grant,
             Err(error) => return Some(Err(error)),
@@ -140,10 +173,10 @@ impl Engine {
         options: AcquireOptions,
     ) -> Result<Grant> {
         for _ in 0..limits::REPLICAS_MAX {
-            let mut live = entry.live();
-            let replica = live.leasable(self.wall())?.clone();
+            let (replica, mut live) = self.wished_replica(entry, options)?;
             let mut grant = self.grant(holder, entry, &mut live, &replica, options.ttl)?;
             drop(live);
+            self.promote_if_wished(entry, &replica, options);
             match self.access(holder, &grant.row, &replica, options) {
                 Ok(access) => {
                     grant.access = access;
@@ -163,6 +196,30 @@ impl Engine {
             Reason::Internal,
             "a payload kept losing replicas while it was being read",
         ))
+    }
+
+    /// The replica to grant, promoted if somebody wants to wait for that, under the lock under which it is granted.
+    fn wished_replica<'a>(
+        &self,
+        entry: &'a Arc<Entry>,
+        options: AcquireOptions,
+    ) -> Result<(Replica, MutexGuard<'a, Live>)> {
+        let falls_short = |replica: &Replica| options.falls_short(replica.tier(), Otherwise::Wait);
+        let mut live = entry.live();
+        let mut replica = live.leasable(self.wall())?.clone();
+        while falls_short(&replica) {
+            drop(live);
+            self.fetch(entry, Patience::InLine, "acquire")?;
+            live = entry.live();
+            replica = live.leasable(self.wall())?.clone();
+        }
+        Ok((replica, live))
+    }
+
+    fn promote_if_wished(&self, entry: &Arc<Entry>, replica: &Replica, options: AcquireOptions) {
+        if options.falls_short(replica.tier(), Otherwise::TakeWhatThereIs) {
+            self.wish_for(entry, &mut entry.live(), Wish::Asked);
+        }
     }
 
     /// Grants a lease, and waits for the payload to be committed if it is still allocated. `done` is called once.
@@ -270,7 +327,7 @@ impl Engine {
                 timer: self.lease_timer(entry, id.serial(), term),
             },
         );
-        live.uses = live.uses.saturating_add(1);
+        self.count_use(entry, live, replica);
         self.lease_count.fetch_add(1, Ordering::Relaxed);
         self.metrics.lease_granted(holder.kind);
         Ok(Grant {

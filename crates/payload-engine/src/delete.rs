@@ -118,6 +118,10 @@ impl Engine {
         if entry.row().state.kind() != StateKind::Allocated {
             self.answer_waiters(entry);
         }
+        if let Err(error) = self.drop_drained(entry) {
+            tracing::warn!(payload = %entry.id, %error, "could not drop a replica; trying again");
+            self.drain_again(entry);
+        }
         let gate = entry.gate();
         let live = entry.live();
         let row = Arc::clone(&live.row);

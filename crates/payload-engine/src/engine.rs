@@ -15,6 +15,7 @@ use crate::evict::Evictor;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
 use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
+use crate::promote::Wishes;
 use crate::room::Room;
 use crate::settings::Settings;
 use crate::table::Table;
@@ -55,6 +56,8 @@ pub struct Engine {
     pub(crate) evictor: Evictor,
     pub(crate) evict_signal: Signal,
     pub(crate) room: Room,
+    pub(crate) wishes: Wishes,
+    pub(crate) fetch_signal: Signal,
     /// Raised when something that was ready may have been used.
     pub(crate) prepare_signal: Signal,
     /// Cuts the rest short that the same worker takes; raised when it has to stop.
@@ -118,6 +121,8 @@ impl Engine {
             evictor: Evictor::default(),
             evict_signal: Signal::new(),
             room: Room::default(),
+            wishes: Wishes::default(),
+            fetch_signal: Signal::new(),
             prepare_signal: Signal::new(),
             rest_signal: Signal::new(),
             unswept: Mutex::default(),

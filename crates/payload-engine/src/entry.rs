@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, MutexGuard};
 use payload_core::lease::Term;
+use payload_core::tiering::Heat;
 use payload_core::{Error, Instant, Payload, PayloadId, Replica, ReplicaId, ReplicaState, Result, StateKind, Tier};
 
 use crate::acquire::Waiter;
@@ -38,12 +39,18 @@ pub(crate) struct Live {
     pub(crate) uploading: bool,
     /// Why no lease may be granted although the row still says active: a deletion is being written.
     pub(crate) closing: bool,
-    /// The replica that is being dropped: no new lease gets it.
+    /// The replica that is to be dropped, now or when its last lease ends: no new lease gets it.
     pub(crate) leaving: Option<ReplicaId>,
     /// Whether the replica in RAM is in the index of what may be evicted.
     pub(crate) evictable: bool,
-    /// Leases granted since the evictor last looked. It counts no further than it has to.
+    /// Leases granted since the evictor last looked.
     pub(crate) uses: u8,
+    /// How often the payload was leased lately, from whatever tier.
+    pub(crate) heat: Heat,
+    /// Whether it waits to be fetched into RAM.
+    pub(crate) wished: bool,
+    /// When the replica in RAM was fetched, if it was.
+    pub(crate) promoted_at: Option<Instant>,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
     pub(crate) in_doubt: bool,
 }
@@ -78,6 +85,9 @@ impl Entry {
             leaving: None,
             evictable: false,
             uses: 0,
+            heat: Heat::default(),
+            wished: false,
+            promoted_at: None,
             in_doubt: false,
         };
         Self {
@@ -158,13 +168,28 @@ impl Live {
 
     /// The replicas that a new lease may get.
     pub(crate) fn readable(&self) -> impl Iterator<Item = &Replica> {
-        let ready = |replica: &&Replica| replica.state == ReplicaState::Ready && Some(replica.id) != self.leaving;
-        self.row.replicas.iter().filter(ready)
+        self.ready().filter(|replica| Some(replica.id) != self.leaving)
+    }
+
+    /// The complete replicas, whether or not one of them is about to go.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &Replica> {
+        let replicas = self.row.replicas.iter();
+        replicas.filter(|replica| replica.state == ReplicaState::Ready)
+    }
+
+    /// Whether there is a complete replica in a tier.
+    pub(crate) fn has_ready(&self, tier: Tier) -> bool {
+        self.ready().any(|replica| replica.tier() == tier)
     }
 
     /// The readable replica in a tier.
     pub(crate) fn replica_in(&self, tier: Tier) -> Option<&Replica> {
         self.readable().find(|replica| replica.tier() == tier)
+    }
+
+    /// The replica that waits for its leases to end before it is dropped.
+    pub(crate) fn draining(&self) -> Option<&Replica> {
+        self.leaving.and_then(|leaving| self.row.replica(leaving))
     }
 
     /// Whether a lease holds the replica.

@@ -15,7 +15,7 @@ use payload_core::{Error, PayloadId, Reason, Result, Span, StateKind, Tier};
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::metrics::Eviction;
-use crate::replicate::Dropped;
+use crate::replicate::{Dropped, Patience};
 
 /// How many bytes are chosen at a time: enough to keep the disk busy, little enough that readers who come meanwhile are
 /// noticed.
@@ -114,8 +114,9 @@ impl Engine {
             live.evictable = false;
             return Look::Held;
         }
+        let uses = std::mem::take(&mut live.uses);
         Look::Free {
-            uses: std::mem::take(&mut live.uses),
+            uses: if self.is_settling_in(&live) { u8::MAX } else { uses },
         }
     }
 
@@ -165,6 +166,12 @@ impl Engine {
         }
     }
 
+    /// Some of those that go soon, if nobody uses them.
+    pub(crate) fn next_victims(&self, count: usize) -> Vec<Arc<Entry>> {
+        let ids: Vec<PayloadId> = self.evictor.index.lock().next_few(count).collect();
+        ids.into_iter().filter_map(|id| self.table.get(id)).collect()
+    }
+
     /// Wakes the evictor if it has something to do.
     pub(crate) fn evict_if_short(&self) {
         if self.tier(Tier::Ram).is_ok_and(|store| self.missing_room(store) > 0) {
@@ -205,7 +212,7 @@ impl Engine {
     fn evict(&self, entry: &Arc<Entry>) -> Fate {
         let copied = match is_clean(entry) {
             true => Ok(false),
-            false => self.add_replica(entry, Tier::Disk, "spill"),
+            false => self.add_replica(entry, Tier::Disk, Patience::None, "spill"),
         };
         let how = match copied {
             Ok(true) => Eviction::Spilled,

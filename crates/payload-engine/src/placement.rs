@@ -45,7 +45,15 @@ impl Engine {
             .field("size"));
         }
         let place = place(tier, durability)?;
-        self.tier(place.tier)?;
+        let capacity = self.tier(place.tier)?.usage().capacity;
+        if size > capacity {
+            // However long anybody waits, there will never be so much room.
+            return Err(Error::invalid(
+                Reason::BadSize,
+                format!("tier {} holds {capacity} bytes, not {size}", place.tier),
+            )
+            .field("size"));
+        }
         if place.durability == Durability::Host {
             self.tier(Tier::Disk)?;
             if self.repository().strongest() < Durability::Host {

@@ -40,7 +40,7 @@ impl Engine {
         let next = next_after_lease(&live);
         drop(live);
         match next {
-            Next::Drain => self.drain_later(Arc::clone(entry)),
+            Next::Drain | Next::Drop => self.drain_later(Arc::clone(entry)),
             Next::Evict => self.consider(entry),
             Next::Nothing => {}
         }
@@ -116,11 +116,13 @@ impl Engine {
 enum Next {
     Drain,
     Evict,
+    Drop,
     Nothing,
 }
 
 fn next_after_lease(live: &Live) -> Next {
     match live.row.state.kind() {
+        StateKind::Active if live.draining().is_some_and(|replica| !live.is_leased(replica.id)) => Next::Drop,
         _ if !live.leases.is_empty() => Next::Nothing,
         StateKind::Deleting => Next::Drain,
         StateKind::Active if !live.evictable => Next::Evict,

@@ -17,6 +17,15 @@ use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::transition::Cause;
 
+/// Whether a copy into a full tier waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// In line with everybody else.
+    InLine,
+    /// It is given up.
+    None,
+}
+
 /// What became of a replica that was to be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
@@ -29,18 +38,24 @@ pub(crate) enum Dropped {
 impl Engine {
     /// Makes sure that there is a replica in `to`, and returns whether one was added. Callers that come during the copy
     /// wait for it and share it.
-    pub(crate) fn add_replica(&self, entry: &Arc<Entry>, to: Tier, why: &'static str) -> Result<bool> {
+    pub(crate) fn add_replica(
+        &self,
+        entry: &Arc<Entry>,
+        to: Tier,
+        patience: Patience,
+        why: &'static str,
+    ) -> Result<bool> {
         let _mover = entry.mover();
         let (row, source) = {
             let live = entry.live();
-            if live.replica_in(to).is_some() {
+            let source = live.leasable(self.wall())?.clone();
+            if live.has_ready(to) {
                 return Ok(false);
             }
-            let source = live.leasable(self.wall())?.clone();
             (Arc::clone(&live.row), source)
         };
         let began = self.now();
-        let copied = self.copy_replica(entry, &row, &source, to);
+        let copied = self.copy_replica(entry, &row, &source, to, patience);
         let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, why));
         self.metrics
             .moved(source.tier(), to, row.size, self.now().since(began), result.is_ok());
@@ -48,10 +63,20 @@ impl Engine {
     }
 
     /// Copies the bytes and makes sure that they are those that were committed.
-    fn copy_replica(&self, entry: &Arc<Entry>, row: &Payload, source: &Replica, to: Tier) -> Result<(Placed, Digest)> {
-        let (placed, digest) = self
-            .copy_bytes(&row.namespace, &source.location, row.size, to)
-            .or_else(|error| self.blame_source(entry, row, source, error))?;
+    fn copy_replica(
+        &self,
+        entry: &Arc<Entry>,
+        row: &Payload,
+        source: &Replica,
+        to: Tier,
+        patience: Patience,
+    ) -> Result<(Placed, Digest)> {
+        let copy = || self.copy_bytes(&row.namespace, &source.location, row.size, to);
+        let copied = match patience {
+            Patience::InLine => self.in_tier(to, &row.namespace, row.size, copy),
+            Patience::None => copy(),
+        };
+        let (placed, digest) = copied.or_else(|error| self.blame_source(entry, row, source, error))?;
         if row.digest.is_some_and(|committed| committed != digest) {
             self.discard(placed);
             let error = Error::new(
@@ -157,7 +182,10 @@ impl Engine {
         let change = self.change(&row, after, EventKind::ReplicaDropped, &mover_because(why));
         // No promise rests on a replica above the last one: if the host forgets this change, it has forgotten the bytes too.
         let applied = self.apply(&gate, vec![change], Durability::Volatile, &row.owner, None);
-        entry.live().leaving = None;
+        let mut live = entry.live();
+        live.leaving = None;
+        live.promoted_at = None;
+        drop(live);
         applied?;
         drop(gate);
         self.remove_bytes(&replica.location, replica.charged);
@@ -168,8 +196,8 @@ impl Engine {
     }
 
     fn droppable<'a>(&self, entry: &Entry, live: &'a Live, from: Tier) -> Option<&'a Replica> {
-        let replica = live.replica_in(from)?;
-        let last = !live.readable().any(|other| other.tier() > from);
+        let replica = live.ready().find(|replica| replica.tier() == from)?;
+        let last = !live.ready().any(|other| other.tier() > from);
         let active = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
         let held = live.is_leased(replica.id) || self.may_be_held_unknown(entry);
         (active && !last && !held && replica.node == self.settings.node).then_some(replica)

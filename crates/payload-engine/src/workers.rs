@@ -62,6 +62,10 @@ impl Workers {
             let pause = engine.make_room();
             engine.evict_signal.wait(engine.pause_after("evict", pause));
         })?;
+        workers.spawn("fetch", |engine| {
+            engine.fetch_wishes();
+            engine.fetch_signal.wait(None);
+        })?;
         workers.spawn("prepare", |engine| {
             let began = engine.now();
             let (signal, pause) = match engine.prepare() {
@@ -98,6 +102,7 @@ impl Drop for Workers {
             &self.engine.expiry.signal,
             &self.engine.sweep_signal,
             &self.engine.evict_signal,
+            &self.engine.fetch_signal,
             &self.engine.prepare_signal,
             &self.engine.rest_signal,
         ] {

@@ -31,6 +31,9 @@ pub(crate) enum Rpc {
     Acquire,
     Renew,
     Release,
+    Promote,
+    Prefetch,
+    Spill,
     Reclaim,
     Forget,
     /// A message that asks for nothing that there is.
@@ -65,7 +68,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 24] = [
+    const ALL: [(Self, &'static str); 27] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -73,6 +76,9 @@ impl Rpc {
         (Self::Acquire, "Acquire"),
         (Self::Renew, "Renew"),
         (Self::Release, "Release"),
+        (Self::Promote, "Promote"),
+        (Self::Prefetch, "Prefetch"),
+        (Self::Spill, "Spill"),
         (Self::Reclaim, "Reclaim"),
         (Self::Forget, "Forget"),
         (Self::Unknown, "Unknown"),

@@ -7,7 +7,7 @@ use payload_core::{
 };
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, PutRequest,
+    LeaseClaim, LeaseView, MinTier, Otherwise, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::{status, v1};
@@ -79,10 +79,20 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
         options: AcquireOptions {
             ttl: span(request.ttl_ms),
             inline_max: request.inline_max.into(),
+            min_tier: min_tier(request)?,
         },
         wait,
         ids: request.payload_ids.iter().map(|text| id(text)).collect(),
     })
+}
+
+fn min_tier(request: &v1::AcquireRequest) -> Result<Option<MinTier>> {
+    let otherwise = match request.take_slower {
+        true => Otherwise::TakeWhatThereIs,
+        false => Otherwise::Wait,
+    };
+    let tier = convert::tier(request.min_tier)?;
+    Ok(tier.map(|tier| MinTier { tier, otherwise }))
 }
 
 pub(crate) fn delete(request: &v1::DeletePayloadRequest) -> Result<DeleteRequest> {

@@ -30,6 +30,8 @@ pub(super) struct Audit {
     pub(super) lost: Vec<String>,
     /// There, and nobody's.
     pub(super) orphans: Vec<String>,
+    /// Payloads that were put into RAM and are on disk alone.
+    pub(super) spilled: usize,
 }
 
 pub(super) fn run(server: &Server, model: &Model, client: &mut Stubborn) -> Result<Audit> {
@@ -78,6 +80,8 @@ impl Audit {
     /// Every row that is active must be one that was acknowledged.
     fn compare_rows(&mut self, server: &Server, model: &Model) -> Result<()> {
         let rows = active(server)?;
+        let moved = |row: &&v1::Payload| row.replicas.iter().all(|replica| replica.tier != row.tier);
+        self.spilled = rows.iter().filter(moved).count();
         model.with(|facts| {
             let strangers = rows.iter().filter(|row| !facts.live.contains_key(&row.payload_id));
             self.orphans

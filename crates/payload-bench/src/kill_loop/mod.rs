@@ -30,8 +30,14 @@ use crate::wait;
 const PATIENCE: Span = Span::from_secs(60);
 /// Payloads that are read after each kill of the server.
 const SAMPLE: usize = 8;
-/// Little is made ready ahead, so that the many starts are about payloads.
-const CONFIG: &str = "[tiers.ram]\npool = \"16MiB\"\n";
+/// RAM is so small that what the clients have does not fit: most payloads are on their way to disk when a kill comes. Little is
+/// made ready ahead, so that the many starts are about payloads, and the grace is short, because nothing that a start has
+/// inherited may be evicted before it is over.
+const CONFIG: &str = "\
+    leases.grace = \"1s\"\n\
+    [tiers.ram]\n\
+    capacity = \"64MiB\"\n\
+    pool = \"4MiB\"\n";
 /// The keeper waits longer and longer before it starts a server again that keeps dying. A new keeper starts afresh, so
 /// after so many deaths of the server it is the keeper's turn.
 const SERVER_KILLS_IN_A_ROW: u32 = 4;
@@ -271,7 +277,8 @@ impl Driver {
             let sizes = sizes.collect::<Vec<_>>().join(", ").to_lowercase();
             format!(
                 "{}kill-loop: {cycles} cycles (killed: {}), {} commits acknowledged ({sizes}), {} refused, {} reads \
-                 right, {} deleted, lost {}, wrong {}, orphans {}, slowest recovery {} ms",
+                 right, {} deleted, lost {}, wrong {}, orphans {}, {} of the living on disk only that were put into RAM, slowest \
+                 recovery {} ms",
                 facts
                     .refused
                     .iter()
@@ -285,6 +292,7 @@ impl Driver {
                 audit.lost.len(),
                 facts.wrong.len(),
                 audit.orphans.len(),
+                audit.spilled,
                 self.slowest_recovery.as_millis()
             )
         })

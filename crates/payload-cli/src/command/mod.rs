@@ -3,6 +3,7 @@
 mod get;
 mod leases;
 mod list;
+mod moves;
 mod namespaces;
 mod put;
 mod remove;
@@ -80,6 +81,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Ls(args) => list::run(&server, args, output).await,
         Command::Show { id, events } => show::run(&server, id, events, output).await,
         Command::Rm { ids, force, reason } => remove::run(&server, ids, force, reason, output).await,
+        Command::Promote(args) => moves::promote(&server, &args, output).await,
+        Command::Prefetch(args) => moves::prefetch(&server, &args, output).await,
+        Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,

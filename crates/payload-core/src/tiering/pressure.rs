@@ -44,11 +44,6 @@ impl Watermarks {
         let wanted = used.saturating_add(waiting);
         wanted.saturating_sub(share(capacity, self.low)).min(used)
     }
-
-    /// Whether the tier is so full that nothing is brought into it that nobody waits for.
-    pub fn is_high(&self, capacity: u64, used: u64) -> bool {
-        used > share(capacity, self.high)
-    }
 }
 
 fn share(capacity: u64, percent: u8) -> u64 {

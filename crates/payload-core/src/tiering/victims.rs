@@ -110,6 +110,18 @@ impl<K: Copy + Eq + Hash> Victims<K> {
         None
     }
 
+    /// Some of those that go soon, if nobody uses them.
+    pub fn next_few(&self, count: usize) -> impl Iterator<Item = K> + '_ {
+        let few = |line: &Line<K>| {
+            let keys = line
+                .keys
+                .iter()
+                .filter(|(key, number)| is_true(&self.places, key, *number));
+            keys.map(|(key, _)| *key).take(count).collect::<Vec<_>>()
+        };
+        few(&self.new).into_iter().chain(few(&self.proven))
+    }
+
     /// How many replicas may go.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -267,6 +279,7 @@ mod tests {
         let mut victims = with(5);
         let order: Vec<u32> = std::iter::from_fn(|| next(&mut victims)).collect();
         assert_eq!(order, [0, 1, 2, 3, 4]);
+        assert_eq!(with(5).next_few(2).collect::<Vec<_>>(), [0, 1]);
         assert!(victims.is_empty() && victims.bytes() == 0);
     }
 

@@ -17,7 +17,10 @@ fn terms_are_the_default_or_what_was_asked_up_to_the_maximum() {
     let (local, remote) = (rig.session(), rig.remote(&alice()));
     let id = rig.put_small(&local, 1).id;
     let term = |holder, ttl| {
-        let options = AcquireOptions { ttl, inline_max: 0 };
+        let options = AcquireOptions {
+            ttl,
+            ..AcquireOptions::default()
+        };
         rig.acquire(holder, &NS(), id, options).map(|grant| grant.expires_in)
     };
     assert_eq!(term(&local, None).unwrap(), None);
@@ -259,8 +262,8 @@ fn the_quick_path_grants_what_is_in_memory_and_leaves_the_rest_to_the_other() {
     let session = rig.session();
     let content = bytes(3, 900);
     let options = AcquireOptions {
-        ttl: None,
         inline_max: 1 << 20,
+        ..AcquireOptions::default()
     };
     let on_disk = crate::common::calls::put_request(&content, payload_core::Tier::Disk, payload_core::Durability::Host);
     let disk = rig.put(&session, &on_disk).unwrap().id;

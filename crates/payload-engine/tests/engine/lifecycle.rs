@@ -82,8 +82,8 @@ fn a_put_is_there_whole_and_at_once() {
             assert_eq!(rig.kinds(row.id), [EventKind::Committed]);
             assert_eq!(rig.content(&session, row.id), content);
             let inline = AcquireOptions {
-                ttl: None,
                 inline_max: u64::MAX,
+                ..AcquireOptions::default()
             };
             let grant = rig.acquire(&session, &Namespace::default(), row.id, inline).unwrap();
             assert!(matches!(&grant.access, Access::Content(inline) if *inline == content));

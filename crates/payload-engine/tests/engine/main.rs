@@ -14,6 +14,7 @@ mod leases;
 mod lifecycle;
 mod lineage;
 mod namespaces;
+mod promoting;
 mod recovery;
 mod requests;
 mod restart;

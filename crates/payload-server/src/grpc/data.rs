@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use payload_core::{Error, Instant, Namespace, Reason, Result, limits};
-use payload_engine::{AcquireOptions, Grant, Holder};
+use payload_core::{Error, Instant, Namespace, Reason, Result, Tier, limits};
+use payload_engine::{AcquireOptions, Engine, Grant, Holder};
 use payload_proto::convert::{self, batch, id, namespace, optional};
 use payload_proto::v1;
 use payload_proto::v1::data_service_server::DataService;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use super::{answer, remote};
+use super::{answer, moves, remote};
 use crate::bytes;
 use crate::calls::{Calls, Rpc};
 use crate::wire;
@@ -172,6 +172,18 @@ impl DataService for Service {
             })
         })
         .await
+    }
+
+    async fn promote(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
+        moves::run(&self.calls, Rpc::Promote, request, Tier::Ram, Engine::promote).await
+    }
+
+    async fn prefetch(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
+        moves::run(&self.calls, Rpc::Prefetch, request, Tier::Ram, Engine::prefetch).await
+    }
+
+    async fn spill(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
+        moves::run(&self.calls, Rpc::Spill, request, Tier::Disk, Engine::spill).await
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {

@@ -5,6 +5,7 @@ mod catalog;
 mod data;
 mod incoming;
 mod lineage;
+mod moves;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

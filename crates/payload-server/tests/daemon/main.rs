@@ -22,3 +22,4 @@ mod pressure;
 mod roles;
 mod story;
 mod support;
+mod tiers;

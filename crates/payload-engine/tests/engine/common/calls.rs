@@ -138,7 +138,7 @@ impl Rig {
     pub(crate) fn lease_for(&self, holder: &Arc<Holder>, id: PayloadId, ttl: Span) -> Result<Grant> {
         let options = AcquireOptions {
             ttl: Some(ttl),
-            inline_max: 0,
+            ..AcquireOptions::default()
         };
         self.acquire(holder, &Namespace::default(), id, options)
     }

@@ -5,8 +5,8 @@ use payload_proto::v1::client_message::Request;
 
 use super::doors::{Bed, Door, Doors, refused, renewal_refused};
 use crate::support::local::Local;
-use crate::support::refusal::Refusal;
-use crate::support::samples::{acquire, put, release, renew};
+use crate::support::refusal::{Refusal, moved};
+use crate::support::samples::{acquire, put, release, renew, to_tier};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
@@ -42,6 +42,41 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
     }),
     ("acquire: 65 items", Doors::Both, |_, door| {
         refused(door.acquire(acquire(&MANY)))
+    }),
+    ("acquire: tier number 99 at least", Doors::Both, |_, door| {
+        refused(door.acquire(v1::AcquireRequest {
+            min_tier: 99,
+            ..acquire(&[&door.committed()])
+        }))
+    }),
+    ("promote: to disk", Doors::Grpc, |bed, door| {
+        refused(moved(
+            bed.grpc.promote(to_tier(&door.committed(), v1::Tier::Disk)).unwrap(),
+        ))
+    }),
+    ("prefetch: to disk", Doors::Grpc, |bed, door| {
+        refused(moved(
+            bed.grpc.prefetch(to_tier(&door.committed(), v1::Tier::Disk)).unwrap(),
+        ))
+    }),
+    ("spill: to RAM", Doors::Grpc, |bed, door| {
+        refused(moved(
+            bed.grpc.spill(to_tier(&door.committed(), v1::Tier::Ram)).unwrap(),
+        ))
+    }),
+    ("spill: tier number 99", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.spill(v1::MoveRequest {
+            to: 99,
+            ..to_tier(&door.committed(), v1::Tier::Disk)
+        }))
+    }),
+    ("spill: no item", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.spill(v1::MoveRequest::default()))
+    }),
+    ("spill: an allocation", Doors::Grpc, |bed, door| {
+        refused(moved(
+            bed.grpc.spill(to_tier(&door.allocated(), v1::Tier::Disk)).unwrap(),
+        ))
     }),
     ("release: no item", Doors::Both, |_, door| {
         refused(door.release(release(&[])))

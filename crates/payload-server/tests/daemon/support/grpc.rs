@@ -83,6 +83,9 @@ calls! {
         acquire(AcquireRequest) -> AcquireResponse;
         renew(RenewRequest) -> RenewResponse;
         release(ReleaseRequest) -> ReleaseResponse;
+        promote(MoveRequest) -> MoveResponse;
+        prefetch(MoveRequest) -> MoveResponse;
+        spill(MoveRequest) -> MoveResponse;
     }
     CatalogServiceClient {
         get_payload(GetPayloadRequest) -> GetPayloadResponse;

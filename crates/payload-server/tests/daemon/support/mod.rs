@@ -44,8 +44,13 @@ impl World {
 
     /// With more configuration.
     pub(crate) fn with(config: &str) -> Self {
+        Self::of(&format!("{CONFIG}{config}"))
+    }
+
+    /// With a configuration of its own.
+    pub(crate) fn of(config: &str) -> Self {
         let dir = directory();
-        let setup = setup(&data_dir(&dir)).config(&format!("{CONFIG}{config}"));
+        let setup = setup(&data_dir(&dir)).config(config);
         Self {
             daemon: setup.start(),
             setup,

@@ -57,6 +57,14 @@ pub(crate) fn lease(result: v1::AcquireResult) -> Answer<v1::Lease> {
     }
 }
 
+/// What became of one payload that was to be moved.
+pub(crate) fn moved(mut response: v1::MoveResponse) -> Answer<v1::Payload> {
+    match response.results.remove(0).result.unwrap() {
+        v1::move_result::Result::Payload(payload) => Ok(payload),
+        v1::move_result::Result::Failure(failure) => Err(failure.into()),
+    }
+}
+
 /// Nothing, or why an item did not work.
 pub(crate) fn outcome(failure: Option<v1::Failure>) -> Answer<()> {
     failure.map_or(Ok(()), |failure| Err(failure.into()))

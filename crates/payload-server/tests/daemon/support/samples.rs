@@ -48,6 +48,14 @@ pub(crate) fn acquire(payload_ids: &[&str]) -> v1::AcquireRequest {
     }
 }
 
+pub(crate) fn to_tier(payload_id: &str, to: v1::Tier) -> v1::MoveRequest {
+    v1::MoveRequest {
+        namespace: String::new(),
+        payload_ids: vec![payload_id.to_owned()],
+        to: to.into(),
+    }
+}
+
 pub(crate) fn release(lease_ids: &[&str]) -> v1::ReleaseRequest {
     v1::ReleaseRequest {
         lease_ids: lease_ids.iter().map(|id| (*id).to_owned()).collect(),

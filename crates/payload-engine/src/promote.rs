@@ -1,0 +1,154 @@
+//! Promote: bring a payload into a faster tier, because somebody asks for it or because it is read.
+//!
+//! One copy is made however many ask: whoever comes while it is under way waits for it at the payload's mover, and finds it
+//! done. A failure is everybody's own: the next in line tries again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use payload_core::tiering::Heat;
+use payload_core::{Error, Namespace, Payload, PayloadId, Reason, ReplicaId, Result, Span, Tier};
+
+use crate::engine::Engine;
+use crate::entry::{Entry, Live};
+use crate::replicate::Patience;
+
+/// A payload that is leased so often within a while is fetched without being asked for. Once is not enough: most reads are
+/// the only one.
+const HOT: u32 = 2;
+/// How many of those that would go for it are compared with a payload that is to be fetched because it is hot.
+const COMPARED: usize = 8;
+/// What was fetched counts as used for so long. Else two payloads that are read in turn could push each other out all the
+/// time, and be copied more often than read.
+const RESIDENCE_MIN: Span = Span::from_secs(5);
+/// How many payloads may wait to be fetched without anybody waiting for them; those that come on top have to be read again
+/// or asked for again.
+const WISHES_MAX: usize = 4_096;
+
+/// Payloads that are to be fetched when there is time.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes(Mutex<VecDeque<(Arc<Entry>, Wish)>>);
+
+/// Why a payload is to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Somebody asked for it.
+    Asked,
+    /// It is read a lot; it must be read clearly more than what would have to go for it.
+    Hot,
+}
+
+impl Engine {
+    /// Brings a payload into RAM and returns when it is there. Waits for room if there is none.
+    pub fn promote(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
+        let entry = self.promotable(namespace, id, to)?;
+        self.fetch(&entry, Patience::InLine, "promotion")?;
+        Ok(entry.row())
+    }
+
+    /// Has a payload brought into RAM when there is time and room, and does not wait for it.
+    pub fn prefetch(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
+        let entry = self.promotable(namespace, id, to)?;
+        let mut live = entry.live();
+        if live.replica_in(to).is_none() && !self.wish_for(&entry, &mut live, Wish::Asked) {
+            return Err(Error::new(
+                Reason::Overloaded,
+                format!("{WISHES_MAX} payloads wait to be fetched already"),
+            )
+            .retry_after(Span::from_secs(1)));
+        }
+        Ok(Arc::clone(&live.row))
+    }
+
+    fn promotable(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Entry>> {
+        if to != Tier::Ram {
+            return Err(Error::invalid(
+                Reason::BadRequest,
+                format!("a promotion goes up, and nothing is below {to}"),
+            )
+            .field("to"));
+        }
+        let entry = self.entry(namespace, id)?;
+        entry.live().leasable(self.wall())?;
+        Ok(entry)
+    }
+
+    /// Makes sure that there is a replica in RAM.
+    pub(crate) fn fetch(&self, entry: &Arc<Entry>, patience: Patience, why: &'static str) -> Result<()> {
+        match self.add_replica(entry, Tier::Ram, patience, why)? {
+            true => entry.live().promoted_at = Some(self.now()),
+            // One that was to go when its leases end stays. The gate is there so that it is not going at this moment.
+            false => {
+                let _gate = entry.gate();
+                entry.live().leaving = None;
+            }
+        }
+        self.consider(entry);
+        Ok(())
+    }
+
+    /// Counts a use of a replica, and has the payload fetched if it is hot and that replica is not in RAM.
+    pub(crate) fn count_use(&self, entry: &Arc<Entry>, live: &mut Live, replica: ReplicaId) {
+        let now = self.now();
+        live.uses = live.uses.saturating_add(1);
+        live.heat.warm(now);
+        let below = live.row.replica(replica).is_some_and(|used| used.tier() > Tier::Ram);
+        if below && live.heat.reaches(HOT, now) && !live.has_ready(Tier::Ram) {
+            self.wish_for(entry, live, Wish::Hot);
+        }
+    }
+
+    /// Whether what was fetched has not been there for long enough to be given up again.
+    pub(crate) fn is_settling_in(&self, live: &Live) -> bool {
+        live.promoted_at.is_some_and(|at| self.now().since(at) < RESIDENCE_MIN)
+    }
+
+    /// Has a payload fetched when there is time; false if too many wait already.
+    pub(crate) fn wish_for(&self, entry: &Arc<Entry>, live: &mut Live, wish: Wish) -> bool {
+        if live.wished {
+            return true;
+        }
+        let mut wishes = self.wishes.0.lock();
+        live.wished = wishes.len() < WISHES_MAX;
+        if live.wished {
+            wishes.push_back((Arc::clone(entry), wish));
+            self.fetch_signal.raise();
+        }
+        live.wished
+    }
+
+    /// Fetches what was wished for, as long as there is room. That may bring RAM above its high watermark: then something
+    /// goes that is used less.
+    pub fn fetch_wishes(&self) {
+        loop {
+            let Some((entry, wish)) = self.wishes.0.lock().pop_front() else {
+                return;
+            };
+            let mut live = entry.live();
+            live.wished = false;
+            let (size, heat) = (live.row.size, live.heat);
+            drop(live);
+            if !self.is_worth_fetching(size, heat, wish) {
+                continue;
+            }
+            if let Err(error) = self.fetch(&entry, Patience::None, "prefetch") {
+                tracing::debug!(payload = %entry.id, %error, "could not fetch a payload ahead");
+            }
+        }
+    }
+
+    fn is_worth_fetching(&self, size: u64, heat: Heat, wish: Wish) -> bool {
+        let Ok(store) = self.tier(Tier::Ram) else { return false };
+        let usage = store.usage();
+        let used = usage.used.saturating_sub(usage.pool).saturating_add(size);
+        let something_goes = self.settings.ram_watermarks.excess(usage.capacity, used, 0) > 0;
+        used <= usage.capacity && (wish == Wish::Asked || !something_goes || self.is_hotter_than_victims(heat))
+    }
+
+    fn is_hotter_than_victims(&self, heat: Heat) -> bool {
+        let now = self.now();
+        let replaces = |victim: Arc<Entry>| heat.is_worth_replacing(&victim.live().heat, now);
+        self.next_victims(COMPARED).into_iter().any(replaces)
+    }
+}

@@ -1,0 +1,123 @@
+//! A server whose RAM is too small: payloads go down and come up under the eyes of their readers.
+
+use payload_proto::v1;
+use payload_proto::v1::Tier::{Disk, Ram};
+use payload_testkit::process::until;
+
+use crate::support::World;
+use crate::support::http;
+use crate::support::local::Held;
+use crate::support::refusal::moved;
+use crate::support::samples::{acquire, content, get, release, to_tier};
+
+/// Big enough for a segment or a file of its own.
+const SIZE: usize = 3 << 20;
+
+/// RAM for five payloads.
+const SMALL: &str = r#"
+tiers.ram.capacity = "16MiB"
+tiers.disk.capacity = "256MiB"
+allocations.room_wait = "1m"
+keeper.kind = "none"
+"#;
+
+fn tiers(payload: &v1::Payload) -> Vec<v1::Tier> {
+    let mut tiers: Vec<v1::Tier> = payload.replicas.iter().map(v1::Replica::tier).collect();
+    tiers.sort_unstable();
+    tiers
+}
+
+fn tier_of(held: &Held) -> v1::Tier {
+    held.lease.descriptor.as_ref().unwrap().tier()
+}
+
+#[test]
+fn three_times_more_than_ram_holds_is_written_and_read_back_while_leases_are_held() {
+    let world = World::of(SMALL);
+    let session = world.session();
+    let first: Vec<String> = (0..2)
+        .map(|seed| session.publish(&content(SIZE, seed)).payload_id)
+        .collect();
+    let held: Vec<Held> = first.iter().map(|id| session.lease(id)).collect();
+    let ids: Vec<String> = (2..18)
+        .map(|seed| session.publish(&content(SIZE, seed)).payload_id)
+        .collect();
+    for (seed, held) in (0..).zip(&held) {
+        assert_eq!(tier_of(held), Ram);
+        assert_eq!(held.read(), content(SIZE, seed));
+    }
+    let reader = world.session();
+    for (seed, id) in (0..).zip(first.iter().chain(&ids)) {
+        let lease = reader.lease(id);
+        assert_eq!(lease.read(), content(SIZE, seed));
+        reader.release(release(&[&lease.lease.lease_id])).unwrap();
+    }
+    let stats = world.stats();
+    let ram = stats.tiers.iter().find(|tier| tier.tier() == Ram).unwrap();
+    assert!(ram.used_bytes <= ram.capacity_bytes, "{ram:?}");
+    let metrics = http::get(&world.daemon.endpoint().http, "/metrics");
+    for name in [
+        "payload_moves_total{path=\"ram-disk\",result=\"done\"}",
+        "payload_moved_bytes_total{path=\"ram-disk\"}",
+        "payload_move_seconds_count{path=\"ram-disk\"}",
+        "payload_evictions_total{how=\"spilled\"}",
+        "payload_evicted_bytes_total",
+        "payload_room_waiting 0",
+    ] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+}
+
+#[test]
+fn payloads_are_spilled_promoted_and_prefetched_on_request() {
+    let world = World::start();
+    let (session, grpc) = (world.session(), world.grpc());
+    let bytes = content(SIZE, 1);
+    let id = session.publish(&bytes).payload_id;
+    let above = session.lease(&id);
+    assert_eq!(
+        tiers(&moved(grpc.spill(to_tier(&id, Disk)).unwrap()).unwrap()),
+        [Ram, Disk]
+    );
+    let below = session.lease(&id);
+    assert_eq!((tier_of(&above), tier_of(&below)), (Ram, Disk));
+    assert_eq!((above.read(), below.read()), (bytes.clone(), bytes.clone()));
+    let leases = [&*above.lease.lease_id, &*below.lease.lease_id];
+    session.release(release(&leases)).unwrap();
+    let now = || tiers(&grpc.get_payload(get(&id)).unwrap().payload.unwrap());
+    until("the last lease's end to drop the replica in RAM", || {
+        (now() == [Disk]).then_some(())
+    });
+
+    assert_eq!(
+        tiers(&moved(grpc.promote(to_tier(&id, Ram)).unwrap()).unwrap()),
+        [Ram, Disk]
+    );
+    assert_eq!(session.lease(&id).read(), bytes);
+    let other = session.publish(&content(SIZE, 2)).payload_id;
+    moved(grpc.spill(to_tier(&other, Disk)).unwrap()).unwrap();
+    moved(grpc.prefetch(to_tier(&other, Ram)).unwrap()).unwrap();
+    until("the payload to be fetched", || {
+        let row = grpc.get_payload(get(&other)).unwrap().payload.unwrap();
+        (tiers(&row) == [Ram, Disk]).then_some(())
+    });
+}
+
+#[test]
+fn an_acquire_may_insist_on_a_tier_or_take_what_there_is() {
+    let world = World::start();
+    let (session, grpc) = (world.session(), world.grpc());
+    let bytes = content(SIZE, 1);
+    let id = session.publish(&bytes).payload_id;
+    moved(grpc.spill(to_tier(&id, Disk)).unwrap()).unwrap();
+    let wish = |take_slower| v1::AcquireRequest {
+        min_tier: Ram.into(),
+        take_slower,
+        ..acquire(&[&id])
+    };
+    let slower = session.acquire(wish(true)).unwrap().remove(0).unwrap();
+    assert_eq!(tier_of(&slower), Disk);
+    let fast = session.acquire(wish(false)).unwrap().remove(0).unwrap();
+    assert_eq!((tier_of(&fast), fast.read()), (Ram, bytes.clone()));
+    assert_eq!(slower.read(), bytes);
+}
