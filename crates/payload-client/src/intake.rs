@@ -11,10 +11,10 @@ use payload_proto::v1::server_message::Response;
 
 use crate::grant::{self, Asked, Grant, nonsense};
 use crate::lease::LeaseState;
-use crate::link::Waiter;
 use crate::reclaim;
 use crate::registry::{AllocationRecord, LeaseRecord};
 use crate::session::Session;
+use crate::waiters::Question;
 use crate::writer::Writer;
 
 /// What a caller makes of its answer.
@@ -50,15 +50,18 @@ pub(crate) enum Answer {
     Reclaimed,
 }
 
-/// Takes an answer in and hands it to its waiter. If the waiter is gone, dropping the answer gives back what it grants.
-pub(crate) fn answer(session: &Session, waiter: Waiter, message: v1::ServerMessage, fds: Vec<Option<OwnedFd>>) {
-    let asked_at = waiter.asked_at;
-    let answer = match message.response {
+/// Makes of an answer what its caller expects.
+pub(crate) fn answer(
+    session: &Session,
+    question: Question,
+    message: v1::ServerMessage,
+    fds: Vec<Option<OwnedFd>>,
+) -> Result<Answer> {
+    match message.response {
         Some(Response::Failure(failure)) => Err(from_failure(failure)),
-        Some(response) => take(session, &waiter.expect, asked_at, response, fds),
+        Some(response) => take(session, &question.expect, question.asked_at, response, fds),
         None => Err(nonsense("an answer of an unknown kind")),
-    };
-    drop(waiter.answer.send(answer));
+    }
 }
 
 /// Takes an answer in.

@@ -39,6 +39,7 @@ mod grant;
 mod intake;
 mod lease;
 mod link;
+mod lookout;
 mod mapping;
 mod moves;
 mod namespaces;
@@ -55,6 +56,7 @@ mod socket;
 mod stages;
 mod supervise;
 mod transfer;
+mod waiters;
 mod writer;
 
 pub use admin::Admin;

@@ -52,7 +52,7 @@ async fn ask(
         leases: leases.to_vec(),
         allocations: allocations.to_vec(),
     };
-    match link.call(&session.cache, &mut message, expect).await {
+    match link.call(session, &mut message, expect).await {
         Ok(Ok(_)) => Ok(()),
         // The grace time is over, or the server does not know the earlier session: nothing of it can be had.
         Ok(Err(_)) => {

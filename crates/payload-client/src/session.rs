@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::intake::{self, Answer, Expect};
-use crate::link::{Broken, Link};
+use crate::link::Link;
 use crate::options::ClientOptions;
 use crate::registry::Registry;
 use crate::remote::Remote;
@@ -24,6 +24,7 @@ use crate::request_id::RequestIds;
 use crate::stages::Stages;
 use crate::supervise::{self, Identity};
 use crate::transfer::Transfers;
+use crate::waiters::Broken;
 use crate::{release, renew};
 
 /// A client's side of everything it holds, over any number of connections.
@@ -136,7 +137,7 @@ impl Session {
         let mut backoff = None;
         loop {
             let answer = match self.route(retry).await? {
-                Route::Local(link) => match link.call(&self.cache, &mut message, expect.clone()).await {
+                Route::Local(link) => match link.call(self, &mut message, expect.clone()).await {
                     Ok(answer) => answer,
                     Err(Broken) if retry == Retry::Safe => continue,
                     Err(Broken) => return Err(connection_lost().outcome_unknown()),

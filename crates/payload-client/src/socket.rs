@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::task::{Context, Poll, Waker};
 
 use payload_socket::Seqpacket;
 use tokio::io::Interest;
@@ -50,11 +51,27 @@ impl Socket {
             .await
     }
 
-    /// Receives one message; `None` at the end of the connection.
-    pub(crate) async fn recv(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> std::io::Result<Option<usize>> {
-        self.0
-            .async_io(Interest::READABLE, |socket| socket.0.try_recv(buffer, fds))
-            .await
+    /// Receives one message; `None` at the end of the connection. While nothing is there, the task of the latest call
+    /// is woken when something comes, and no other.
+    pub(crate) fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Poll<std::io::Result<Option<usize>>> {
+        loop {
+            let mut ready = std::task::ready!(self.0.poll_read_ready(context))?;
+            if let Ok(received) = ready.try_io(|socket| socket.get_ref().0.try_recv(buffer, fds)) {
+                return Poll::Ready(received);
+            }
+        }
+    }
+
+    /// Has a task woken when something comes, instead of whoever called before; or at once if something may be there.
+    pub(crate) fn wake_instead(&self, waker: &Waker) {
+        if self.0.poll_read_ready(&mut Context::from_waker(waker)).is_ready() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Ends the connection, on both sides.

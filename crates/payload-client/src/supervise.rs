@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::backoff::Backoff;
 use crate::grant::nonsense;
 use crate::intake::{Answer, Expect};
-use crate::link::{self, Link};
+use crate::link::Link;
+use crate::lookout;
 use crate::reclaim;
 use crate::remote::Remote;
 use crate::session::{Route, Session};
@@ -125,7 +126,7 @@ async fn dial(path: &Path) -> std::io::Result<Seqpacket> {
 async fn greet(session: &Arc<Session>, socket: Seqpacket) -> Result<JoinHandle<()>> {
     let link = Link::new(socket)
         .map_err(|error| Error::new(Reason::Internal, format!("cannot watch the socket: {error}")).source(error))?;
-    let reader = tokio::spawn(link::read(Arc::clone(&link), Arc::clone(session)));
+    let reader = tokio::spawn(lookout::watch(Arc::clone(&link), Arc::clone(session)));
     // Whatever goes wrong, or if this call is dropped: a connection that was not greeted must not stay open.
     let unfinished = CloseOnDrop(Some(Arc::clone(&link)));
     let identity = hello(session, &link).await?;
@@ -156,7 +157,7 @@ async fn hello(session: &Session, link: &Link) -> Result<Identity> {
         correlation_id: 0,
         request: Some(Request::Hello(request)),
     };
-    match link.call(&session.cache, &mut message, Expect::Message).await {
+    match link.call(session, &mut message, Expect::Message).await {
         Ok(Ok(Answer::Message(Response::Hello(hello)))) => Ok(Identity {
             session_id: hello.session_id,
             node_id: hello.node_id,
