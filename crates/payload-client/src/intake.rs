@@ -53,7 +53,7 @@ pub(crate) enum Answer {
 /// Makes of an answer what its caller expects.
 pub(crate) fn answer(
     session: &Session,
-    question: Question,
+    question: &Question,
     message: v1::ServerMessage,
     fds: Vec<Option<OwnedFd>>,
 ) -> Result<Answer> {

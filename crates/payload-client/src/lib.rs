@@ -54,6 +54,7 @@ mod request_id;
 mod session;
 mod socket;
 mod stages;
+mod stamina;
 mod supervise;
 mod transfer;
 mod waiters;
@@ -64,7 +65,9 @@ pub use catalog::{Catalog, DeleteOptions, LineageOptions};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, LeaseState, Verified};
-pub use options::{AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, PutOptions};
+pub use options::{
+    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
+};
 pub use payload_core::digest::Digest;
 pub use payload_core::{Durability, Error, ErrorKind, Namespace, Outcome, PayloadId, Quota, Reason, Result, Tier};
 pub use payload_proto::v1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, Reason, Result, limits};
+use payload_core::{Error, Reason, Result, Span, limits};
 use payload_proto::v1;
 use payload_proto::v1::client_message::Request;
 use payload_socket::Seqpacket;
@@ -13,9 +13,13 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::intake::{Answer, Expect};
 use crate::lookout::{Lookout, Reply};
+use crate::options::Patience;
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::waiters::{Broken, Question, Waiters};
+
+/// A timeout of zero would mean none.
+const SHORTEST_BLOCK: Span = Span::from_millis(1);
 
 /// A connection, from its first message to its end.
 #[derive(Debug)]
@@ -29,7 +33,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(socket: Seqpacket) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn new(socket: Seqpacket, patience: Patience) -> std::io::Result<Arc<Self>> {
+        if let Patience::Block(longest) = patience {
+            socket.set_recv_timeout(Some(longest.max(SHORTEST_BLOCK)))?;
+        }
         Ok(Arc::new(Self {
             socket: Socket::new(socket)?,
             waiters: Waiters::default(),
@@ -55,8 +62,18 @@ impl Link {
             asked_at: clock::now(),
         };
         match self.send(&session.cache, message, question).await? {
-            Ok(id) => Reply::new(self, session, id).await,
+            Ok(id) => Reply::new(self, session, id, self.patience(session)).await,
             Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Whoever is not alone here must not keep its thread: the others may need it.
+    fn patience(&self, session: &Session) -> Patience {
+        let alone = self.in_flight.available_permits() + 1 == limits::SESSION_REQUESTS_MAX;
+        if alone {
+            session.options.patience
+        } else {
+            Patience::Yield
         }
     }
 

@@ -5,6 +5,7 @@
 //! and the answers of other callers are never without somebody to take them in. The last to have polled the socket is
 //! the one who is woken; that rule is the event loop's own.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use prost::Message;
 
 use crate::intake::{self, Answer};
 use crate::link::Link;
+use crate::options::Patience;
 use crate::session::Session;
+use crate::stamina::Stamina;
 use crate::waiters::Broken;
 
 /// The receiving half of a connection.
@@ -28,6 +31,7 @@ pub(crate) struct Lookout {
     /// Somebody was woken while another one was at the desk, and went to sleep again.
     turned_away: AtomicBool,
     watchman: Mutex<Option<Waker>>,
+    pub(crate) stamina: Stamina,
 }
 
 /// Whoever holds it reads.
@@ -55,20 +59,29 @@ pub(crate) struct Reply<'a> {
     link: &'a Link,
     session: &'a Session,
     id: u64,
+    /// What to try before the event loop.
+    patience: Patience,
 }
 
 impl<'a> Reply<'a> {
-    pub(crate) fn new(link: &'a Link, session: &'a Session, id: u64) -> Self {
-        Self { link, session, id }
+    pub(crate) fn new(link: &'a Link, session: &'a Session, id: u64, patience: Patience) -> Self {
+        Self {
+            link,
+            session,
+            id,
+            patience,
+        }
     }
 }
 
 impl Future for Reply<'_> {
     type Output = Result<Result<Answer>, Broken>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { link, session, id } = *self;
-        if let Some(own) = link.look(session, Some(id), context) {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let patience = std::mem::take(&mut self.patience);
+        let Self { link, session, id, .. } = *self;
+        let held_on = link.hold_on(session, id, patience);
+        if let Some(own) = held_on.or_else(|| link.look(session, Some(id), context)) {
             return Poll::Ready(Ok(own));
         }
         link.waiters.poll(id, context)
@@ -94,38 +107,76 @@ impl Link {
             let Poll::Ready(received) = self.socket.poll_recv(context, buffer, fds) else {
                 break;
             };
-            // A message that lost its descriptors is an error too: its answer is gone, so the connection must end.
-            let message = received.ok().flatten().map(|len| v1::ServerMessage::decode(&buffer[..len]));
-            let Some(Ok(message)) = message else {
-                self.give_up();
-                self.wake_watchman();
-                break;
-            };
-            own = self.take_in(session, caller, message, fds).or(own);
+            match self.take_in(session, caller, received, &mut desk) {
+                Ok(answer) => own = answer.or(own),
+                Err(Broken) => break,
+            }
         }
         self.stand_up(desk);
         own
     }
 
+    /// The same past the event loop, for as long as the patience lasts; then nothing comes back.
+    fn hold_on(&self, session: &Session, caller: u64, patience: Patience) -> Option<Result<Answer>> {
+        let attempts = self.lookout.stamina.attempts(patience)?;
+        let mut desk = self.lookout.desk.try_lock()?;
+        let own = loop {
+            let Desk { buffer, fds, .. } = &mut *desk;
+            let received = match patience {
+                Patience::Block(_) => self.socket.recv(buffer, fds),
+                Patience::Yield | Patience::Spin(_) => self.socket.try_recv(buffer, fds),
+            };
+            let in_vain = matches!(&received, Err(error) if error.kind() == ErrorKind::WouldBlock);
+            if in_vain {
+                if attempts.has_another() {
+                    continue;
+                }
+                break None;
+            }
+            match self.take_in(session, Some(caller), received, &mut desk) {
+                Ok(None) => {}
+                Ok(own) => break own,
+                Err(Broken) => break None,
+            }
+        };
+        self.stand_up(desk);
+        self.lookout.stamina.learn(own.is_some());
+        own
+    }
+
+    /// Deals with what was received, for everybody but the caller whose own answer comes back.
     fn take_in(
         &self,
         session: &Session,
         caller: Option<u64>,
-        message: v1::ServerMessage,
-        fds: &mut Vec<OwnedFd>,
-    ) -> Option<Result<Answer>> {
-        let fds = fds.drain(..).map(Some).collect();
+        received: std::io::Result<Option<usize>>,
+        desk: &mut Desk,
+    ) -> Result<Option<Result<Answer>>, Broken> {
+        let message = received
+            .ok()
+            .flatten()
+            .map(|len| v1::ServerMessage::decode(&desk.buffer[..len]));
+        // A message that lost its descriptors is an error too: its answer is gone, so the connection must end.
+        let Some(Ok(message)) = message else {
+            self.give_up();
+            self.wake_watchman();
+            return Err(Broken);
+        };
+        let fds = desk.fds.drain(..).map(Some).collect();
         let id = message.correlation_id;
         if id == 0 {
             intake::notice(session, message);
-            return None;
+            return Ok(None);
         }
-        let answer = intake::answer(session, self.waiters.question(id)?, message, fds);
+        let Some(question) = self.waiters.question(id) else {
+            return Ok(None);
+        };
+        let answer = intake::answer(session, &question, message, fds);
         if caller == Some(id) {
-            return Some(answer);
+            return Ok(Some(answer));
         }
         self.waiters.answer(id, answer);
-        None
+        Ok(None)
     }
 
     /// The desk, unless somebody is there who takes in everything anyway.
@@ -168,7 +219,11 @@ pub(crate) async fn watch(link: Arc<Link>, session: Arc<Session>) {
     std::future::poll_fn(|context| {
         *link.lookout.watchman.lock() = Some(context.waker().clone());
         link.look(&session, None, context);
-        if link.is_broken() { Poll::Ready(()) } else { Poll::Pending }
+        if link.is_broken() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     link.give_up();

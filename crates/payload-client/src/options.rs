@@ -16,6 +16,26 @@ pub struct ClientOptions {
     pub reconnect_max: Span,
     /// How many mapped segments and files that no lease uses are kept for the next lease.
     pub idle_containers_max: usize,
+    /// How a call on the local socket waits for its answer.
+    pub patience: Patience,
+}
+
+/// What a call on the local socket does between its question and its answer, if no other call of the client is under way.
+///
+/// Most answers take a few microseconds. Going through the event loop costs about as much, and what these ways to avoid
+/// it cost is time of the calling thread, in which its other tasks do not get their turn. After a wait in vain the next
+/// calls go through the event loop at once; the more in a row, the more of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// Lets the event loop wake it.
+    #[default]
+    Yield,
+    /// Looks at the socket again and again for as long as this, then as above. The fastest where a processor is free for
+    /// it, and of no use where none is. Some dozen microseconds are enough.
+    Spin(Span),
+    /// Sleeps in the kernel for as long as this, then as above. For threads that have nothing else to do. The kernel
+    /// counts in ticks of 1 to 10 ms.
+    Block(Span),
 }
 
 impl Default for ClientOptions {
@@ -25,6 +45,7 @@ impl Default for ClientOptions {
             namespace: Namespace::default(),
             reconnect_max: Span::from_secs(30),
             idle_containers_max: 64,
+            patience: Patience::Yield,
         }
     }
 }

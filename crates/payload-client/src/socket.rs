@@ -67,6 +67,16 @@ impl Socket {
         }
     }
 
+    /// Receives one message at once, past the event loop, or not at all.
+    pub(crate) fn try_recv(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> std::io::Result<Option<usize>> {
+        self.0.get_ref().0.try_recv(buffer, fds)
+    }
+
+    /// Receives one message past the event loop, and blocks the thread until it comes, no longer than was set.
+    pub(crate) fn recv(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> std::io::Result<Option<usize>> {
+        self.0.get_ref().0.recv(buffer, fds)
+    }
+
     /// Has a task woken when something comes, instead of whoever called before; or at once if something may be there.
     pub(crate) fn wake_instead(&self, waker: &Waker) {
         if self.0.poll_read_ready(&mut Context::from_waker(waker)).is_ready() {

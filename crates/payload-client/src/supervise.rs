@@ -124,7 +124,7 @@ async fn dial(path: &Path) -> std::io::Result<Seqpacket> {
 
 /// Opens a session on a fresh connection, takes up what was held, and lets requests through.
 async fn greet(session: &Arc<Session>, socket: Seqpacket) -> Result<JoinHandle<()>> {
-    let link = Link::new(socket)
+    let link = Link::new(socket, session.options.patience)
         .map_err(|error| Error::new(Reason::Internal, format!("cannot watch the socket: {error}")).source(error))?;
     let reader = tokio::spawn(lookout::watch(Arc::clone(&link), Arc::clone(session)));
     // Whatever goes wrong, or if this call is dropped: a connection that was not greeted must not stay open.

@@ -131,7 +131,10 @@ impl Waiters {
     pub(crate) fn break_off(&self) {
         let mut inner = self.0.lock();
         inner.broken = true;
-        let unanswered = inner.seats.extract_if(|_, seat| seat.answer.is_none()).collect::<Vec<_>>();
+        let unanswered = inner
+            .seats
+            .extract_if(|_, seat| seat.answer.is_none())
+            .collect::<Vec<_>>();
         drop(inner);
         for waker in unanswered.into_iter().filter_map(|(_, seat)| seat.waker) {
             waker.wake();

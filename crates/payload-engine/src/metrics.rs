@@ -9,6 +9,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, R
 pub struct Metrics {
     leases_granted_local: IntCounter,
     leases_granted_remote: IntCounter,
+    leases_released: IntCounter,
     leases_ended: IntCounterVec,
     commits_volatile: IntCounter,
     commits_host: IntCounter,
@@ -52,10 +53,12 @@ impl Metrics {
             "Replicas in RAM given up to make room: clean (there was a copy) or spilled (one was made first).",
             "how",
         )?;
+        let ended = vec("payload_leases_ended_total", "Leases ended, by cause.", "cause")?;
         Ok(Self {
             leases_granted_local: granted.with_label_values(&["local"]),
             leases_granted_remote: granted.with_label_values(&["remote"]),
-            leases_ended: vec("payload_leases_ended_total", "Leases ended, by cause.", "cause")?,
+            leases_released: ended.with_label_values(&["released"]),
+            leases_ended: ended,
             commits_volatile: commits.with_label_values(&["volatile"]),
             commits_host: commits.with_label_values(&["host"]),
             committed_bytes: one("payload_committed_bytes_total", "Bytes of committed payloads.")?,
@@ -99,6 +102,10 @@ impl Metrics {
             HolderKind::Local => self.leases_granted_local.inc(),
             HolderKind::Remote => self.leases_granted_remote.inc(),
         }
+    }
+
+    pub(crate) fn lease_released(&self) {
+        self.leases_released.inc();
     }
 
     pub(crate) fn lease_ended(&self, cause: &str) {

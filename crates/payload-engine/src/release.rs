@@ -20,7 +20,7 @@ impl Engine {
         drop(held);
         match self.end_lease(&entry, lease.serial()) {
             Some(_) => {
-                self.metrics.lease_ended("released");
+                self.metrics.lease_released();
                 Ok(())
             }
             None => Err(holder.held().not_held(lease)),

@@ -1,5 +1,6 @@
 //! What both doors share: the engine, the pool in which slow calls wait, and the measuring of calls.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,14 +12,24 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Re
 /// How many slow calls may wait or run at once before new ones are shed.
 const SLOW_CALLS_MAX: usize = 4_096;
 
-/// Shared by every connection.
+/// Shared by every connection. Each call has a clone, so cloning must be cheap.
 #[derive(Clone)]
-pub(crate) struct Calls {
+pub(crate) struct Calls(Arc<Shared>);
+
+pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     runtime: tokio::runtime::Handle,
     slow: Arc<AtomicUsize>,
-    metrics: Arc<CallMetrics>,
-    health: Arc<Health>,
+    metrics: CallMetrics,
+    health: Health,
+}
+
+impl Deref for Calls {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// Every call there is.
@@ -113,14 +124,13 @@ impl Calls {
         registry: &Registry,
         readiness: Arc<Readiness>,
     ) -> prometheus::Result<Self> {
-        let metrics = Arc::new(CallMetrics::new(registry)?);
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
             engine,
             runtime,
             slow: Arc::default(),
-            metrics,
-            health: Arc::new(Health::new(readiness)),
-        })
+            metrics: CallMetrics::new(registry)?,
+            health: Health::new(readiness),
+        })))
     }
 
     /// A place among the slow calls, if there is one.

@@ -10,8 +10,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, connect, recvmsg, sendmsg, shutdown,
-    socket_with, socketpair, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, connect, recv, recvmsg, send, sendmsg,
+    shutdown, socket_with, socketpair, sockopt,
 };
 
 use crate::address::Address;
@@ -84,13 +84,16 @@ impl Seqpacket {
                 "too many file descriptors for one message",
             ));
         }
-        let mut space = [MaybeUninit::uninit(); CONTROL_SIZE];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
+        let sent = if fds.is_empty() {
+            // The same to the peer, and less work for the kernel.
+            retry(|| send(&self.fd, bytes, flags))?
+        } else {
+            let mut space = [MaybeUninit::uninit(); CONTROL_SIZE];
+            let mut control = SendAncillaryBuffer::new(&mut space);
             let pushed = control.push(SendAncillaryMessage::ScmRights(fds));
             debug_assert!(pushed, "the buffer has room for the largest message");
-        }
-        let sent = retry(|| sendmsg(&self.fd, &[IoSlice::new(bytes)], &mut control, flags))?;
+            retry(|| sendmsg(&self.fd, &[IoSlice::new(bytes)], &mut control, flags))?
+        };
         debug_assert_eq!(sent, bytes.len(), "a sequenced packet is sent whole");
         Ok(())
     }
@@ -112,6 +115,26 @@ impl Seqpacket {
         self.recv_with(buffer, fds, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
     }
 
+    /// Waits for one message like [`recv`](Self::recv), for callers who want no descriptors: the kernel closes those that
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if the message is larger than `buffer`.
+    pub fn recv_bytes(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let room = buffer.len();
+        let len = loop {
+            match recv(&self.fd, &mut *buffer, RecvFlags::TRUNC) {
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                other => break other?.1,
+            }
+        };
+        if len > room {
+            return Err(too_large());
+        }
+        Ok((len > 0).then_some(len))
+    }
+
     fn recv_with(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>, flags: RecvFlags) -> io::Result<Option<usize>> {
         let mut space = [MaybeUninit::uninit(); CONTROL_SIZE];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -129,10 +152,7 @@ impl Seqpacket {
             }
         }
         if received.flags.contains(ReturnFlags::TRUNC) {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "the message is larger than the buffer",
-            ));
+            return Err(too_large());
         }
         if received.flags.contains(ReturnFlags::CTRUNC) || arrived.len() > MESSAGE_FDS_MAX {
             return Err(io::Error::new(
@@ -145,6 +165,11 @@ impl Seqpacket {
         }
         fds.append(&mut arrived);
         Ok(Some(received.bytes))
+    }
+
+    /// Bounds how long `recv` waits; it then answers `WouldBlock`. The kernel rounds up to whole ticks.
+    pub fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Ok(sockopt::set_socket_timeout(&self.fd, sockopt::Timeout::Recv, timeout)?)
     }
 
     /// Who made the other end (`SO_PEERCRED`).
@@ -215,6 +240,10 @@ impl From<Seqpacket> for OwnedFd {
 /// A socket that is neither bound nor connected.
 pub(crate) fn new_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "the message is larger than the buffer")
 }
 
 /// Repeats a call that a signal interrupted.

@@ -112,6 +112,38 @@ fn a_message_larger_than_the_buffer_is_an_error_and_its_descriptors_are_closed()
 }
 
 #[test]
+fn who_wants_no_descriptors_gets_the_bytes_and_keeps_nothing_open() {
+    let (one, other) = Seqpacket::pair().unwrap();
+    let file = memfd(b"x");
+    let mut buffer = [0; 99];
+    one.send(b"first", &[file.as_fd(), file.as_fd()]).unwrap();
+    assert_eq!(other.recv_bytes(&mut buffer).unwrap(), Some(5));
+    assert_eq!((&buffer[..5], references(&file)), (&b"first"[..], 1));
+    one.send(&[1; 100], &[file.as_fd()]).unwrap();
+    one.send(b"next", &[]).unwrap();
+    assert_eq!(
+        other.recv_bytes(&mut buffer).unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
+    assert_eq!(other.recv_bytes(&mut buffer).unwrap(), Some(4));
+    drop(one);
+    assert_eq!(other.recv_bytes(&mut buffer).unwrap(), None);
+}
+
+#[test]
+fn a_receiver_waits_no_longer_than_was_set() {
+    let (one, other) = Seqpacket::pair().unwrap();
+    other.set_recv_timeout(Some(Duration::from_millis(1))).unwrap();
+    let (mut buffer, mut fds) = ([0; 8], Vec::new());
+    assert_eq!(
+        other.recv(&mut buffer, &mut fds).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
+    one.send(b"here", &[]).unwrap();
+    assert_eq!(other.recv(&mut buffer, &mut fds).unwrap(), Some(4));
+}
+
+#[test]
 fn more_descriptors_than_a_message_may_carry_are_an_error_and_closed() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let (one, other) = Seqpacket::pair().unwrap();

@@ -40,9 +40,9 @@ impl Session {
 
     /// Reads and answers until the client is gone.
     pub(super) fn run(&self, connection: &Seqpacket, incoming: &mut [u8], outgoing: &mut Vec<u8>) {
-        let mut fds = Vec::new();
         loop {
-            let len = match connection.recv(incoming, &mut fds) {
+            // Clients have no descriptors to give.
+            let len = match connection.recv_bytes(incoming) {
                 Ok(Some(len)) => len,
                 Ok(None) => return,
                 Err(error) => {
@@ -50,8 +50,6 @@ impl Session {
                     return;
                 }
             };
-            // Clients have no descriptors to give; whatever they sent is closed.
-            fds.clear();
             match v1::ClientMessage::decode(&incoming[..len]) {
                 Ok(message) => self.dispatch(message, outgoing),
                 Err(error) => {
