@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "payload",
     "namespace",
+    "naming",
     "data_service",
     "catalog_service",
     "admin_service",

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod names;
 mod namespaces;
 
 use std::path::PathBuf;
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use payload_client::{Durability, Namespace, PayloadId, Tier, v1};
+use payload_client::{Durability, Namespace, PayloadId, PayloadName, PayloadRef, Tier, v1};
 
+pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{Bound, NamespaceCommand};
 use crate::human::parse_duration;
 
@@ -46,24 +48,24 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Write a payload's bytes to standard output
     Cat {
-        /// Payload
-        id: PayloadId,
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
     },
     /// List payloads in order of creation
     Ls(ListArgs),
     /// Show all about a payload
     Show {
-        /// Payload
-        id: PayloadId,
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
         /// Also what happened to it
         #[arg(long)]
         events: bool,
     },
     /// Delete payloads; their bytes go when their leases end
     Rm {
-        /// Payloads
+        /// Payloads: ids, or name:NAME
         #[arg(required = true)]
-        ids: Vec<PayloadId>,
+        ids: Vec<PayloadRef>,
         /// Revoke their leases instead of waiting for them
         #[arg(long)]
         force: bool,
@@ -98,6 +100,9 @@ pub(crate) enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Name payloads, and see where names point and have pointed
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Make, list, show, change and remove namespaces
     #[command(subcommand)]
     Namespace(NamespaceCommand),
@@ -127,6 +132,11 @@ pub(crate) struct PutArgs {
     /// A label; may be given many times
     #[arg(long = "label", value_parser = parse_label, value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<(String, String)>,
+    /// A name to point at the payload
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<PayloadName>,
+    #[command(flatten)]
+    pub(crate) guard: Guard,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -141,8 +151,8 @@ pub(crate) struct PromoteArgs {
 
 #[derive(ClapArgs, Debug)]
 pub(crate) struct GetArgs {
-    /// Payload
-    pub(crate) id: PayloadId,
+    /// Payload: its id, or name:NAME
+    pub(crate) id: PayloadRef,
     /// File to write [default: the id]
     #[arg(long = "file", short = 'O', value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

@@ -50,6 +50,11 @@ impl Failure {
         failure
     }
 
+    /// A command line that cannot be meant.
+    pub(crate) fn usage(what: impl Into<String>, why: &str) -> Self {
+        Self::own(what, why.to_owned(), Reason::BadRequest.as_str(), 2)
+    }
+
     /// Stopped from the keyboard.
     pub(crate) fn interrupted() -> Self {
         Self::own("stopped", "interrupted".to_owned(), "INTERRUPTED", 130)
@@ -101,6 +106,8 @@ fn todo(reason: Reason) -> Option<&'static str> {
         Reason::ConnectionLost => "start payloadd, or name the server with --endpoint",
         Reason::PayloadNotFound => "check the id and --namespace",
         Reason::NamespaceNotFound => "look at payloadctl namespace ls, or make it with payloadctl namespace create",
+        Reason::NameNotFound => "look at payloadctl name ls, and check --namespace",
+        Reason::NameTaken => "point it elsewhere with --if ID or --replace",
         Reason::LeaseNotFound => "look at payloadctl leases",
         Reason::PayloadNotCommitted => "wait until its producer has committed it",
         Reason::TierFull => "remove payloads, or choose another --tier",

@@ -3,6 +3,7 @@
 //! These types are the contract of `-o json`. Fields are added, never renamed; docs/reference/cli.md has an example of
 //! each document, and a test compares the two.
 
+mod names;
 mod namespaces;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use payload_client::v1;
 use serde::Serialize;
 
+pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
 pub(crate) use self::namespaces::{Namespace, Namespaces, OneNamespace, RemovedNamespace};
 use crate::failure::Failure;
 
@@ -23,6 +25,8 @@ pub(crate) struct Payloads {
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown {
     pub(crate) payload: Payload,
+    /// That point at it now.
+    pub(crate) names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) events: Option<Vec<Event>>,
 }

@@ -6,7 +6,7 @@ mod world;
 use std::io::Read;
 use std::process::Stdio;
 
-use payload_client::{AcquireOptions, Client, LeaseState, PutOptions};
+use payload_client::{AcquireOptions, Client, LeaseState, PayloadId, PutOptions};
 use world::{World, bytes, files_below, interrupt, pause};
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
@@ -110,7 +110,7 @@ async fn leases_are_seen_revoked_and_waited_for() {
     let id = world.put(b"held", &[]);
     let client = Client::connect(world.endpoint()).await.unwrap();
     let lease = client
-        .acquire(id.parse().unwrap(), AcquireOptions::default())
+        .acquire(id.parse::<PayloadId>().unwrap(), AcquireOptions::default())
         .await
         .unwrap();
 
@@ -153,7 +153,7 @@ async fn a_forced_removal_waits_for_nobody() {
     let id = world.put(b"held", &[]);
     let client = Client::connect(world.endpoint()).await.unwrap();
     let lease = client
-        .acquire(id.parse().unwrap(), AcquireOptions::default())
+        .acquire(id.parse::<PayloadId>().unwrap(), AcquireOptions::default())
         .await
         .unwrap();
     let removed = world.json(&["rm", &id, "--force"]);

@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use payload_client::{AcquireOptions, Client};
+use payload_client::{AcquireOptions, Client, PayloadId};
 use serde_json::Value;
 use world::World;
 
@@ -55,9 +55,10 @@ async fn every_document_is_as_documented() {
         ttl: Some(std::time::Duration::from_secs(60)),
         ..AcquireOptions::default()
     };
-    let _lease = client.acquire(id.parse().unwrap(), options).await.unwrap();
+    let _lease = client.acquire(id.parse::<PayloadId>().unwrap(), options).await.unwrap();
     let leases = world.json(&["leases"]);
     let serial = leases["leases"][0]["lease_serial"].to_string();
+    let name_set = world.json(&["name", "set", "camera/left/latest", &id, "--reason", "sharp"]);
     let quota = ["--quota-bytes", "10GiB", "--quota-payloads", "1000"];
     let namespace = world.json(&[&["namespace", "create", "lab"][..], &quota[..]].concat());
     let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
@@ -68,6 +69,10 @@ async fn every_document_is_as_documented() {
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),
         ("stats", world.json(&["stats"])),
+        ("name set", name_set),
+        ("name show", world.json(&["name", "show", "camera/left/latest"])),
+        ("name ls", world.json(&["name", "ls"])),
+        ("name history", world.json(&["name", "history", "camera/left/latest"])),
         ("namespace", namespace),
         ("namespace", world.json(&["namespace", "show", "lab"])),
         (
@@ -78,6 +83,7 @@ async fn every_document_is_as_documented() {
         ("namespace rm", world.json(&["namespace", "rm", "lab"])),
         ("leases", leases),
         ("revoke", world.json(&["revoke", &serial])),
+        ("name rm", world.json(&["name", "rm", "camera/left/latest"])),
         ("rm", world.json(&["rm", &id])),
         ("error", serde_json::from_str(&missing.stderr).unwrap()),
     ];

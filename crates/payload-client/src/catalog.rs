@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{PayloadId, Result};
+use payload_core::{PayloadId, PayloadRef, Result};
 use payload_proto::v1;
 use payload_proto::v1::catalog_service_client::CatalogServiceClient;
 
@@ -49,16 +49,23 @@ impl Catalog {
     }
 
     /// One payload.
-    pub async fn get(&self, id: PayloadId) -> Result<v1::Payload> {
+    pub async fn get(&self, payload: impl Into<PayloadRef>) -> Result<v1::Payload> {
+        Ok(self.get_with_names(payload).await?.0)
+    }
+
+    /// One payload, and the names that point at it now.
+    pub async fn get_with_names(&self, payload: impl Into<PayloadRef>) -> Result<(v1::Payload, Vec<String>)> {
         let request = v1::GetPayloadRequest {
             namespace: self.namespace.clone(),
-            payload_id: id.to_string(),
+            payload_id: payload.into().to_string(),
         };
         let ask = |channel| {
             let request = request.clone();
             async move { CatalogServiceClient::new(channel).get_payload(request).await }
         };
-        self.grpc.call(ask).await?.payload.ok_or_else(|| nonsense("no payload"))
+        let found = self.grpc.call(ask).await?;
+        let payload = found.payload.ok_or_else(|| nonsense("no payload"))?;
+        Ok((payload, found.names))
     }
 
     /// One page of payloads in order of creation: in `state` (any, if unspecified), at most `page_size` (the server's
@@ -79,11 +86,15 @@ impl Catalog {
     }
 
     /// Makes a payload unleasable at once; its bytes go when its leases end.
-    pub async fn delete(&self, id: PayloadId, options: DeleteOptions) -> Result<v1::DeletePayloadResponse> {
+    pub async fn delete(
+        &self,
+        payload: impl Into<PayloadRef>,
+        options: DeleteOptions,
+    ) -> Result<v1::DeletePayloadResponse> {
         let request = v1::DeletePayloadRequest {
             namespace: self.namespace.clone(),
             request_id: RequestIds::new()?.next(),
-            payload_id: id.to_string(),
+            payload_id: payload.into().to_string(),
             force: options.force,
             reason: options.reason,
         };
@@ -95,10 +106,10 @@ impl Catalog {
     }
 
     /// What happened to a payload, oldest first.
-    pub async fn events(&self, id: PayloadId) -> Result<Vec<v1::Event>> {
+    pub async fn events(&self, payload: impl Into<PayloadRef>) -> Result<Vec<v1::Event>> {
         let request = v1::ListEventsRequest {
             namespace: self.namespace.clone(),
-            payload_id: id.to_string(),
+            payload_id: payload.into().to_string(),
         };
         let ask = |channel| {
             let request = request.clone();

@@ -1,10 +1,11 @@
 //! The client: puts payloads, allocates room for them, takes leases on them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use payload_core::digest::Digest;
-use payload_core::{Durability, PayloadId, Reason, Result, Tier, limits};
+use payload_core::{Durability, PayloadId, PayloadRef, Reason, Result, Tier, limits};
 use payload_proto::v1;
 use payload_proto::v1::client_message::Request;
 use payload_proto::v1::server_message::Response;
@@ -15,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::grant::{Grant, nonsense};
 use crate::intake::{Answer, Expect};
 use crate::lease::Lease;
+use crate::names::wire_naming;
 use crate::options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, PutOptions,
 };
@@ -99,9 +101,9 @@ impl Client {
         }
     }
 
-    /// Takes a lease on a payload.
-    pub async fn acquire(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
-        let lease = self.acquire_some(&[id], options).await?.pop();
+    /// Takes a lease on a payload, by its id or by a name.
+    pub async fn acquire(&self, payload: impl Into<PayloadRef>, options: AcquireOptions) -> Result<Lease> {
+        let lease = self.acquire_some(&[payload.into()], options).await?.pop();
         lease.unwrap_or_else(|| Err(nonsense("no result")))
     }
 
@@ -115,14 +117,14 @@ impl Client {
         Ok(leases)
     }
 
-    async fn acquire_some(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Lease>>> {
+    async fn acquire_some(&self, ids: &[impl Display], options: AcquireOptions) -> Result<Vec<Result<Lease>>> {
         let grants = self.ask_for_leases(ids, options).await?;
         let mut leases = Vec::with_capacity(ids.len());
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
                 Ok(Grant::Lease(lease)) => Ok(lease),
                 Ok(Grant::Away(lease, url)) => lease.fetched(&url).await,
-                Ok(Grant::Again) => self.ask_again(*id, options).await,
+                Ok(Grant::Again) => self.ask_again(id, options).await,
                 Err(error) => Err(error),
             });
         }
@@ -130,7 +132,7 @@ impl Client {
     }
 
     /// The lease came without a way to its bytes: see [`Grant::Again`].
-    async fn ask_again(&self, id: PayloadId, options: AcquireOptions) -> Result<Lease> {
+    async fn ask_again(&self, id: &impl Display, options: AcquireOptions) -> Result<Lease> {
         for _ in 0..ATTEMPTS {
             match self.ask_for_leases(&[id], options).await?.pop().transpose()? {
                 Some(Grant::Lease(lease)) => return Ok(lease),
@@ -141,7 +143,7 @@ impl Client {
         Err(nonsense("leases without a way to their bytes, again and again"))
     }
 
-    async fn ask_for_leases(&self, ids: &[PayloadId], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {
+    async fn ask_for_leases(&self, ids: &[impl Display], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {
         let (min_tier, take_slower) = match options.min_tier {
             None => (None, false),
             Some(MinTier::Wait(tier)) => (Some(tier), false),
@@ -149,7 +151,7 @@ impl Client {
         };
         let request = Request::Acquire(v1::AcquireRequest {
             namespace: self.session.namespace(),
-            payload_ids: ids.iter().map(PayloadId::to_string).collect(),
+            payload_ids: ids.iter().map(ToString::to_string).collect(),
             ttl_ms: options.ttl.map(millis),
             inline_max: self.inline_max(ids.len(), options.inline_max),
             wait_ms: millis(options.wait),
@@ -211,6 +213,7 @@ impl Client {
                 size: None,
                 digest: options.digest,
                 lineage: options.lineage.clone(),
+                naming: options.naming.clone(),
             })
             .await
     }
@@ -231,6 +234,7 @@ impl Client {
             labels: options.labels.into_iter().collect(),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             lineage: options.lineage,
+            naming: options.naming.as_ref().map(wire_naming),
         });
         match self.session.call(request, Expect::Message, Retry::Safe).await? {
             Answer::Message(Response::Put(v1::PutResponse { payload: Some(payload) })) => Ok(payload),

@@ -42,6 +42,7 @@ mod link;
 mod lookout;
 mod mapping;
 mod moves;
+mod names;
 mod namespaces;
 mod options;
 mod ranges;
@@ -69,6 +70,9 @@ pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
 };
 pub use payload_core::digest::Digest;
-pub use payload_core::{Durability, Error, ErrorKind, Namespace, Outcome, PayloadId, Quota, Reason, Result, Tier};
+pub use payload_core::{
+    Durability, Error, ErrorKind, NameGuard, Namespace, Naming, Outcome, PayloadId, PayloadName, PayloadRef, Quota,
+    Reason, Result, Tier,
+};
 pub use payload_proto::v1;
 pub use writer::Writer;

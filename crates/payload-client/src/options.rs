@@ -1,7 +1,7 @@
 //! What callers may choose; every default is what most callers want.
 
 use payload_core::digest::Digest;
-use payload_core::{Durability, Namespace, Span, Tier};
+use payload_core::{Durability, Namespace, Naming, Span, Tier};
 use payload_proto::v1;
 
 /// How a client behaves as a whole.
@@ -80,6 +80,8 @@ pub struct PutOptions {
     pub digest: DigestChoice,
     /// What it was made from: true together with the payload, or there is no payload.
     pub lineage: Option<v1::Derivation>,
+    /// A name to point at the payload, with the commit or not at all.
+    pub naming: Option<Naming>,
 }
 
 /// How an allocation becomes a payload.
@@ -91,6 +93,8 @@ pub struct CommitOptions {
     pub digest: DigestChoice,
     /// What it was made from: true together with the payload, or there is no payload.
     pub lineage: Option<v1::Derivation>,
+    /// A name to point at the payload, with the commit or not at all.
+    pub naming: Option<Naming>,
 }
 
 /// Which digest goes with a commit.

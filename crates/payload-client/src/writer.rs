@@ -15,6 +15,7 @@ use crate::fetched::memory;
 use crate::grant::nonsense;
 use crate::intake::{Answer, Expect};
 use crate::mapping::WritableMapping;
+use crate::names::wire_naming;
 use crate::options::{CommitOptions, DigestChoice};
 use crate::ranges::range;
 use crate::registry::AllocationRecord;
@@ -157,6 +158,7 @@ impl Writer {
             size: Some(size),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             lineage: options.lineage,
+            naming: options.naming.as_ref().map(wire_naming),
         });
         match self.seal(request).await? {
             Answer::Message(Response::Commit(v1::CommitResponse { payload: Some(payload) })) => {

@@ -7,6 +7,7 @@ use crate::id::PayloadId;
 use crate::lifecycle::{LifecycleEvent, StateKind};
 use crate::lineage::{Edge, Refusal};
 use crate::name::{Actor, Principal, RequestId};
+use crate::naming::NameChange;
 use crate::payload::{Payload, Version};
 use crate::tier::Durability;
 use crate::time::Timestamp;
@@ -20,6 +21,8 @@ pub struct ChangeSet {
     pub edges: Vec<Edge>,
     /// A payload that must have no live descendant.
     pub without_dependents: Option<PayloadId>,
+    /// A name that is moved with them, after them; refused as [`NameRefusal`](crate::NameRefusal) says.
+    pub name: Option<NameChange>,
     /// Remembers the answer for a retry; if the id is known already, nothing of the set is applied.
     pub request: Option<RequestRecord>,
     /// What the acknowledgement promises: a volatile set waits for no fsync.
@@ -33,6 +36,7 @@ impl ChangeSet {
             changes,
             edges: Vec::new(),
             without_dependents: None,
+            name: None,
             request: None,
             durability,
         }

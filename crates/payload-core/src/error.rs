@@ -89,6 +89,8 @@ reasons! {
     NamespaceNotFound = "NAMESPACE_NOT_FOUND" => NotFound,
     /// No such payload in this namespace.
     PayloadNotFound = "PAYLOAD_NOT_FOUND" => NotFound,
+    /// The name points at nothing.
+    NameNotFound = "NAME_NOT_FOUND" => NotFound,
     /// No such lease of this holder: released, expired, revoked, or never granted.
     LeaseNotFound = "LEASE_NOT_FOUND" => NotFound,
     /// No such session to resume.
@@ -98,6 +100,8 @@ reasons! {
     NamespaceExists = "NAMESPACE_EXISTS" => FailedPrecondition,
     /// Payloads in the namespace have not ended, or it is the one that is always there.
     NamespaceInUse = "NAMESPACE_IN_USE" => FailedPrecondition,
+    /// The name points at a payload that has not ended.
+    NameTaken = "NAME_TAKEN" => FailedPrecondition,
     /// The payload is still allocated: nothing has been committed.
     PayloadNotCommitted = "PAYLOAD_NOT_COMMITTED" => FailedPrecondition,
     /// The payload was committed already.

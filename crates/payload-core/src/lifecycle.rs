@@ -66,6 +66,21 @@ impl StateKind {
         }
     }
 
+    /// The refusal of what needs a payload in another state.
+    pub fn refusal(self) -> Error {
+        match self {
+            Self::Allocated => Error::new(
+                Reason::PayloadNotCommitted,
+                "payload is allocated but not committed yet",
+            ),
+            Self::Active => Error::new(Reason::PayloadCommitted, "payload is committed already"),
+            Self::Deleting => Error::new(Reason::PayloadDeleted, "payload is being deleted"),
+            Self::Deleted => Error::new(Reason::PayloadDeleted, "payload is deleted"),
+            Self::Aborted => Error::new(Reason::PayloadAborted, "the allocation was aborted"),
+            Self::Lost => Error::new(Reason::PayloadLost, "the payload's last replica was lost"),
+        }
+    }
+
     /// Whether it is a tombstone's.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Deleted | Self::Aborted | Self::Lost)
@@ -109,19 +124,8 @@ impl State {
         }
     }
 
-    /// The refusal for anything that needs a live payload, once it has ended.
     fn refusal(&self) -> Error {
-        match self {
-            Self::Allocated { .. } => Error::new(
-                Reason::PayloadNotCommitted,
-                "payload is allocated but not committed yet",
-            ),
-            Self::Active { .. } => Error::new(Reason::PayloadCommitted, "payload is committed already"),
-            Self::Deleting => Error::new(Reason::PayloadDeleted, "payload is being deleted"),
-            Self::Deleted => Error::new(Reason::PayloadDeleted, "payload is deleted"),
-            Self::Aborted => Error::new(Reason::PayloadAborted, "the allocation was aborted"),
-            Self::Lost => Error::new(Reason::PayloadLost, "the payload's last replica was lost"),
-        }
+        self.kind().refusal()
     }
 }
 

@@ -14,6 +14,8 @@ pub const MESSAGE_FDS_MAX: usize = 64;
 pub const BATCH_ITEMS_MAX: usize = 64;
 /// The longest namespace, in bytes.
 pub const NAMESPACE_LEN_MAX: usize = 63;
+/// The longest name of a payload, in bytes.
+pub const PAYLOAD_NAME_LEN_MAX: usize = 255;
 /// The largest bound that a quota sets, in bytes or payloads: 1 EiB.
 pub const QUOTA_MAX: u64 = 1 << 60;
 /// The largest number of labels on a payload.
@@ -31,7 +33,7 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// The page size when the caller names none.
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
 /// The longest page token, in bytes.
-pub const PAGE_TOKEN_LEN_MAX: usize = 256;
+pub const PAGE_TOKEN_LEN_MAX: usize = 512;
 /// The longest time to live of a payload: 10 years.
 pub const TTL_MAX: Span = Span::from_secs(10 * 366 * 24 * 3600);
 /// The longest time that a call may wait for a payload to be committed.

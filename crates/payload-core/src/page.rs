@@ -1,6 +1,9 @@
 //! Pages of a listing: what is asked for, and the opaque token that goes on from there.
 
-use crate::digest::Digest;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::digest::Hasher;
 use crate::error::{Error, Reason};
 use crate::id::PayloadId;
 use crate::lifecycle::StateKind;
@@ -45,28 +48,33 @@ pub fn bad_token() -> Error {
     Error::invalid(Reason::BadPageToken, "page token does not belong to this query").field("page_token")
 }
 
-/// The token that lists on after `last`; it only fits a query with the same filters.
-pub fn encode_token(query: &ListQuery, last: PayloadId) -> String {
-    let check = filters(query);
-    format!("{last}.{check}")
+/// The token that lists on after `position`; it only fits the query that it was made for, in all its words.
+pub fn token(position: impl fmt::Display, query: &[&str]) -> String {
+    format!("{position}!{}", check(query))
 }
 
-/// Reads a token back; refuses one that is damaged or belongs to another query.
-pub fn decode_token(query: &ListQuery, token: &str) -> Result<PayloadId, Error> {
-    let (id, check) = token
-        .split_once('.')
+/// Reads the position in a token; none if there is no token. One that is damaged or belongs to another query is refused.
+pub fn position<T: FromStr>(token: &str, query: &[&str]) -> Result<Option<T>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let (position, found) = token
+        .rsplit_once('!')
         .filter(|_| token.len() <= limits::PAGE_TOKEN_LEN_MAX)
         .ok_or_else(bad_token)?;
-    if check != filters(query) {
+    if found != check(query) {
         return Err(bad_token());
     }
-    id.parse().map_err(|_| bad_token())
+    position.parse().map(Some).map_err(|_| bad_token())
 }
 
-fn filters(query: &ListQuery) -> String {
-    let state = query.state.map_or("", StateKind::as_str);
-    let digest = Digest::of(format!("1\0{}\0{state}", query.namespace).as_bytes());
-    digest.as_bytes()[..6]
+fn check(query: &[&str]) -> String {
+    let mut hasher = Hasher::new();
+    for word in query {
+        hasher.update(&(word.len() as u64).to_le_bytes());
+        hasher.update(word.as_bytes());
+    }
+    hasher.digest().as_bytes()[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
@@ -78,28 +86,23 @@ mod tests {
 
     #[test]
     fn tokens_fit_only_their_query() {
-        let query = ListQuery {
-            namespace: Namespace::default(),
-            state: None,
-            after: None,
-            limit: 10,
-        };
+        let query = ["list", "default", ""];
         let last = PayloadId::from_parts(1, [1; 10]);
-        let token = encode_token(&query, last);
-        assert_eq!(decode_token(&query, &token).unwrap(), last);
-        let other = ListQuery {
-            state: Some(StateKind::Active),
-            ..query.clone()
-        };
-        for (query, token) in [
-            (&other, token.as_str()),
-            (&query, ""),
-            (&query, "."),
-            (&query, "x.y"),
-            (&query, &token[1..]),
-            (&query, &"a".repeat(300)),
+        let token = token(last, &query);
+        assert_eq!(position::<PayloadId>(&token, &query).unwrap(), Some(last));
+        assert_eq!(position::<PayloadId>("", &query).unwrap(), None);
+        for query in [
+            ["list", "default", "x"],
+            ["list", "defaul", "t"],
+            ["listd", "efault", ""],
         ] {
-            assert_eq!(decode_token(query, token).unwrap_err().reason(), Reason::BadPageToken);
+            let refused = position::<PayloadId>(&token, &query).unwrap_err();
+            assert_eq!(refused.reason(), Reason::BadPageToken);
+        }
+        let long = "a".repeat(1_000);
+        for damaged in ["!", "x!y", &token[1..], &token[..token.len() - 1], &long] {
+            let refused = position::<PayloadId>(damaged, &query).unwrap_err();
+            assert_eq!(refused.reason(), Reason::BadPageToken, "{damaged}");
         }
     }
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use payload_core::lease::HolderKind;
 use payload_core::port::Placed;
 use payload_core::{
-    AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Edge, Error, EventKind, EventRecord, Label,
-    Location, Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord,
-    Result, Span, State, StateKind, Tier, Version, limits,
+    AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
+    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result, Span,
+    State, StateKind, Tier, Version, limits,
 };
 
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::holder::Holder;
 use crate::placement::{Place, say_when};
-use crate::transition::{Cause, Request};
+use crate::transition::{Along, Cause, Request};
 
 /// What a producer asks for.
 #[derive(Clone, Debug)]
@@ -149,11 +149,10 @@ impl Engine {
         let row = self.draft(&draft, State::Allocated { until }, replicas);
         match self.create(
             &row,
-            EventKind::Allocated,
             &holder.principal,
             identity,
             Durability::Volatile,
-            Vec::new(),
+            Along::default(),
         ) {
             Ok(CommitOutcome::Applied) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
@@ -245,15 +244,17 @@ impl Engine {
     pub(crate) fn create(
         &self,
         row: &Arc<Payload>,
-        kind: EventKind,
         principal: &Principal,
         request: Option<&Request>,
         durability: Durability,
-        edges: Vec<Edge>,
+        along: Along,
     ) -> Result<CommitOutcome> {
         let cause = Cause::principal(principal);
         let event = EventRecord {
-            kind,
+            kind: match row.state.kind() {
+                StateKind::Allocated => EventKind::Allocated,
+                _ => EventKind::Committed,
+            },
             actor: cause.actor,
             reason: None,
             at: row.created_at,
@@ -267,7 +268,8 @@ impl Engine {
         };
         let request = request.map(|request| self.record(principal, request, row));
         let outcome = self.commit_set(ChangeSet {
-            edges,
+            edges: along.edges,
+            name: along.name,
             request,
             ..ChangeSet::new(vec![change], durability)
         });

@@ -31,20 +31,15 @@ impl Engine {
     pub fn list(&self, namespace: &Namespace, state: Option<StateKind>, size: u32, token: &str) -> Result<Page> {
         let limit = page::page_size(size)?;
         self.check_namespace(namespace)?;
-        let mut query = ListQuery {
+        let words = ["list", namespace.as_str(), state.map_or("", StateKind::as_str)];
+        let query = ListQuery {
             namespace: namespace.clone(),
             state,
-            after: None,
+            after: page::position(token, &words)?,
             limit: limit + 1,
         };
-        if !token.is_empty() {
-            query.after = Some(page::decode_token(&query, token)?);
-        }
         let (rows, more) = page::page_of(self.repository().list(&query)?, limit);
-        let next_token = rows
-            .last()
-            .filter(|_| more)
-            .map(|last| page::encode_token(&query, last.id));
+        let next_token = rows.last().filter(|_| more).map(|last| page::token(last.id, &words));
         Ok(Page { rows, next_token })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_core::lineage::Derivation;
 use payload_core::port::{Placed, Sealed};
 use payload_core::{
-    AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Operation, Payload, PayloadId, Reason,
+    AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Naming, Operation, Payload, PayloadId, Reason,
     ReplicaState, RequestId, Result, StateKind, Tier, limits,
 };
 
@@ -16,7 +16,7 @@ use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
 use crate::put::check_digest;
 use crate::room::is_shortage;
-use crate::transition::{Applied, Cause, Decision, Request};
+use crate::transition::{Along, Applied, Cause, Decision, Request};
 
 /// What a producer says when it is done writing.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct CommitRequest {
     pub digest: Option<Digest>,
     /// What the payload was made from.
     pub lineage: Option<Derivation>,
+    /// A name to point at the payload, with the commit or not at all.
+    pub naming: Option<Naming>,
 }
 
 /// The bytes as the commit found them, sealed and, if need be, written through.
@@ -92,7 +94,10 @@ impl Engine {
             after.replicas.extend(durable);
         })?;
         let decision = Decision {
-            edges,
+            along: Along {
+                edges,
+                name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
+            },
             ..vec![change].into()
         };
         match self.apply(&gate, decision, row.durability, &holder.principal, identity) {
@@ -248,7 +253,7 @@ fn check_not_uploading(entry: &Entry) -> Result<()> {
 impl CommitRequest {
     fn identity(&self) -> Option<Request> {
         let id = self.request_id.clone()?;
-        let numbers = format!("{:?} {:?}", self.size, self.digest);
+        let numbers = format!("{:?} {:?} {:?}", self.size, self.digest, self.naming);
         Some(Request::new(
             id,
             Operation::Commit,

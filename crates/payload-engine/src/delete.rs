@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use payload_core::{
-    Container, LifecycleEvent, Namespace, Operation, Payload, PayloadId, Principal, Reason, ReplicaState, RequestId,
-    Result, StateKind,
+    Container, LifecycleEvent, Namespace, Operation, Payload, PayloadId, PayloadRef, Principal, Reason, ReplicaState,
+    RequestId, Result, StateKind,
 };
 
 use crate::engine::Engine;
@@ -18,7 +18,7 @@ pub struct DeleteRequest {
     /// Of the payload.
     pub namespace: Namespace,
     /// Which.
-    pub payload: PayloadId,
+    pub payload: PayloadRef,
     /// Makes a retry safe.
     pub request_id: Option<RequestId>,
     /// Ends the payload's leases instead of waiting for them.
@@ -30,6 +30,8 @@ pub struct DeleteRequest {
 /// How far a deletion has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deletion {
+    /// Which payload.
+    pub payload: PayloadId,
     /// `Deleting` while leases hold the bytes, `Deleted` after that.
     pub state: StateKind,
     /// How many leases hold the bytes.
@@ -55,7 +57,8 @@ impl Engine {
         request: &DeleteRequest,
         identity: Option<&Request>,
     ) -> Result<Deletion> {
-        let entry = self.entry(&request.namespace, request.payload)?;
+        let payload = self.resolve(&request.namespace, &request.payload)?;
+        let entry = self.entry(&request.namespace, payload)?;
         let gate = entry.gate();
         payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
         if request.force {
@@ -199,7 +202,7 @@ impl DeleteRequest {
         Some(Request::new(
             id,
             Operation::Delete,
-            &[self.payload.as_bytes(), &[u8::from(self.force)]],
+            &[self.payload.to_string().as_bytes(), &[u8::from(self.force)]],
         ))
     }
 }
@@ -207,6 +210,7 @@ impl DeleteRequest {
 fn deletion_of(entry: &Entry) -> Deletion {
     let live = entry.live();
     Deletion {
+        payload: entry.id,
         state: live.row.state.kind(),
         leases: live.leases.len(),
     }

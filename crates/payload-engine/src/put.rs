@@ -6,7 +6,7 @@ use bytes::Bytes;
 use payload_core::lineage::Derivation;
 use payload_core::port::Placed;
 use payload_core::{
-    CommitOutcome, Digest, Durability, Error, EventKind, Label, Namespace, Operation, Payload, Reason, ReplicaState,
+    CommitOutcome, Digest, Durability, Error, Label, Namespace, Naming, Operation, Payload, Reason, ReplicaState,
     RequestId, Result, Span, State, Tier, limits,
 };
 
@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
-use crate::transition::Request;
+use crate::transition::{Along, Request};
 
 /// A whole small payload.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct PutRequest {
     pub digest: Option<Digest>,
     /// What it was made from.
     pub lineage: Option<Derivation>,
+    /// A name to point at the payload, with the put or not at all.
+    pub naming: Option<Naming>,
 }
 
 impl Engine {
@@ -96,16 +98,12 @@ impl Engine {
         };
         let mut row = self.draft(&draft, State::Active { expires_at }, replicas);
         Arc::make_mut(&mut row).digest = Some(digest);
-        let edges = self.edges(row.id, request.lineage.as_ref(), &holder.principal)?;
+        let along = Along {
+            edges: self.edges(row.id, request.lineage.as_ref(), &holder.principal)?,
+            name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
+        };
 
-        match self.create(
-            &row,
-            EventKind::Committed,
-            &holder.principal,
-            identity,
-            place.durability,
-            edges,
-        ) {
+        match self.create(&row, &holder.principal, identity, place.durability, along) {
             Ok(CommitOutcome::Applied) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 self.consider(&entry);
@@ -161,11 +159,12 @@ impl PutRequest {
     fn identity(&self, digest: Digest) -> Option<Request> {
         let id = self.request_id.clone()?;
         let numbers = format!(
-            "{} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?}",
             self.content.len(),
             self.tier,
             self.durability,
-            self.ttl
+            self.ttl,
+            self.naming
         );
         let labels = label_text(&self.labels);
         let lineage = fingerprint(self.lineage.as_ref());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
-    Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
+    NameChange, Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
 };
 
 use crate::engine::Engine;
@@ -69,17 +69,26 @@ impl Request {
 pub(crate) struct Decision {
     /// Of one payload, one after the other.
     pub(crate) changes: Vec<Change>,
-    /// What it was made from.
-    pub(crate) edges: Vec<Edge>,
+    /// What comes with them.
+    pub(crate) along: Along,
     /// Whether it may only be done while the payload has no live descendants.
     pub(crate) without_dependents: bool,
+}
+
+/// What is to be true together with a payload's commit.
+#[derive(Default)]
+pub(crate) struct Along {
+    /// What it was made from.
+    pub(crate) edges: Vec<Edge>,
+    /// A name that is pointed at it.
+    pub(crate) name: Option<NameChange>,
 }
 
 impl From<Vec<Change>> for Decision {
     fn from(changes: Vec<Change>) -> Self {
         Self {
             changes,
-            edges: Vec::new(),
+            along: Along::default(),
             without_dependents: false,
         }
     }
@@ -142,7 +151,8 @@ impl Engine {
         let decision = decision.into();
         let last = Arc::clone(&decision.changes.last().expect("there is at least one change").after);
         let set = ChangeSet {
-            edges: decision.edges,
+            edges: decision.along.edges,
+            name: decision.along.name,
             without_dependents: decision.without_dependents.then_some(entry.id),
             request: request.map(|r| self.record(principal, r, &last)),
             ..ChangeSet::new(decision.changes, durability)

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use payload_core::lineage::{Derivation, Parent, Scope};
 use payload_core::{
-    Container, Digest, Durability, Error, Label, Location, Namespace, NamespaceRecord, Payload, Quota, Reason, Replica,
-    ReplicaState, RequestId, Result, Span, State, StateKind, Tier, limits, name,
+    Container, Digest, Durability, Error, Label, Location, NameGuard, NameMove, NameRecord, Namespace, NamespaceRecord,
+    Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestId, Result, Span, State, StateKind, Tier,
+    limits, name,
 };
 
 use crate::v1;
@@ -38,6 +39,28 @@ pub fn optional<T: FromStr<Err = Error>>(text: &str) -> Result<Option<T>> {
 /// A request id, which may be absent.
 pub fn request_id(text: &str) -> Result<Option<RequestId>> {
     optional(text)
+}
+
+/// A name that is to be given, with the guard that the caller wants.
+pub fn naming(naming: &v1::Naming) -> Result<Naming> {
+    let guard = match (optional(&naming.if_payload_id)?, naming.replace) {
+        (None, false) => NameGuard::Free,
+        (None, true) => NameGuard::Any,
+        (Some(payload), false) => NameGuard::PointsAt(payload),
+        (Some(_), true) => {
+            let message = "if_payload_id and replace contradict each other";
+            return Err(Error::invalid(Reason::BadRequest, message).field("replace"));
+        }
+    };
+    Ok(Naming {
+        name: id(&naming.name)?,
+        guard,
+    })
+}
+
+/// The same, where there may be none.
+pub fn naming_maybe(naming: Option<&v1::Naming>) -> Result<Option<Naming>> {
+    naming.map(self::naming).transpose()
 }
 
 /// A number of milliseconds, which may be absent.
@@ -179,6 +202,32 @@ impl From<&NamespaceRecord> for v1::Namespace {
             }),
             created_at_us: record.created_at.as_micros(),
             created_by: record.created_by.to_string(),
+        }
+    }
+}
+
+impl From<&NameRecord> for v1::Name {
+    fn from(record: &NameRecord) -> Self {
+        Self {
+            name: record.name.to_string(),
+            payload_id: record.payload.to_string(),
+            version: record.version.as_u64(),
+            actor: record.actor.to_string(),
+            at_us: record.at.as_micros(),
+        }
+    }
+}
+
+impl From<&NameMove> for v1::NameMove {
+    fn from(moved: &NameMove) -> Self {
+        let end = |payload: Option<PayloadId>| payload.map(|id| id.to_string()).unwrap_or_default();
+        Self {
+            version: moved.version.as_u64(),
+            from_payload_id: end(moved.from),
+            to_payload_id: end(moved.to),
+            actor: moved.actor.to_string(),
+            reason: moved.reason.as_deref().unwrap_or_default().to_owned(),
+            at_us: moved.at.as_micros(),
         }
     }
 }

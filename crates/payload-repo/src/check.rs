@@ -1,7 +1,9 @@
 //! What every adapter asks of a change set before it looks at a row.
 
 use payload_core::payload::Version;
-use payload_core::{Change, ChangeSet, Durability, Error, Namespace, Payload, Reason, Result};
+use payload_core::{
+    Change, ChangeSet, Durability, Error, NameRefusal, Namespace, Payload, PayloadName, Reason, Result,
+};
 
 /// Refuses a set that asks for more than the repository can promise, or that no decision can have made.
 pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
@@ -66,6 +68,7 @@ pub(crate) enum Refusal {
     NamespaceExists(Namespace),
     NamespaceInUse(Namespace),
     NamespaceChanged(Namespace),
+    Name(NameRefusal),
 }
 
 impl Refusal {
@@ -76,8 +79,18 @@ impl Refusal {
             Self::NamespaceExists(name) => namespace_exists(name),
             Self::NamespaceInUse(name) => namespace_in_use(name),
             Self::NamespaceChanged(name) => namespace_changed(name),
+            Self::Name(refusal) => refusal.clone().into(),
         }
     }
+}
+
+/// Comes after every character of a name.
+pub(crate) const AFTER_NAMES: char = '~';
+
+/// Where names with a prefix begin that come after one of them: no character of a name comes before a space.
+pub(crate) fn names_start(prefix: &str, after: Option<&PayloadName>) -> String {
+    let next = after.map_or_else(String::new, |after| format!("{after} "));
+    next.max(prefix.to_owned())
 }
 
 /// The answer to whatever needs a namespace that is not there.

@@ -1,6 +1,7 @@
 //! The repository in memory: the executable specification of what every repository does.
 
 mod lineage;
+mod names;
 mod namespaces;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,9 @@ use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
-    PayloadId, Principal, RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version,
+    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace,
+    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, StateKind,
+    Tier, Timestamp, Version,
 };
 
 use crate::check;
@@ -56,6 +58,8 @@ struct Tables {
     epochs: BTreeMap<NodeId, u64>,
     namespaces: BTreeMap<Namespace, NamespaceRecord>,
     edges: Edges,
+    names: BTreeMap<(Namespace, PayloadName), NameRecord>,
+    moves: BTreeMap<(Namespace, PayloadName, Version), NameMove>,
 }
 
 impl Tables {
@@ -78,9 +82,14 @@ impl Tables {
             }
             self.make_true(change);
         }
+        let moved = set.name.as_ref().map(|name| self.decide_name(name)).transpose();
+        let moved = moved.inspect_err(|_| self.undo(&set.changes))?;
         if let Err(refusal) = self.add_lineage(set) {
             self.undo(&set.changes);
             return Ok(CommitOutcome::Refused(refusal));
+        }
+        if let (Some(change), Some(step)) = (&set.name, moved) {
+            self.move_name(change, step);
         }
         if let Some(request) = &set.request {
             let key = (request.principal.clone(), request.request_id.clone());
@@ -286,6 +295,35 @@ impl Repository for MemoryRepository {
         let rows = tables.namespaces.values();
         let rows = rows.filter(|row| after.is_none_or(|after| row.name > *after));
         Ok(rows.take(limit as usize).cloned().collect())
+    }
+
+    fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>> {
+        let key = (namespace.clone(), name.clone());
+        Ok(self.tables.lock().names.get(&key).cloned())
+    }
+
+    fn names(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&PayloadName>,
+        limit: u32,
+    ) -> Result<Vec<NameRecord>> {
+        Ok(self.tables.lock().list_names(namespace, prefix, after, limit))
+    }
+
+    fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>> {
+        Ok(self.tables.lock().names_of(id))
+    }
+
+    fn name_history(
+        &self,
+        namespace: &Namespace,
+        name: &PayloadName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<NameMove>> {
+        Ok(self.tables.lock().name_history(namespace, name, before, limit))
     }
 
     fn check(&self) -> Result<()> {

@@ -63,6 +63,11 @@ pub(crate) enum Rpc {
     ListNamespaces,
     UpdateNamespace,
     DeleteNamespace,
+    SetName,
+    RemoveName,
+    GetName,
+    ListNames,
+    ListNameHistory,
 }
 
 impl Rpc {
@@ -76,10 +81,12 @@ impl Rpc {
                 | Self::CreateNamespace
                 | Self::UpdateNamespace
                 | Self::DeleteNamespace
+                | Self::SetName
+                | Self::RemoveName
         )
     }
 
-    const ALL: [(Self, &'static str); 27] = [
+    const ALL: [(Self, &'static str); 32] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -107,6 +114,11 @@ impl Rpc {
         (Self::ListNamespaces, "ListNamespaces"),
         (Self::UpdateNamespace, "UpdateNamespace"),
         (Self::DeleteNamespace, "DeleteNamespace"),
+        (Self::SetName, "SetName"),
+        (Self::RemoveName, "RemoveName"),
+        (Self::GetName, "GetName"),
+        (Self::ListNames, "ListNames"),
+        (Self::ListNameHistory, "ListNameHistory"),
     ];
 }
 

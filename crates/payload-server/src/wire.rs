@@ -3,11 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use payload_core::{
-    Actor, Container, EventRecord, LeaseId, Namespace, PayloadId, ReplicaId, Result, Version, limits, name,
+    Actor, Container, EventRecord, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, Version, limits, name,
 };
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, MinTier, Otherwise, PutRequest,
+    LeaseClaim, LeaseView, MinTier, NameRequest, Otherwise, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::{status, v1};
@@ -18,7 +18,7 @@ pub(crate) struct Acquire {
     pub(crate) options: AcquireOptions,
     pub(crate) wait: payload_core::Span,
     /// Each item has its own result, a bad id too.
-    pub(crate) ids: Vec<Result<PayloadId>>,
+    pub(crate) payloads: Vec<Result<PayloadRef>>,
 }
 
 pub(crate) fn allocate(request: &v1::AllocateRequest) -> Result<AllocateRequest> {
@@ -43,6 +43,7 @@ pub(crate) fn commit(request: &v1::CommitRequest) -> Result<CommitRequest> {
         size: request.size,
         digest: optional(&request.digest)?,
         lineage: convert::lineage(request.lineage.as_ref())?,
+        naming: convert::naming_maybe(request.naming.as_ref())?,
     })
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         labels: labels(&request.labels)?,
         digest: optional(&request.digest)?,
         lineage: convert::lineage(request.lineage.as_ref())?,
+        naming: convert::naming_maybe(request.naming.as_ref())?,
     })
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
             min_tier: min_tier(request)?,
         },
         wait,
-        ids: request.payload_ids.iter().map(|text| id(text)).collect(),
+        payloads: request.payload_ids.iter().map(|text| id(text)).collect(),
     })
 }
 
@@ -101,6 +103,19 @@ pub(crate) fn delete(request: &v1::DeletePayloadRequest) -> Result<DeleteRequest
         payload: id(&request.payload_id)?,
         request_id: request_id(&request.request_id)?,
         force: request.force,
+        reason: name::reason(&request.reason)?,
+    })
+}
+
+pub(crate) fn set_name(request: &v1::SetNameRequest) -> Result<NameRequest> {
+    let missing = || {
+        let message = "naming must say which name";
+        payload_core::Error::invalid(payload_core::Reason::BadRequest, message).field("naming")
+    };
+    Ok(NameRequest {
+        namespace: namespace(&request.namespace)?,
+        payload: id(&request.payload_id)?,
+        naming: convert::naming(request.naming.as_ref().ok_or_else(missing)?)?,
         reason: name::reason(&request.reason)?,
     })
 }

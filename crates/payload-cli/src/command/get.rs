@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use payload_client::{AcquireOptions, Lease, PayloadId, Verified};
+use payload_client::{AcquireOptions, Lease, PayloadRef, Verified};
 use tempfile::NamedTempFile;
 
 use super::Server;
@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::transfer;
 
 pub(super) async fn get(server: &Server, args: GetArgs, output: &Output) -> Result<(), Failure> {
-    let path = args.file.unwrap_or_else(|| PathBuf::from(args.id.to_string()));
+    let path = args.file.unwrap_or_else(|| file_named(&args.id));
     let what = format!("get {}", args.id);
     let in_the_way = || Failure::exists(&what, format!("{} exists", path.display()));
     if !args.force && path.symlink_metadata().is_ok() {
@@ -29,7 +29,7 @@ pub(super) async fn get(server: &Server, args: GetArgs, output: &Output) -> Resu
         _ => Failure::io(format!("write {}", path.display()), &error),
     })?;
     let got = Got {
-        payload_id: args.id.to_string(),
+        payload_id: lease.descriptor().payload_id.clone(),
         file: path.display().to_string(),
         size: lease.len() as u64,
         digest: lease.descriptor().digest.clone(),
@@ -38,15 +38,24 @@ pub(super) async fn get(server: &Server, args: GetArgs, output: &Output) -> Resu
     output.print(&got, |_| format!("{}  {}", got.file, human::size(got.size)))
 }
 
-pub(super) async fn cat(server: &Server, id: PayloadId) -> Result<(), Failure> {
-    let (lease, _) = open(server, id, &format!("cat {id}")).await?;
+pub(super) async fn cat(server: &Server, id: PayloadRef) -> Result<(), Failure> {
+    let what = format!("cat {id}");
+    let (lease, _) = open(server, id, &what).await?;
     let written = transfer::write_all(&lease, io::stdout()).await;
     written
         .map(drop)
         .map_err(|error| Failure::io("write to standard output", &error))
 }
 
-async fn open(server: &Server, id: PayloadId, what: &str) -> Result<(Arc<Lease>, Verified), Failure> {
+/// Named like the id, or like the last part of the name.
+fn file_named(payload: &PayloadRef) -> PathBuf {
+    match payload {
+        PayloadRef::Id(id) => PathBuf::from(id.to_string()),
+        PayloadRef::Name(name) => name.as_str().rsplit('/').next().unwrap_or(name.as_str()).into(),
+    }
+}
+
+async fn open(server: &Server, id: PayloadRef, what: &str) -> Result<(Arc<Lease>, Verified), Failure> {
     let client = server.client().await?;
     let lease = client
         .acquire(id, AcquireOptions::default())

@@ -4,6 +4,7 @@ mod get;
 mod leases;
 mod list;
 mod moves;
+mod names;
 mod namespaces;
 mod put;
 mod remove;
@@ -86,6 +87,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
+        Command::Name(command) => names::run(&server, command, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
         Command::Stats => stats::run(&server, output).await,
         Command::Completions { .. } => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use payload_client::{AllocateOptions, Client, CommitOptions, Error, PutOptions, v1};
+use payload_client::{AllocateOptions, Client, CommitOptions, Error, Naming, PutOptions, v1};
 use payload_core::limits;
 
 use super::Server;
@@ -13,6 +13,9 @@ use crate::output::Output;
 use crate::transfer::{self, Input};
 
 pub(super) async fn run(server: &Server, args: PutArgs, output: &Output) -> Result<(), Failure> {
+    if args.name.is_some() && args.files.len() > 1 {
+        return Err(Failure::usage("put", "a name points at one payload; name one file"));
+    }
     let client = server.client().await?;
     let mut payloads = Vec::with_capacity(args.files.len());
     let mut result = Ok(());
@@ -52,6 +55,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
             durability: args.durability,
             ttl: args.ttl,
             labels: args.labels.clone(),
+            naming: naming(args),
             ..PutOptions::default()
         };
         return client.put(&bytes, options).await.map_err(|error| failed(&error));
@@ -86,7 +90,15 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
     let size = writer.position();
     let options = CommitOptions {
         size: Some(size),
+        naming: naming(args),
         ..CommitOptions::default()
     };
     writer.commit(options).await.map_err(|error| failed(&error))
+}
+
+fn naming(args: &PutArgs) -> Option<Naming> {
+    args.name.clone().map(|name| Naming {
+        name,
+        guard: args.guard.guard(),
+    })
 }

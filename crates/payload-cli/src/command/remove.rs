@@ -1,6 +1,6 @@
 //! `rm`: deletes payloads, all that it can, and reports the first that it could not.
 
-use payload_client::{DeleteOptions, PayloadId};
+use payload_client::{DeleteOptions, PayloadRef};
 
 use super::Server;
 use crate::failure::Failure;
@@ -9,7 +9,7 @@ use crate::output::Output;
 
 pub(super) async fn run(
     server: &Server,
-    ids: Vec<PayloadId>,
+    ids: Vec<PayloadRef>,
     force: bool,
     reason: String,
     output: &Output,
@@ -19,10 +19,10 @@ pub(super) async fn run(
     let mut payloads = Vec::with_capacity(ids.len());
     let mut result = Ok(());
     for id in ids {
-        match catalog.delete(id, options.clone()).await {
+        match catalog.delete(id.clone(), options.clone()).await {
             Ok(response) => payloads.push(RemovedPayload {
-                payload_id: id.to_string(),
                 state: response.state().as_str_name(),
+                payload_id: response.payload_id,
                 leases: response.leases,
             }),
             Err(error) => {

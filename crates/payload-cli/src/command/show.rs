@@ -1,6 +1,6 @@
 //! `show`: all about one payload, and what happened to it.
 
-use payload_client::PayloadId;
+use payload_client::PayloadRef;
 
 use super::{Server, list};
 use crate::failure::Failure;
@@ -8,14 +8,14 @@ use crate::human;
 use crate::json::{Event, Payload, Replica, Shown};
 use crate::output::Output;
 
-pub(super) async fn run(server: &Server, id: PayloadId, events: bool, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(server: &Server, payload: PayloadRef, events: bool, output: &Output) -> Result<(), Failure> {
     let catalog = server.catalog();
-    let failed = |error| Failure::new(format!("show {id}"), &error);
-    let payload = Payload::from(catalog.get(id).await.map_err(failed)?);
+    let failed = |error| Failure::new(format!("show {payload}"), &error);
+    let (found, names) = catalog.get_with_names(payload.clone()).await.map_err(failed)?;
     let events = match events {
         true => Some(
             catalog
-                .events(id)
+                .events(payload.clone())
                 .await
                 .map_err(failed)?
                 .into_iter()
@@ -24,12 +24,13 @@ pub(super) async fn run(server: &Server, id: PayloadId, events: bool, output: &O
         ),
         false => None,
     };
-    let document = Shown { payload, events };
+    let payload = Payload::from(found);
+    let document = Shown { payload, names, events };
     output.print(&document, |output| table(&document, output))
 }
 
 fn table(document: &Shown, output: &Output) -> String {
-    let mut parts = vec![fields(&document.payload)];
+    let mut parts = vec![fields(&document.payload, &document.names)];
     let replicas = &document.payload.replicas;
     if !replicas.is_empty() {
         let header = ["REPLICA", "TIER", "STATE", "CHARGED", "CONTAINER", "OFFSET"];
@@ -44,11 +45,12 @@ fn table(document: &Shown, output: &Output) -> String {
     parts.join("\n\n")
 }
 
-fn fields(payload: &Payload) -> String {
+fn fields(payload: &Payload, names: &[String]) -> String {
     let time = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), human::time);
     let fields = [
         ("id", payload.payload_id.clone()),
         ("namespace", payload.namespace.clone()),
+        ("names", names.join(" ")),
         ("state", payload.state.to_lowercase()),
         ("version", payload.version.to_string()),
         (

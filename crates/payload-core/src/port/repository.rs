@@ -6,6 +6,7 @@ use crate::id::{NodeId, PayloadId};
 use crate::lineage::{Descendants, LineagePage, LineageQuery};
 use crate::name::{Namespace, Principal, RequestId};
 use crate::namespace::NamespaceRecord;
+use crate::naming::{NameMove, NameRecord, PayloadName};
 use crate::page::ListQuery;
 use crate::payload::{Payload, Version};
 use crate::tier::{Container, Durability, Tier};
@@ -90,6 +91,30 @@ pub trait Repository: Send + Sync {
 
     /// At most `limit` namespaces in order of their names, after `after`.
     fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>>;
+
+    /// Where a name points.
+    fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>>;
+
+    /// At most `limit` names that begin with `prefix`, in order, after `after`.
+    fn names(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&PayloadName>,
+        limit: u32,
+    ) -> Result<Vec<NameRecord>>;
+
+    /// The names that point at a payload, in order.
+    fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>>;
+
+    /// At most `limit` moves of a name, the newest first, before version `before`.
+    fn name_history(
+        &self,
+        namespace: &Namespace,
+        name: &PayloadName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<NameMove>>;
 
     /// Whether reads and writes work now.
     fn check(&self) -> Result<()>;

@@ -13,6 +13,7 @@ mod full;
 mod leases;
 mod lifecycle;
 mod lineage;
+mod names;
 mod namespaces;
 mod promoting;
 mod recovery;

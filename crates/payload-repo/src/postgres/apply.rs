@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 use payload_core::{
-    Change, Edge, Label, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier, Timestamp,
+    Change, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier,
+    Timestamp, Version,
 };
 use tokio_postgres::types::ToSql;
 
 use super::connect::Session;
 use super::decide::{Effects, Step};
 use super::fault::Fault;
+use super::names::Key;
 use super::row::{int, uuid};
 use super::{row, sql};
 
@@ -51,6 +53,9 @@ fn writes<'a>(effects: &Effects<'a>) -> Vec<Write<'a>> {
         add_usage(&usage(&steps)),
         insert_events(&effects.changes),
         insert_edges(effects.lineage.edges()),
+        delete_names(&gone_names(effects)),
+        put_names(&pointing_names(effects)),
+        insert_name_moves(&effects.names.moves),
         insert_requests(&effects.requests),
     ];
     writes.into_iter().flatten().collect()
@@ -256,6 +261,55 @@ fn insert_edges<'a>(rows: &[&'a Edge]) -> Option<Write<'a>> {
         &*edge.parameters,
         edge.actor.as_str(),
         edge.at.as_micros(),
+    )
+}
+
+fn gone_names<'e>(effects: &'e Effects<'_>) -> Vec<&'e Key> {
+    let gone = effects.names.ends.iter().filter(|(_, end)| end.is_none());
+    gone.map(|(key, _)| key).collect()
+}
+
+/// Each with what it points at, and the version that it has then.
+fn pointing_names<'a>(effects: &Effects<'a>) -> Vec<(&'a NameChange, PayloadId, Version)> {
+    let ends = effects.names.ends.values().flatten();
+    ends.filter_map(|(change, version)| Some((*change, change.to?, *version)))
+        .collect()
+}
+
+fn delete_names<'a>(rows: &[&Key]) -> Option<Write<'a>> {
+    write!(
+        sql::DELETE_NAMES,
+        rows,
+        |key| key.0.as_str().to_owned(),
+        key.1.as_str().to_owned(),
+    )
+}
+
+fn put_names<'a>(rows: &[(&'a NameChange, PayloadId, Version)]) -> Option<Write<'a>> {
+    write!(
+        sql::PUT_NAMES,
+        rows,
+        |named| named.0.namespace.as_str(),
+        named.0.naming.name.as_str(),
+        uuid(named.1.as_bytes()),
+        int(named.2.as_u64()),
+        named.0.actor.as_str(),
+        named.0.at.as_micros(),
+    )
+}
+
+fn insert_name_moves<'a>(rows: &[(&'a NameChange, NameMove)]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_NAME_MOVES,
+        rows,
+        |moved| moved.0.namespace.as_str(),
+        moved.0.naming.name.as_str(),
+        int(moved.1.version.as_u64()),
+        moved.1.from.map(|id| uuid(id.as_bytes())),
+        moved.1.to.map(|id| uuid(id.as_bytes())),
+        moved.0.actor.as_str(),
+        moved.0.reason.as_ref().map(|reason| reason.as_bytes()),
+        moved.0.at.as_micros(),
     )
 }
 

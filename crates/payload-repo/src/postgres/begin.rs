@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::try_join3;
+use futures_util::future::{try_join3, try_join4};
 use payload_core::{Change, ChangeSet, Edge, NodeId, PayloadId, RequestRecord, StateKind};
 use uuid::Uuid;
 
 use super::connect::{Params, Session};
 use super::decide::Seen;
 use super::fault::Fault;
-use super::{row, sql};
+use super::{names, row, sql};
 
 /// Waits for the disk or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +114,10 @@ pub(super) async fn batch(
     claim: (NodeId, u64),
     sets: &[ChangeSet],
 ) -> Result<(u64, Seen), Fault> {
-    let (number, (versions, requests, namespaces), lineage) = try_join3(
+    let (number, (versions, requests, namespaces), names, lineage) = try_join4(
         fenced(session, sync, Locks::of(sets), claim),
         rows(session, sets),
+        names::find(session, sets),
         ends(session, sets),
     )
     .await?;
@@ -125,6 +126,7 @@ pub(super) async fn batch(
         versions: versions.into_iter().collect(),
         requests: requests.into_iter().map(|request| (key(&request), request)).collect(),
         namespaces: namespaces.into_iter().collect(),
+        names,
         ..lineage
     };
     Ok((number, seen))
@@ -142,7 +144,9 @@ async fn rows(session: &Session, sets: &[ChangeSet]) -> Result<Met, Fault> {
         .map(|request| (request.principal.as_str(), request.request_id.as_str()))
         .unzip();
     let changes = || sets.iter().flat_map(|set| &set.changes);
-    let ids: Vec<Uuid> = changes().map(|change| row::uuid(change.after.id.as_bytes())).collect();
+    // A payload that a name is to point at must not end meanwhile.
+    let ids = changes().map(|change| change.after.id).chain(names::targets(sets));
+    let ids: Vec<Uuid> = ids.map(|id| row::uuid(id.as_bytes())).collect();
     let new = changes().filter(|change| change.before.is_none());
     let namespaces: HashSet<&str> = new.map(|change| change.after.namespace.as_str()).collect();
     let namespaces: Vec<&str> = namespaces.into_iter().collect();
@@ -169,7 +173,8 @@ async fn ends(session: &Session, sets: &[ChangeSet]) -> Result<Seen, Fault> {
     };
     let (children, parents) = (ids(|edge| edge.child), ids(|edge| edge.parent));
     let uuids = |ids: &[PayloadId]| ids.iter().map(|id| row::uuid(id.as_bytes())).collect::<Vec<Uuid>>();
-    let both = uuids(&[&children[..], &parents[..]].concat());
+    let named: Vec<PayloadId> = names::targets(sets).collect();
+    let both = uuids(&[&children[..], &parents[..], &named[..]].concat());
     let (child, parent): (Vec<Uuid>, Vec<Uuid>) = edges
         .iter()
         .map(|edge| (row::uuid(edge.child.as_bytes()), row::uuid(edge.parent.as_bytes())))

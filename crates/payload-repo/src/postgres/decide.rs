@@ -8,6 +8,7 @@ use payload_core::{
 };
 
 use super::fault::Fault;
+use super::names::{self, Moved, Pointer};
 use super::overlay::{self, Added, EdgeKey};
 use crate::check::Refusal;
 
@@ -20,7 +21,9 @@ pub(super) struct Seen {
     pub(super) requests: HashMap<(Principal, RequestId), RequestRecord>,
     /// Those that payloads are made in.
     pub(super) namespaces: HashSet<Namespace>,
-    /// The ends of edges, as far as they exist.
+    /// Where the names of the batch point.
+    pub(super) names: HashMap<names::Key, Pointer>,
+    /// The ends of edges, and what names are to point at, as far as they exist.
     pub(super) ends: HashMap<PayloadId, End>,
     /// The edges of the batch that are there already.
     pub(super) edges: HashSet<EdgeKey>,
@@ -37,6 +40,8 @@ pub(super) struct Effects<'a> {
     pub(super) changes: Vec<&'a Change>,
     /// Edges that are not there yet.
     pub(super) lineage: Added<'a>,
+    /// Names that are moved.
+    pub(super) names: Moved<'a>,
     /// To be remembered.
     pub(super) requests: Vec<&'a RequestRecord>,
 }
@@ -54,7 +59,10 @@ pub(super) struct Step<'a> {
 impl Effects<'_> {
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.lineage.edges().is_empty() && self.requests.is_empty()
+        self.changes.is_empty()
+            && self.names.moves.is_empty()
+            && self.lineage.edges().is_empty()
+            && self.requests.is_empty()
     }
 }
 
@@ -90,12 +98,19 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
     if !fits(set, seen)? {
         return Ok(CommitOutcome::Conflict);
     }
+    let moved = match &set.name {
+        Some(change) => Some((change, names::decide(change, set, seen, effects)?)),
+        None => None,
+    };
     if let Err(refusal) = overlay::add(set, seen, effects, graph)? {
         return Ok(CommitOutcome::Refused(refusal));
     }
     for change in &set.changes {
         seen.versions.insert(change.after.id, change.after.version);
         effects.add(change);
+    }
+    if let Some((change, step)) = moved {
+        names::note(change, step, seen, effects);
     }
     if let (Some(key), Some(request)) = (key, request) {
         seen.requests.insert(key, request.clone());

@@ -24,6 +24,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "lineage",
         sql: include_str!("../../migrations/postgres/0003_lineage.sql"),
     },
+    Migration {
+        number: 4,
+        name: "names",
+        sql: include_str!("../../migrations/postgres/0004_names.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -11,6 +11,7 @@ mod decide;
 mod fault;
 mod lineage;
 mod migrate;
+mod names;
 mod namespaces;
 mod options;
 mod overlay;
@@ -28,8 +29,8 @@ use payload_core::page::ListQuery;
 use payload_core::port::{Clock, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
-    PayloadId, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
+    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
 };
 
 use crate::check;
@@ -191,6 +192,34 @@ impl Repository for PostgresRepository {
 
     fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
         self.read(async |session| namespaces::list(session, after, limit).await)
+    }
+
+    fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>> {
+        self.read(async |session| names::get(session, namespace, name).await)
+    }
+
+    fn names(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&PayloadName>,
+        limit: u32,
+    ) -> Result<Vec<NameRecord>> {
+        self.read(async |session| names::list(session, namespace, prefix, after, limit).await)
+    }
+
+    fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>> {
+        self.read(async |session| names::of(session, id).await)
+    }
+
+    fn name_history(
+        &self,
+        namespace: &Namespace,
+        name: &PayloadName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<NameMove>> {
+        self.read(async |session| names::history(session, namespace, name, before, limit).await)
     }
 
     fn check(&self) -> Result<()> {

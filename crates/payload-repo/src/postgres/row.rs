@@ -2,15 +2,16 @@
 
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
-    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, Namespace, NamespaceRecord,
-    NodeId, Operation, Payload, PayloadId, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId,
-    RequestRecord, SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
+    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, NameMove, NameRecord, Namespace,
+    NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Principal, Quota, Replica, ReplicaId,
+    ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::names::{Key, Pointer};
 use super::overlay::EdgeKey;
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
@@ -253,6 +254,56 @@ pub(super) fn node(row: &Row) -> Result<Node, Fault> {
 /// Reads what `sql::FIND_NAMESPACES` selects.
 pub(super) fn namespace_name(row: &Row) -> Result<Namespace, Fault> {
     word(row, "name", |text| text.parse().ok())
+}
+
+/// Reads the column `name`.
+pub(super) fn name_text(row: &Row) -> Result<PayloadName, Fault> {
+    word(row, "name", |text| text.parse().ok())
+}
+
+/// Reads what `sql::FIND_NAMES` selects.
+pub(super) fn pointer(row: &Row) -> Result<(Key, Pointer), Fault> {
+    let key = (word(row, "namespace", |text| text.parse().ok())?, name_text(row)?);
+    let current = match get::<Option<Uuid>>(row, "id")? {
+        Some(payload) => Some((
+            id(payload, "id", PayloadId::from_bytes)?,
+            word(row, "state", state_kind)?,
+        )),
+        None => None,
+    };
+    let last = get::<Option<i64>>(row, "version")?.map(|version| unsigned(version, "version"));
+    let last = last.transpose()?.map(Version::from_u64);
+    Ok((key, Pointer { current, last }))
+}
+
+/// Reads what `sql::NAME` and `sql::NAMES` select.
+pub(super) fn name(row: &Row) -> Result<NameRecord, Fault> {
+    Ok(NameRecord {
+        name: name_text(row)?,
+        payload: payload_id(row)?,
+        version: Version::from_u64(uint(row, "version")?),
+        actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
+        at: time(row, "at")?,
+    })
+}
+
+/// Reads what `sql::NAME_HISTORY` selects.
+pub(super) fn name_move(row: &Row) -> Result<NameMove, Fault> {
+    let end = |column| {
+        let payload = get::<Option<Uuid>>(row, column)?;
+        payload
+            .map(|payload| id(payload, column, PayloadId::from_bytes))
+            .transpose()
+    };
+    let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
+    Ok(NameMove {
+        version: Version::from_u64(uint(row, "version")?),
+        from: end("from_payload")?,
+        to: end("to_payload")?,
+        actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: reason.transpose()?.map(Into::into),
+        at: time(row, "at")?,
+    })
 }
 
 /// Reads what `sql::NAMESPACE` and `sql::NAMESPACES` select.

@@ -99,6 +99,15 @@ statements! { READS:
         FROM (SELECT id, place FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place) ORDER BY place) AS asked
         LEFT JOIN payloads AS p ON p.id = asked.id ORDER BY asked.place";
 
+    NAME = "SELECT payload AS id, name, version, actor, at FROM names WHERE namespace = $1 AND name = $2";
+    NAMES = "
+        SELECT payload AS id, name, version, actor, at FROM names
+        WHERE namespace = $1 AND name >= $2 AND name < $3 ORDER BY name LIMIT $4";
+    NAMES_OF = "SELECT name FROM names WHERE payload = $1 ORDER BY name";
+    NAME_HISTORY = "
+        SELECT version, from_payload, to_payload, actor, reason, at FROM name_history
+        WHERE namespace = $1 AND name = $2 AND version < $3 ORDER BY version DESC LIMIT $4";
+
     NAMESPACE = "
         SELECT name, version, quota_bytes, quota_payloads, created_at, created_by FROM namespaces WHERE name = $1";
     NAMESPACES = "
@@ -122,6 +131,18 @@ statements! { WRITES:
         JOIN requests AS r ON r.principal = asked.principal AND r.request_id = asked.request_id";
     /// In order, so that two batches never wait for each other.
     LOCK_PAYLOADS = "SELECT id, version FROM payloads WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
+
+    LOCK_NAMES = "SELECT pg_advisory_xact_lock(number) FROM unnest($1::bigint[]) AS asked (number)";
+    /// Each name with what it points at, as far as that exists, and its last move.
+    FIND_NAMES = "
+        SELECT asked.namespace, asked.name, p.id, p.state, h.version
+        FROM unnest($1::text[], $2::text[]) AS asked (namespace, name)
+        LEFT JOIN names AS n ON n.namespace = asked.namespace AND n.name = asked.name
+        LEFT JOIN payloads AS p ON p.id = n.payload
+        LEFT JOIN LATERAL (
+            SELECT version FROM name_history WHERE namespace = asked.namespace AND name = asked.name
+            ORDER BY version DESC LIMIT 1
+        ) AS h ON true";
 
     FIND_NAMESPACES = "SELECT name FROM namespaces WHERE name = ANY ($1::text[])";
     FIND_ENDS = "SELECT id, namespace, state FROM payloads WHERE id = ANY ($1::uuid[])";
@@ -176,6 +197,18 @@ statements! { WRITES:
     INSERT_EDGES = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[])";
+    DELETE_NAMES = "
+        DELETE FROM names AS n USING unnest($1::text[], $2::text[]) AS gone (namespace, name)
+        WHERE n.namespace = gone.namespace AND n.name = gone.name";
+    PUT_NAMES = "
+        INSERT INTO names (namespace, name, payload, version, actor, at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[])
+        ON CONFLICT (namespace, name) DO UPDATE SET payload = excluded.payload, version = excluded.version,
+            actor = excluded.actor, at = excluded.at";
+    INSERT_NAME_MOVES = "
+        INSERT INTO name_history (namespace, name, version, from_payload, to_payload, actor, reason, at)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7::bytea[],
+                             $8::bigint[])";
     INSERT_REQUESTS = "
         INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
         SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[])";

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{lineage, namespaces, read, row, sql};
+use super::{lineage, names, namespaces, read, row, sql};
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
 pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
@@ -32,6 +32,9 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
         write_labels(conn, before, &change.after)?;
         write_replicas(conn, before, &change.after)?;
         write_event(conn, change)?;
+    }
+    if let Some(name) = &set.name {
+        names::apply(conn, name)?;
     }
     match lineage::add(conn, set)? {
         Ok(()) => Ok(CommitOutcome::Applied),

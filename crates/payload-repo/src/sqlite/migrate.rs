@@ -25,6 +25,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "lineage",
         sql: include_str!("../../migrations/sqlite/0003_lineage.sql"),
     },
+    Migration {
+        number: 4,
+        name: "names",
+        sql: include_str!("../../migrations/sqlite/0004_names.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

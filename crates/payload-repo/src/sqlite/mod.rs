@@ -10,6 +10,7 @@ mod checkpoint;
 mod fault;
 mod lineage;
 mod migrate;
+mod names;
 mod namespaces;
 mod pool;
 mod read;
@@ -27,8 +28,8 @@ use payload_core::page::ListQuery;
 use payload_core::port::{Clock, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
-    PayloadId, Principal, RequestId, RequestRecord, Result, Span, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
+    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -295,6 +296,34 @@ impl Repository for SqliteRepository {
 
     fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
         self.read(|conn| namespaces::list(conn, after, limit))
+    }
+
+    fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>> {
+        self.read(|conn| names::get(conn, namespace, name))
+    }
+
+    fn names(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&PayloadName>,
+        limit: u32,
+    ) -> Result<Vec<NameRecord>> {
+        self.read(|conn| names::list(conn, namespace, prefix, after, limit))
+    }
+
+    fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>> {
+        self.read(|conn| names::of(conn, id))
+    }
+
+    fn name_history(
+        &self,
+        namespace: &Namespace,
+        name: &PayloadName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<NameMove>> {
+        self.read(|conn| names::history(conn, namespace, name, before, limit))
     }
 
     fn check(&self) -> Result<()> {

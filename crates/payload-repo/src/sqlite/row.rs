@@ -59,8 +59,16 @@ fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&
     move |text| all.iter().copied().find(|item| name(*item) == text)
 }
 
-fn state_kind(text: &str) -> Option<StateKind> {
+pub(super) fn state_kind(text: &str) -> Option<StateKind> {
     one_of(&StateKind::ALL, StateKind::as_str)(text)
+}
+
+/// Reads an id that may be absent.
+pub(super) fn payload_id_maybe(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<PayloadId>, Fault> {
+    let bytes = row.get::<_, Option<[u8; 16]>>(index)?;
+    bytes
+        .map(|bytes| PayloadId::from_bytes(bytes).ok_or_else(|| Fault::bad_row(column)))
+        .transpose()
 }
 
 /// Reads an id in the first column.

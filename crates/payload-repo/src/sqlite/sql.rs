@@ -100,6 +100,29 @@ statements! {
         WHERE name = ?1 AND version = ?2 - 1";
     DELETE_NAMESPACE = "DELETE FROM namespaces WHERE name = ?1 AND version = ?2";
 
+    NAME = "SELECT payload, name, version, actor, at FROM names WHERE namespace = ?1 AND name = ?2";
+    NAMES = "
+        SELECT payload, name, version, actor, at FROM names
+        WHERE namespace = ?1 AND name >= ?2 AND name < ?3 ORDER BY name LIMIT ?4";
+    NAMES_OF = "SELECT name FROM names WHERE payload = ?1 ORDER BY name";
+    NAME_TARGET = "
+        SELECT names.payload, payloads.state FROM names JOIN payloads ON payloads.id = names.payload
+        WHERE names.namespace = ?1 AND names.name = ?2";
+    NAMEABLE = "SELECT state FROM payloads WHERE id = ?1 AND namespace = ?2";
+    NAME_LAST_MOVE = "
+        SELECT version FROM name_history WHERE namespace = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
+    NAME_HISTORY = "
+        SELECT version, from_payload, to_payload, actor, reason, at FROM name_history
+        WHERE namespace = ?1 AND name = ?2 AND version < ?3 ORDER BY version DESC LIMIT ?4";
+    PUT_NAME = "
+        INSERT INTO names (namespace, name, payload, version, actor, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT DO UPDATE SET payload = excluded.payload, version = excluded.version, actor = excluded.actor,
+            at = excluded.at";
+    DELETE_NAME = "DELETE FROM names WHERE namespace = ?1 AND name = ?2";
+    INSERT_NAME_MOVE = "
+        INSERT INTO name_history (namespace, name, version, from_payload, to_payload, actor, reason, at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
     CLAIM = "
         INSERT INTO nodes (node, epoch, claimed_at) VALUES (?1, 1, ?2)
         ON CONFLICT DO UPDATE SET epoch = epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";

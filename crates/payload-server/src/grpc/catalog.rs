@@ -1,6 +1,7 @@
 //! CatalogService over gRPC.
 
-use payload_proto::convert::{id, namespace};
+use payload_core::PayloadRef;
+use payload_proto::convert::{id, namespace, optional};
 use payload_proto::v1;
 use payload_proto::v1::catalog_service_server::CatalogService;
 use tonic::{Request, Response, Status};
@@ -27,10 +28,16 @@ impl CatalogService for Service {
     ) -> Result<Response<v1::GetPayloadResponse>, Status> {
         answer(&self.calls, Rpc::GetPayload, async {
             let request = request.get_ref();
-            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
-            let row = self.calls.run(move |engine| engine.get(&namespace, payload)).await?;
+            let (namespace, payload) = (namespace(&request.namespace)?, id::<PayloadRef>(&request.payload_id)?);
+            let found = self.calls.run(move |engine| {
+                let row = engine.get(&namespace, engine.resolve(&namespace, &payload)?)?;
+                let names = engine.names_of(row.id)?;
+                Ok((row, names))
+            });
+            let (row, names) = found.await?;
             Ok(v1::GetPayloadResponse {
                 payload: Some((&*row).into()),
+                names: names.iter().map(ToString::to_string).collect(),
             })
         })
         .await
@@ -70,6 +77,7 @@ impl CatalogService for Service {
             Ok(v1::DeletePayloadResponse {
                 state: v1::State::from(deletion.state).into(),
                 leases: deletion.leases as u64,
+                payload_id: deletion.payload.to_string(),
             })
         })
         .await
@@ -81,8 +89,11 @@ impl CatalogService for Service {
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         answer(&self.calls, Rpc::ListEvents, async {
             let request = request.get_ref();
-            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
-            let events = self.calls.run(move |engine| engine.events(&namespace, payload)).await?;
+            let (namespace, payload) = (namespace(&request.namespace)?, id::<PayloadRef>(&request.payload_id)?);
+            let events = self
+                .calls
+                .run(move |engine| engine.events(&namespace, engine.resolve(&namespace, &payload)?))
+                .await?;
             Ok(v1::ListEventsResponse {
                 events: events.into_iter().map(wire::event).collect(),
             })
@@ -105,6 +116,18 @@ impl CatalogService for Service {
         .await
     }
 
+    async fn set_name(&self, request: Request<v1::SetNameRequest>) -> Result<Response<v1::SetNameResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::SetName, async {
+            let request = wire::set_name(request.get_ref())?;
+            let named = self.calls.run(move |engine| engine.set_name(&principal, &request));
+            Ok(v1::SetNameResponse {
+                payload_id: named.await?.to_string(),
+            })
+        })
+        .await
+    }
+
     async fn get_lineage(
         &self,
         request: Request<v1::GetLineageRequest>,
@@ -113,6 +136,74 @@ impl CatalogService for Service {
             let request = lineage::get(request.into_inner())?;
             let found = self.calls.run(move |engine| engine.lineage(&request)).await?;
             Ok(lineage::page(found))
+        })
+        .await
+    }
+
+    async fn remove_name(
+        &self,
+        request: Request<v1::RemoveNameRequest>,
+    ) -> Result<Response<v1::RemoveNameResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::RemoveName, async {
+            let request = request.get_ref();
+            let (namespace, name) = (namespace(&request.namespace)?, id(&request.name)?);
+            let from = optional(&request.if_payload_id)?;
+            let reason = payload_core::name::reason(&request.reason)?;
+            self.calls
+                .run(move |engine| engine.remove_name(&principal, &namespace, name, from, &reason))
+                .await?;
+            Ok(v1::RemoveNameResponse {})
+        })
+        .await
+    }
+
+    async fn get_name(&self, request: Request<v1::GetNameRequest>) -> Result<Response<v1::GetNameResponse>, Status> {
+        answer(&self.calls, Rpc::GetName, async {
+            let request = request.get_ref();
+            let (namespace, name) = (namespace(&request.namespace)?, id(&request.name)?);
+            let record = self.calls.run(move |engine| engine.name(&namespace, &name)).await?;
+            Ok(v1::GetNameResponse {
+                name: Some((&record).into()),
+            })
+        })
+        .await
+    }
+
+    async fn list_names(
+        &self,
+        request: Request<v1::ListNamesRequest>,
+    ) -> Result<Response<v1::ListNamesResponse>, Status> {
+        answer(&self.calls, Rpc::ListNames, async {
+            let request = request.into_inner();
+            let namespace = namespace(&request.namespace)?;
+            let page = self
+                .calls
+                .run(move |engine| engine.names(&namespace, &request.prefix, request.page_size, &request.page_token))
+                .await?;
+            Ok(v1::ListNamesResponse {
+                names: page.rows.iter().map(v1::Name::from).collect(),
+                next_page_token: page.next_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn list_name_history(
+        &self,
+        request: Request<v1::ListNameHistoryRequest>,
+    ) -> Result<Response<v1::ListNameHistoryResponse>, Status> {
+        answer(&self.calls, Rpc::ListNameHistory, async {
+            let request = request.into_inner();
+            let (namespace, name) = (namespace(&request.namespace)?, id(&request.name)?);
+            let page = self
+                .calls
+                .run(move |engine| engine.name_history(&namespace, &name, request.page_size, &request.page_token))
+                .await?;
+            Ok(v1::ListNameHistoryResponse {
+                moves: page.moves.iter().map(v1::NameMove::from).collect(),
+                next_page_token: page.next_token.unwrap_or_default(),
+            })
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use payload_core::{Error, Instant, Namespace, Reason, Result, Tier, limits};
+use payload_core::{Error, Instant, Namespace, PayloadRef, Reason, Result, Tier, limits};
 use payload_engine::{AcquireOptions, Engine, Grant, Holder};
 use payload_proto::convert::{self, batch, id, namespace, optional};
 use payload_proto::v1;
@@ -44,7 +44,7 @@ impl Service {
         &self,
         holder: &Arc<Holder>,
         asked: &wire::Acquire,
-        item: Result<payload_core::PayloadId>,
+        item: Result<PayloadRef>,
         inline_max: u64,
         deadline: Instant,
     ) -> Result<Grant> {
@@ -54,11 +54,12 @@ impl Service {
             ..asked.options
         };
         let waits = |error: &Error| error.reason() == Reason::PayloadNotCommitted && !asked.wait.is_zero();
-        match self
-            .calls
-            .engine
-            .acquire_quick(holder, &asked.namespace, payload, options)
-        {
+        let quick = match payload {
+            PayloadRef::Id(id) => self.calls.engine.acquire_quick(holder, &asked.namespace, id, options),
+            // Where a name points is asked of the repository.
+            PayloadRef::Name(_) => None,
+        };
+        match quick {
             Some(Err(error)) if waits(&error) => {}
             Some(result) => return result,
             None => {}
@@ -67,10 +68,12 @@ impl Service {
         let (holder, namespace) = (Arc::clone(holder), asked.namespace.clone());
         let wait = self.calls.left(deadline);
         self.calls.spawn(self.calls.place()?, move |engine| {
-            engine.acquire_when_committed(&holder, &namespace, payload, options, wait, move |grant| {
-                // A caller that has gone away leaves a lease behind, which ends with its term.
-                let _ = done.send(grant);
-            });
+            // A caller that has gone away leaves a lease behind, which ends with its term.
+            let tell = move |grant| drop(done.send(grant));
+            match engine.resolve(&namespace, &payload) {
+                Ok(id) => engine.acquire_when_committed(&holder, &namespace, id, options, wait, tell),
+                Err(error) => tell(Err(error)),
+            }
         });
         result
             .await
@@ -138,8 +141,8 @@ impl DataService for Service {
             let mut asked = wire::acquire(request.get_ref())?;
             let mut content_left = CONTENT_MAX;
             let deadline = self.calls.now().after(asked.wait);
-            let mut results = Vec::with_capacity(asked.ids.len());
-            for item in std::mem::take(&mut asked.ids) {
+            let mut results = Vec::with_capacity(asked.payloads.len());
+            for item in std::mem::take(&mut asked.payloads) {
                 let inline_max = asked.options.inline_max.min(content_left);
                 let grant = self.acquire_one(&holder, &asked, item, inline_max, deadline).await;
                 let mut result = wire::acquired(grant, &mut Vec::new(), &mut Vec::new());

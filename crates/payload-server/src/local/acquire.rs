@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, Namespace, PayloadId, Reason, Result, Span, limits};
+use payload_core::{Error, Namespace, PayloadRef, Reason, Result, Span, limits};
 use payload_engine::{AcquireOptions, Engine, Grant};
 use payload_proto::v1;
 use payload_proto::v1::server_message::Response;
@@ -30,9 +30,14 @@ impl Session {
             Err(error) => return ticket.answer(Err(error), buffer),
         };
         let engine = &*self.calls.engine;
-        let mut batch = Batch::new(std::mem::take(&mut asked.ids), asked.options);
+        let mut batch = Batch::new(std::mem::take(&mut asked.payloads), asked.options);
         while let Some((payload, options)) = batch.next() {
-            match engine.acquire_quick(&self.holder, &asked.namespace, payload, options) {
+            let quick = match payload {
+                PayloadRef::Id(id) => engine.acquire_quick(&self.holder, &asked.namespace, id, options),
+                // Where a name points is asked of the repository.
+                PayloadRef::Name(_) => None,
+            };
+            match quick {
                 Some(Err(error)) if error.reason() == Reason::PayloadNotCommitted && !asked.wait.is_zero() => {
                     batch.put_off();
                 }
@@ -46,7 +51,10 @@ impl Session {
         if asked.wait.is_zero() {
             let namespace = asked.namespace;
             return self.slowly_counted(batch.items.len(), ticket, buffer, move |engine, holder| {
-                batch.finish(|payload, options| engine.acquire(holder, &namespace, payload, options));
+                batch.finish(|payload, options| {
+                    let id = engine.resolve(&namespace, &payload)?;
+                    engine.acquire(holder, &namespace, id, options)
+                });
                 Ok(batch.into_answer())
             });
         }
@@ -87,15 +95,15 @@ struct Batch {
 }
 
 enum Item {
-    Open(PayloadId),
+    Open(PayloadRef),
     Done(Result<Grant>),
 }
 
 impl Batch {
-    fn new(ids: Vec<Result<PayloadId>>, options: AcquireOptions) -> Self {
-        let items = ids
+    fn new(payloads: Vec<Result<PayloadRef>>, options: AcquireOptions) -> Self {
+        let items = payloads
             .into_iter()
-            .map(|id| id.map_or_else(|error| Item::Done(Err(error)), Item::Open))
+            .map(|payload| payload.map_or_else(|error| Item::Done(Err(error)), Item::Open))
             .collect();
         Self {
             items,
@@ -106,12 +114,12 @@ impl Batch {
     }
 
     /// The next item without a result, with how much content it may bring.
-    fn next(&mut self) -> Option<(PayloadId, AcquireOptions)> {
+    fn next(&mut self) -> Option<(PayloadRef, AcquireOptions)> {
         while let Some(item) = self.items.get(self.position) {
             if let Item::Open(payload) = item {
                 let inline_max = self.options.inline_max.min(self.content_left);
                 return Some((
-                    *payload,
+                    payload.clone(),
                     AcquireOptions {
                         inline_max,
                         ..self.options
@@ -144,7 +152,7 @@ impl Batch {
     }
 
     /// Gives every item that was put off its result.
-    fn finish(&mut self, mut acquire: impl FnMut(PayloadId, AcquireOptions) -> Result<Grant>) {
+    fn finish(&mut self, mut acquire: impl FnMut(PayloadRef, AcquireOptions) -> Result<Grant>) {
         self.position = 0;
         while let Some((payload, options)) = self.next() {
             let result = acquire(payload, options);
@@ -185,7 +193,14 @@ impl Waiting {
         };
         let (holder, namespace) = (Arc::clone(&self.ticket.holder), self.namespace.clone());
         let left = self.ticket.calls.left(self.deadline);
-        engine.acquire_when_committed(&holder, &namespace, payload, options, left, move |result| {
+        let id = match engine.resolve(&namespace, &payload) {
+            Ok(id) => id,
+            Err(error) => {
+                self.batch.push(Err(error));
+                return self.go_on(engine);
+            }
+        };
+        engine.acquire_when_committed(&holder, &namespace, id, options, left, move |result| {
             self.batch.push(result);
             let calls = self.ticket.calls.clone();
             self.go_on(&calls.engine);

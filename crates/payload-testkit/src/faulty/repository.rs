@@ -6,8 +6,8 @@ use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, Namespace, NamespaceRecord, NodeId, Payload,
-    PayloadId, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
+    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
 };
 
 use super::Switch;
@@ -124,6 +124,37 @@ impl Repository for FaultyRepository {
     fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
         self.switch
             .run("repository.namespaces", || self.inner.namespaces(after, limit))
+    }
+
+    fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>> {
+        self.switch.run("repository.name", || self.inner.name(namespace, name))
+    }
+
+    fn names(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&PayloadName>,
+        limit: u32,
+    ) -> Result<Vec<NameRecord>> {
+        self.switch
+            .run("repository.names", || self.inner.names(namespace, prefix, after, limit))
+    }
+
+    fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>> {
+        self.switch.run("repository.names_of", || self.inner.names_of(id))
+    }
+
+    fn name_history(
+        &self,
+        namespace: &Namespace,
+        name: &PayloadName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<NameMove>> {
+        self.switch.run("repository.name_history", || {
+            self.inner.name_history(namespace, name, before, limit)
+        })
     }
 
     fn check(&self) -> Result<()> {

@@ -7,11 +7,13 @@ use std::fmt::Debug;
 use payload_core::page::ListQuery;
 use payload_core::port::Repository;
 use payload_core::{
-    Change, ChangeSet, Digest, Durability, EventKind, Location, Namespace, NamespaceRecord, Payload, PayloadId, Quota,
-    Reason, Replica, ReplicaState, RequestRecord, State, StateKind, Timestamp, Version,
+    Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, NameChange, NameGuard, Namespace,
+    NamespaceRecord, Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestRecord, State, StateKind,
+    Timestamp, Version,
 };
 
 use super::Open;
+use super::names::label;
 use super::namespaces::namespace;
 use super::queries::summed;
 use super::sample::{Maker, at, created, edited, event, labels, name};
@@ -109,9 +111,11 @@ impl History {
             changes.push(change);
         }
         let request = self.request(&changes);
+        let name = self.naming(&changes);
         let set = ChangeSet {
             edges: self.edges(&changes),
             without_dependents: self.maker.rng.one_in(8).then(|| changes[0].after.id),
+            name,
             request,
             ..ChangeSet::new(changes, Durability::Volatile)
         };
@@ -123,6 +127,9 @@ impl History {
                 ..set.clone()
             })
         });
+        if let Some(name) = &set.name {
+            self.read_name(name);
+        }
         for change in &set.changes {
             self.same("get", |repo| repo.get(change.after.id));
             self.same("events", |repo| repo.events(change.after.id));
@@ -283,6 +290,44 @@ impl History {
             replica.node = Maker::new(0).node;
         }
         replica
+    }
+
+    /// Mostly none; else of few names, so that they are moved often, and to what was just made or was there before.
+    fn naming(&mut self, changes: &[Change]) -> Option<NameChange> {
+        if !self.maker.rng.one_in(4) {
+            return None;
+        }
+        let namespace = self.namespace();
+        let made = changes.iter().map(|change| change.after.id);
+        let known = self.versions.iter().rev().take(20).map(|row| row.id);
+        let ids: Vec<PayloadId> = made.chain(known).collect();
+        let now = self.now;
+        let rng = &mut self.maker.rng;
+        Some(NameChange {
+            namespace,
+            naming: Naming {
+                name: label(rng.pick::<&str>(&["n", "n/a", "m"])),
+                guard: match rng.below(3) {
+                    0 => NameGuard::Free,
+                    1 => NameGuard::PointsAt(*rng.pick(&ids)),
+                    _ => NameGuard::Any,
+                },
+            },
+            to: (!rng.one_in(4)).then(|| *rng.pick(&ids)),
+            actor: Actor::from_stored("uid:7"),
+            reason: rng.one_in(2).then(|| "ü".into()),
+            at: at(now),
+        })
+    }
+
+    fn read_name(&self, change: &NameChange) {
+        let (namespace, name) = (&change.namespace, &change.naming.name);
+        self.same("name", |repo| repo.name(namespace, name));
+        self.same("name_history", |repo| repo.name_history(namespace, name, None, 3));
+        self.same("names", |repo| repo.names(namespace, "n", None, 10));
+        if let Some(payload) = change.to {
+            self.same("names_of", |repo| repo.names_of(payload));
+        }
     }
 
     /// None, a new one, or one that was used before.

@@ -12,6 +12,7 @@ pub mod concurrency;
 pub mod guards;
 pub mod history;
 pub mod lineage;
+pub mod names;
 pub mod namespaces;
 pub mod queries;
 pub mod rows;
@@ -67,6 +68,12 @@ contract! { $
     queries::usage_is_the_sum_over_replicas,
     queries::old_requests_are_forgotten_a_few_at_a_time,
     queries::a_working_repository_says_so,
+    names::a_name_points_where_it_was_moved_last,
+    names::a_name_is_moved_only_as_its_guard_allows,
+    names::a_name_of_a_payload_that_has_ended_is_free,
+    names::names_are_listed_by_prefix_and_by_payload,
+    names::one_of_many_moves_of_a_name_wins,
+    names::a_payload_that_ends_at_that_moment_gets_no_name,
     namespaces::the_default_namespace_is_always_there,
     namespaces::a_namespace_comes_back_until_it_is_removed,
     namespaces::a_payload_is_made_in_a_namespace_that_is_there,

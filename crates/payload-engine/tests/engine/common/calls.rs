@@ -40,6 +40,7 @@ impl Filled {
             size: None,
             digest: None,
             lineage: None,
+            naming: None,
         }
     }
 }
@@ -82,13 +83,14 @@ pub(crate) fn put_request(content: &[u8], tier: Tier, durability: Durability) ->
         labels: Vec::new(),
         digest: None,
         lineage: None,
+        naming: None,
     }
 }
 
 pub(crate) fn delete_request(id: PayloadId) -> DeleteRequest {
     DeleteRequest {
         namespace: Namespace::default(),
-        payload: id,
+        payload: id.into(),
         request_id: None,
         force: false,
         reason: "test".into(),

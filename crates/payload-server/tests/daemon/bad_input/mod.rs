@@ -6,6 +6,7 @@ mod calls;
 mod catalog;
 mod doors;
 mod lineage;
+mod names;
 mod namespaces;
 mod state;
 mod values;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         calls::CASES,
         state::CASES,
         catalog::CASES,
+        names::CASES,
         namespaces::CASES,
         lineage::CASES,
     ]

@@ -94,6 +94,11 @@ calls! {
         list_events(ListEventsRequest) -> ListEventsResponse;
         add_lineage(AddLineageRequest) -> AddLineageResponse;
         get_lineage(GetLineageRequest) -> GetLineageResponse;
+        set_name(SetNameRequest) -> SetNameResponse;
+        remove_name(RemoveNameRequest) -> RemoveNameResponse;
+        get_name(GetNameRequest) -> GetNameResponse;
+        list_names(ListNamesRequest) -> ListNamesResponse;
+        list_name_history(ListNameHistoryRequest) -> ListNameHistoryResponse;
     }
     AdminServiceClient {
         get_stats(GetStatsRequest) -> GetStatsResponse;
