@@ -11,11 +11,13 @@ mod bell;
 mod deadline;
 mod listener;
 mod outq;
+mod peer;
 mod seqpacket;
 
 pub use bell::Bell;
 pub use listener::{Listener, out_of_descriptors};
-pub use seqpacket::{Peer, Seqpacket};
+pub use peer::Peer;
+pub use seqpacket::Seqpacket;
 
 /// The largest number of file descriptors that one message carries.
 pub const MESSAGE_FDS_MAX: usize = 64;

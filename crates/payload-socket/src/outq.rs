@@ -1,4 +1,4 @@
-//! The one system call that has no safe wrapper: how much of what was sent is still unread.
+//! A system call that has no safe wrapper: how much of what was sent is still unread.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -15,6 +15,7 @@ use rustix::net::{
 };
 
 use crate::address::Address;
+use crate::peer::{self, Peer};
 use crate::{MESSAGE_FDS_MAX, deadline, outq};
 
 /// Room for the descriptors of one message.
@@ -26,17 +27,6 @@ const CONTROL_SIZE: usize = rustix::cmsg_space!(ScmRights(MESSAGE_FDS_MAX));
 #[derive(Debug)]
 pub struct Seqpacket {
     fd: OwnedFd,
-}
-
-/// The process that made the other end, as it was at that moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its process id; the process may be gone, and another one may have the number.
-    pub pid: i32,
-    /// Its effective user.
-    pub uid: u32,
-    /// Its effective group.
-    pub gid: u32,
 }
 
 impl Seqpacket {
@@ -174,12 +164,7 @@ impl Seqpacket {
 
     /// Who made the other end (`SO_PEERCRED`).
     pub fn peer(&self) -> io::Result<Peer> {
-        let credentials = sockopt::socket_peercred(&self.fd)?;
-        Ok(Peer {
-            pid: credentials.pid.as_raw_nonzero().get(),
-            uid: credentials.uid.as_raw(),
-            gid: credentials.gid.as_raw(),
-        })
+        peer::of(self.fd.as_fd())
     }
 
     /// How much of what was sent here the peer has not read (`SIOCOUTQ`): 0 when it has read everything, else the
