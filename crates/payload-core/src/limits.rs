@@ -44,6 +44,8 @@ pub const SESSION_REQUESTS_MAX: usize = 64;
 pub const REPLICAS_MAX: usize = 8;
 /// How many segments of one server the keeper holds at most.
 pub const KEEPER_SEGMENTS_MAX: usize = 1 << 16;
+/// How many segments of one server systemd holds at most.
+pub const SYSTEMD_SEGMENTS_MAX: usize = 1_024;
 /// The longest name of an operation, or role of a parent, in the lineage graph, in bytes.
 pub const LINEAGE_WORD_LEN_MAX: usize = 128;
 /// The largest parameters of an operation in the lineage graph, in bytes.

@@ -1,7 +1,7 @@
 //! The background threads. They take no input: woken by a signal or a moment, they look at the world and do what is due.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use payload_core::port::TierStore;
@@ -28,6 +28,18 @@ pub struct Workers {
     engine: Arc<Engine>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    lives: Lives,
+}
+
+/// Tells whether all workers are there.
+#[derive(Clone, Debug, Default)]
+pub struct Lives(Vec<Weak<()>>);
+
+impl Lives {
+    /// False once one of them has panicked, or was stopped.
+    pub fn all_alive(&self) -> bool {
+        self.0.iter().all(|life| life.strong_count() > 0)
+    }
 }
 
 impl Workers {
@@ -37,6 +49,7 @@ impl Workers {
             engine: Arc::clone(engine),
             stop: Arc::default(),
             threads: Vec::new(),
+            lives: Lives::default(),
         };
         workers.spawn("timers", |engine| {
             engine.run_timers();
@@ -80,9 +93,17 @@ impl Workers {
         Ok(workers)
     }
 
+    /// For whoever watches over them.
+    pub fn lives(&self) -> Lives {
+        self.lives.clone()
+    }
+
     fn spawn(&mut self, name: &'static str, work: impl Fn(&Engine) + Send + 'static) -> std::io::Result<()> {
         let (engine, stop) = (Arc::clone(&self.engine), Arc::clone(&self.stop));
+        let life = Arc::new(());
+        self.lives.0.push(Arc::downgrade(&life));
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            let _alive = life;
             while !stop.load(Ordering::Acquire) {
                 work(&engine);
             }

@@ -13,12 +13,15 @@
 //!
 //! Descriptors move from one keeper to the next by one way only, the takeover, together with the listening socket:
 //! there is never a moment without a keeper, and never two. The keeper that holds on in the background is a new process
-//! that takes over too, and not a fork of the old one, so that nothing here needs unsafe code.
+//! that takes over too, and not a fork of the old one, so that the keeper needs no unsafe code.
+//!
+//! Where systemd starts the server it can be the keeper itself: see [`systemd`].
 
 mod client;
 mod keeper;
 mod options;
 mod protocol;
+pub mod systemd;
 mod wire;
 
 pub use client::{ClientOptions, KeeperClient, Link, NoKeeper};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use payload_keeper::Start;
+use payload_keeper::systemd::Systemd;
 
 use crate::config::{self, Config, KeeperKind, Problem};
 use crate::{keeping, serve, telemetry};
@@ -102,21 +103,41 @@ pub fn run() -> ExitCode {
         Ok(config) => config,
         Err(problems) => return refuse(&problems),
     };
+    // Before anything is opened: what was handed over is known by its numbers.
+    let systemd = match Systemd::from_env(&env) {
+        Ok(systemd) => systemd,
+        Err(error) => {
+            report(&format!("payloadd: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let (again, drop_volatile) = (arguments.common.again(), arguments.common.drop_volatile);
     match arguments.mode {
-        None if config.keeper.kind == KeeperKind::BuiltIn => keeping::run(&config, Start::Serve, &again),
-        None => serve(config, None, drop_volatile),
-        Some(Mode::Serve { kept }) => serve(config, kept.then_some(&again), drop_volatile),
+        None if config.keeper.kind == KeeperKind::BuiltIn => match systemd.fds.is_empty() {
+            true => keeping::run(&config, Start::Serve, &again),
+            false => refuse_sockets(),
+        },
+        None => serve(config, None, systemd, drop_volatile),
+        Some(Mode::Serve { kept }) => serve(config, kept.then_some(&again), systemd, drop_volatile),
         Some(Mode::Keeper(KeeperMode { adopt: true, .. })) => keeping::run(&config, Start::Adopt, &again),
         Some(Mode::Keeper(_)) => keeping::run(&config, Start::Hold, &again),
         Some(Mode::CheckConfig) => unreachable!("answered above"),
     }
 }
 
-fn serve(config: Config, keeper: Option<&Again>, drop_volatile: bool) -> ExitCode {
+/// The keeper in front starts the server, and could not hand them on to a later one.
+fn refuse_sockets() -> ExitCode {
+    report(
+        "payloadd: systemd handed over sockets, which the built-in keeper does not use; \
+         set keeper.kind = \"systemd\", or do without the socket units",
+    );
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn serve(config: Config, keeper: Option<&Again>, systemd: Systemd, drop_volatile: bool) -> ExitCode {
     let served = telemetry::init(&config.log)
         .map_err(anyhow::Error::from)
-        .and_then(|()| serve::run(config, keeper, drop_volatile));
+        .and_then(|()| serve::run(config, keeper, systemd, drop_volatile));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

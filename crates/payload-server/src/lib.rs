@@ -16,6 +16,8 @@ mod local;
 mod peers;
 mod repository;
 mod serve;
+mod sockets;
+mod supervisor;
 pub mod telemetry;
 mod tiers;
 mod wire;

@@ -22,6 +22,11 @@ impl Peers {
         !self.allowed.is_empty()
     }
 
+    /// The permission bits of the sockets' files.
+    pub(crate) fn socket_mode(&self) -> u32 {
+        if self.shared() { 0o666 } else { 0o600 }
+    }
+
     /// Refuses everybody else, and logs that somebody tried.
     pub(crate) fn check(&self, uid: u32) -> Result<()> {
         if uid == self.own || uid == 0 || self.allowed.contains(&uid) {

@@ -1,17 +1,16 @@
 //! Serving: bring the parts up in order, stay until told to stop, bring them down in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use payload_core::NodeId;
 use payload_core::lease::LeaseTerms;
 use payload_core::port::{Clock, Ids};
 use payload_engine::{Caps, Engine, Metrics, Ports, Settings, Workers};
+use payload_keeper::systemd::Systemd;
 use prometheus::Registry;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::Calls;
@@ -20,9 +19,11 @@ use crate::command::Again;
 use crate::config::Config;
 use crate::data_dir::{self, DataDir, Endpoint};
 use crate::gauges::Gauges;
-use crate::http::{self, Condition, Readiness};
+use crate::http::{Condition, HttpServer, Readiness};
 use crate::keeping::Keeping;
 use crate::peers::Peers;
+use crate::sockets::{self, Sockets};
+use crate::supervisor::Supervisor;
 use crate::{bytes, fatal, grpc, local, repository, tiers};
 
 /// Payloads without a replica in RAM that are kept in memory. Each takes about a kilobyte.
@@ -31,8 +32,16 @@ const COLD_ENTRIES_MAX: usize = 1 << 15;
 const SLOW_THREADS: usize = 128;
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(config: Config, keeper: Option<&Again>, drop_volatile: bool) -> anyhow::Result<()> {
-    let keeping = Keeping::connect(&config, keeper)?;
+pub(crate) fn run(
+    config: Config,
+    keeper: Option<&Again>,
+    mut systemd: Systemd,
+    drop_volatile: bool,
+) -> anyhow::Result<()> {
+    let keeping = Keeping::connect(&config, keeper, &mut systemd)?;
+    let sockets = Sockets::new(systemd.fds)?;
+    let supervisor = Supervisor::new(systemd.notifier, systemd.watchdog);
+    supervisor.starting();
     let data_dir = DataDir::open(&config.data_dir, !config.sessions.allow_uids.is_empty())?;
     let descriptors = raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -41,9 +50,27 @@ pub(crate) fn run(config: Config, keeper: Option<&Again>, drop_volatile: bool) -
         .build()?;
     let handle = runtime.handle().clone();
     runtime.block_on(async move {
-        let server = Server::start(config, keeping, data_dir, descriptors, handle).await?;
+        let start = Start {
+            config,
+            keeping,
+            sockets,
+            supervisor,
+            data_dir,
+            descriptors,
+        };
+        let server = start.start(handle).await?;
         server.until_stopped(drop_volatile).await
     })
+}
+
+/// What is there before anything runs.
+struct Start {
+    config: Config,
+    keeping: Keeping,
+    sockets: Sockets,
+    supervisor: Supervisor,
+    data_dir: DataDir,
+    descriptors: u64,
 }
 
 /// Everything that runs.
@@ -56,20 +83,25 @@ struct Server {
     door: local::Door,
     bytes: bytes::Door,
     keeping: Keeping,
+    sockets: Sockets,
+    supervisor: Supervisor,
+    signals: StopSignals,
     stop_calls: CancellationToken,
     stop_http: CancellationToken,
     grpc: tokio::task::JoinHandle<anyhow::Result<()>>,
     http: tokio::task::JoinHandle<()>,
 }
 
-impl Server {
-    async fn start(
-        config: Config,
-        keeping: Keeping,
-        data_dir: DataDir,
-        descriptors: u64,
-        handle: tokio::runtime::Handle,
-    ) -> anyhow::Result<Self> {
+impl Start {
+    async fn start(self, handle: tokio::runtime::Handle) -> anyhow::Result<Server> {
+        let Self {
+            config,
+            keeping,
+            mut sockets,
+            supervisor,
+            data_dir,
+            descriptors,
+        } = self;
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
         let entropy = Arc::new(OsEntropy);
         let ids = Ids::new(Arc::clone(&clock), Arc::clone(&entropy) as _);
@@ -79,17 +111,12 @@ impl Server {
 
         // Health first: a server that is slow to start is alive, and says why it is not ready.
         let (stop_calls, stop_http) = (CancellationToken::new(), CancellationToken::new());
-        let listening = http::bind(config.http_listen)
-            .await
-            .with_context(|| format!("cannot listen for HTTP on {}", config.http_listen))?;
+        let listening = HttpServer::new(sockets.tcp(sockets::HTTP, config.http_listen)?)?;
         let http_address = listening.address();
         let http = tokio::spawn(listening.run(Arc::clone(&readiness), registry.clone(), stop_http.clone()));
-        let tcp = TcpListener::bind(config.grpc_listen)
-            .await
-            .with_context(|| format!("cannot listen for gRPC on {}", config.grpc_listen))?;
+        let tcp = TcpListener::from_std(sockets.tcp(sockets::GRPC, config.grpc_listen)?)?;
         let grpc_address = tcp.local_addr()?;
-        let byte_listener = std::net::TcpListener::bind(config.bytes.listen)
-            .with_context(|| format!("cannot listen for the byte endpoint on {}", config.bytes.listen))?;
+        let byte_listener = sockets.tcp(sockets::BYTES, config.bytes.listen)?;
         let bytes_address = byte_listener.local_addr()?;
 
         let (node, key) = data_dir.identity(
@@ -120,17 +147,16 @@ impl Server {
 
         let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
         registry.register(Box::new(Gauges::new(calls.clone())?))?;
-        let socket = data_dir.join("payload.sock");
         let peers = Peers::new(config.sessions.allow_uids.clone());
+        let (local, socket) = sockets.local(data_dir.join("payload.sock"), peers.socket_mode())?;
         let door = local::Door::open(
-            &socket,
+            local,
             calls.clone(),
             node,
             peers.clone(),
             Arc::clone(&clock),
             config.sessions.stall_timeout,
-        )
-        .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        )?;
         let limits = bytes::Limits {
             connections_max: config.bytes.connections_max as usize,
             idle_timeout: config.bytes.idle_timeout,
@@ -143,18 +169,19 @@ impl Server {
             limits,
             &registry,
         )?;
-        let grpc_socket = data_dir.join("grpc.sock");
-        let unix = bind_unix(&grpc_socket, peers.shared())?;
+        let (unix, grpc_socket) = sockets.grpc_unix(data_dir.join("grpc.sock"), peers.socket_mode())?;
         let grpc = tokio::spawn(grpc::serve(
             calls,
             keeping.identity(node),
             tcp,
-            unix,
+            UnixListener::from_std(unix)?,
             peers,
             bytes_address,
             stop_calls.clone(),
         ));
 
+        // Before anybody hears that the server is ready, and may tell it to stop.
+        let signals = StopSignals::listen()?;
         let pid = std::process::id();
         let url = |address: SocketAddr| format!("http://{address}");
         data_dir.publish(&Endpoint {
@@ -167,9 +194,11 @@ impl Server {
         })?;
         readiness.clear(Condition::Starting);
         keeping.ready();
+        supervisor.ready();
+        supervisor.watch(Arc::clone(&engine), workers.lives(), stop_calls.clone());
         let took = clock.now().since(began);
         tracing::info!(data_dir = %config.data_dir.display(), grpc = %grpc_address, http = %http_address, bytes = %bytes_address, ?took, ?recovered, "ready");
-        Ok(Self {
+        Ok(Server {
             config,
             data_dir,
             readiness,
@@ -178,26 +207,27 @@ impl Server {
             door,
             bytes,
             keeping,
+            sockets,
+            supervisor,
+            signals,
             stop_calls,
             stop_http,
             grpc,
             http,
         })
     }
+}
 
-    async fn until_stopped(self, drop_volatile: bool) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
-        }
+impl Server {
+    async fn until_stopped(mut self, drop_volatile: bool) -> anyhow::Result<()> {
+        self.signals.received().await;
         self.stop(drop_volatile).await
     }
 
     async fn stop(self, drop_volatile: bool) -> anyhow::Result<()> {
         self.readiness
             .set(Condition::ShuttingDown, "the server is shutting down");
+        self.supervisor.stopping();
         self.data_dir.unpublish();
         self.keeping.stopping(drop_volatile);
         self.stop_calls.cancel();
@@ -217,12 +247,34 @@ impl Server {
         if self.engine.stats().is_ok_and(|stats| stats.leases == 0) {
             self.data_dir.clear_remote_leases();
         }
-        let _ = std::fs::remove_file(self.data_dir.join("grpc.sock"));
+        self.sockets.remove_files();
         self.stop_http.cancel();
         // The answer to a last probe may be lost; nobody waits for it.
         let _ = tokio::time::timeout(self.config.shutdown_drain, self.http).await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The signals that ask for a graceful stop. Until they are listened to, they end the process at once.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("stopping: SIGTERM"),
+            _ = self.interrupt.recv() => tracing::info!("stopping: SIGINT"),
+        }
     }
 }
 
@@ -249,31 +301,6 @@ fn settings(config: &Config, node: NodeId) -> Settings {
             allocations_per_principal: count(config.sessions.allocations_per_principal_max),
         },
     }
-}
-
-/// A socket that only this user can reach, or that everybody can: then who they are is asked.
-fn bind_unix(path: &Path, shared: bool) -> anyhow::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let bind = || -> std::io::Result<UnixListener> {
-        // The directory is locked: whatever is left there belongs to a server that has died.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let directory = std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?;
-        let name = path.file_name().unwrap_or_default();
-        // A socket address holds 107 bytes, a path may be longer.
-        let short = Path::new("/proc/self/fd")
-            .join(std::os::fd::AsRawFd::as_raw_fd(&directory).to_string())
-            .join(name);
-        let listener = UnixListener::bind(short)?;
-        std::fs::set_permissions(
-            path,
-            std::fs::Permissions::from_mode(if shared { 0o666 } else { 0o600 }),
-        )?;
-        Ok(listener)
-    };
-    bind().with_context(|| format!("cannot listen on {}", path.display()))
 }
 
 /// As many descriptors as this process may have; returns how many that are.

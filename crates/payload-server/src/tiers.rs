@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use payload_core::Tier;
 use payload_core::port::{Ids, TierStore, Usage};
-use payload_core::{Tier, limits};
 use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
 
 use crate::config::Tiers;
@@ -29,7 +29,7 @@ pub(crate) fn open(
 ) -> anyhow::Result<Vec<Arc<dyn TierStore>>> {
     let ram = RamOptions {
         pool_max: config.ram_pool,
-        ..ram_options(config.ram_capacity, descriptors)
+        ..ram_options(config.ram_capacity, descriptors, keeping.segments_max())
     };
     let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
     let held = on_disk.map(|usage| usage.charged).sum();
@@ -55,13 +55,13 @@ pub(crate) fn open(
 }
 
 /// Cuts memory up so that it can be filled with payloads of any size before the segments run out.
-fn ram_options(capacity: u64, descriptors: u64) -> RamOptions {
-    let segments_max = (descriptors / SEGMENT_SHARE).clamp(1, limits::KEEPER_SEGMENTS_MAX as u64);
-    let packed_max = (capacity / segments_max)
-        .next_power_of_two()
-        .clamp(PACKED_MIN, PACKED_MAX);
+fn ram_options(capacity: u64, descriptors: u64, kept_max: u64) -> RamOptions {
+    // The keeper refuses what it cannot hold by itself, and says what to do; what is only ready is not with it.
+    let segments_max = (descriptors / SEGMENT_SHARE).max(1);
+    let capable = segments_max.min(kept_max);
+    let packed_max = (capacity / capable).next_power_of_two().clamp(PACKED_MIN, PACKED_MAX);
     // Half of the segments are enough for nothing but slabs. Four payloads to a slab waste a quarter of it at most.
-    let filling = (capacity / (segments_max / 2).max(1)).next_power_of_two();
+    let filling = (capacity / (capable / 2).max(1)).next_power_of_two();
     RamOptions {
         capacity,
         segments_max,
@@ -80,21 +80,25 @@ fn free(path: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use payload_core::limits;
+
     use super::*;
 
     #[test]
     fn memory_can_be_filled_before_the_segments_run_out() {
         for descriptors in [1_024, 20_000, 1 << 20] {
             for capacity in [64 << 20, 6 << 30, 64 << 30_u64] {
-                let options = ram_options(capacity, descriptors);
+                let kept = limits::SYSTEMD_SEGMENTS_MAX as u64;
+                let options = ram_options(capacity, descriptors, kept);
                 assert!(options.segments_max <= descriptors / 4);
-                assert!(options.slab_size_max * options.segments_max >= capacity);
-                let whole = options.packed_max * options.segments_max;
+                let capable = options.segments_max.min(kept);
+                assert!(options.slab_size_max * capable >= capacity);
+                let whole = options.packed_max * capable;
                 assert!(whole >= capacity || options.packed_max == PACKED_MAX);
                 assert!(options.packed_max * 4 <= options.slab_size_max);
             }
         }
-        assert_eq!(ram_options(6 << 30, 20_000).packed_max, 2 << 20);
-        assert_eq!(ram_options(64 << 30, 20_000).packed_max, 16 << 20);
+        assert_eq!(ram_options(6 << 30, 20_000, 1 << 16).packed_max, 2 << 20);
+        assert_eq!(ram_options(64 << 30, 20_000, 1 << 16).packed_max, 16 << 20);
     }
 }

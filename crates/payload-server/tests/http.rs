@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use payload_server::http::{Condition, Readiness, bind};
+use payload_server::http::{Condition, HttpServer, Readiness};
 use prometheus::{IntCounter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,10 +29,9 @@ impl World {
     }
 
     async fn start_with_head_timeout(head_timeout: Duration) -> Self {
-        let server = bind("127.0.0.1:0".parse().unwrap())
-            .await
-            .unwrap()
-            .head_timeout(head_timeout);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let server = HttpServer::new(listener).unwrap().head_timeout(head_timeout);
         let (readiness, metrics) = (Arc::new(Readiness::starting()), Registry::new());
         let (address, stop) = (server.address(), CancellationToken::new());
         let server = tokio::spawn(server.run(Arc::clone(&readiness), metrics.clone(), stop.clone()));

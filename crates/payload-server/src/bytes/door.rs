@@ -1,6 +1,7 @@
 //! The byte endpoint's listener, and the thread that each connection gets.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,9 +12,8 @@ use payload_core::Span;
 use payload_core::port::Clock;
 use payload_core::sync::Signal;
 use payload_engine::Engine;
-use payload_socket::out_of_descriptors;
+use payload_socket::{Bell, out_of_descriptors};
 use prometheus::Registry;
-use rustix::io::Errno;
 
 use super::connection::{Service, serve, turn_away};
 use super::metrics::Metrics;
@@ -40,7 +40,6 @@ pub(crate) struct Limits {
 /// The listening socket and everybody who came in.
 pub(crate) struct Door {
     inner: Arc<Inner>,
-    listener: Arc<TcpListener>,
     acceptor: Option<JoinHandle<()>>,
 }
 
@@ -52,6 +51,8 @@ struct Inner {
     next_number: AtomicU64,
     /// Raised when a connection ends.
     left: Signal,
+    /// Rung at the end.
+    bell: Bell,
     pause: Signal,
 }
 
@@ -62,7 +63,7 @@ struct Link {
 }
 
 impl Door {
-    /// Serves what comes to `listener`, which is bound to `address`.
+    /// Serves what comes to `listener`, which is bound to `address` and does not block.
     pub(crate) fn open(
         listener: TcpListener,
         address: SocketAddr,
@@ -85,16 +86,15 @@ impl Door {
             connections,
             next_number: AtomicU64::new(0),
             left: Signal::new(),
+            bell: Bell::new()?,
             pause: Signal::new(),
         });
-        let listener = Arc::new(listener);
-        let (accepting, from) = (Arc::clone(&inner), Arc::clone(&listener));
+        let accepting = Arc::clone(&inner);
         let acceptor = std::thread::Builder::new()
             .name("bytes-accept".into())
-            .spawn(move || accepting.accept(&from))?;
+            .spawn(move || accepting.accept(&listener))?;
         Ok(Self {
             inner,
-            listener,
             acceptor: Some(acceptor),
         })
     }
@@ -103,8 +103,7 @@ impl Door {
     pub(crate) fn close(mut self, drain: Span) {
         let inner = &self.inner;
         inner.service.stopping.store(true, Ordering::Release);
-        // This wakes the acceptor; it is an error only where nobody listens any more.
-        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        inner.bell.ring();
         inner.pause.raise();
         if self.acceptor.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that accepts for the byte endpoint panicked");
@@ -142,10 +141,15 @@ impl Inner {
 
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         while !self.service.stopping.load(Ordering::Acquire) {
-            match listener.accept() {
+            let accepted = match self.bell.wait_readable(listener) {
+                Ok(true) => listener.accept(),
+                Ok(false) => return,
+                Err(error) => Err(error),
+            };
+            match accepted {
                 Ok((stream, _)) => self.admit(stream),
-                // The kernel's answer when the listener is shut down.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => return,
+                // Whoever was announced has gone again.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
                     let short = out_of_descriptors(&error);
                     tracing::warn!(%error, short_of_descriptors = short, "cannot accept a connection to the byte endpoint; pausing");

@@ -225,6 +225,11 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
     if config.repository.sqlite.is_none() {
         refuse_keeping_with_memory(reader, config);
     }
+    if config.keeper.kind == KeeperKind::Systemd && reader.is_set(&keys::KEEPER_LINGER) {
+        let message = "systemd decides how long it keeps what it keeps".to_owned();
+        let hint = Some("leave it out, and set FileDescriptorStorePreserve= in the unit".to_owned());
+        reader.refuse(&keys::KEEPER_LINGER, message, hint);
+    }
 }
 
 fn refuse_same_address(
@@ -243,7 +248,7 @@ fn refuse_same_address(
 
 /// With `memory:` every start finds no rows, so bytes of an earlier start have no owner and are removed.
 fn refuse_keeping_with_memory(reader: &mut Reader, config: &Config) {
-    if config.keeper.kind == KeeperKind::BuiltIn {
+    if config.keeper.kind != KeeperKind::None {
         let message = "nothing can be kept for a catalog in memory, which forgets whose it is".to_owned();
         reader.refuse(
             &keys::KEEPER_KIND,

@@ -153,7 +153,7 @@ keys! {
     KEEPER_KIND: KeeperKind = "keeper.kind", Derived("`built-in`; `none` with `memory:`"), None,
         "Who keeps RAM payloads while the server is down.";
     KEEPER_LINGER: Span = "keeper.linger", Is("10m"), Some((ms(0), ms(7 * DAY))),
-        "How long the keeper keeps RAM payloads after a graceful stop.";
+        "How long the built-in keeper keeps RAM payloads after a graceful stop.";
 
     REPOSITORY_URL: RepositoryUrl = "repository.url", Is("sqlite:"), None,
         "Where the catalog is: `sqlite:` (`catalog.db` in the data directory), `sqlite:/path`, or `memory:`.";

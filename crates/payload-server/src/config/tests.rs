@@ -157,7 +157,7 @@ fn fault_60_each_mistake_is_told_with_line_key_and_suggestion() {
         ),
         (
             "keeper.kind = \"builtin\"",
-            "payload.toml:1: keeper.kind: \"builtin\" is none of built-in, none; did you mean \"built-in\"?",
+            "payload.toml:1: keeper.kind: \"builtin\" is none of built-in, systemd, none; did you mean \"built-in\"?",
         ),
         (
             "repository.url = \"postgres://x\"",
@@ -271,7 +271,11 @@ fn a_catalog_in_memory_keeps_nothing_and_destroys_nothing() {
     let config = world.load(&[], &[]).unwrap();
     assert_eq!((config.repository.sqlite, config.keeper.kind), (None, KeeperKind::None));
 
-    assert!(refused(&format!("{memory}keeper.kind = \"built-in\""))[0].contains("keeper.kind"));
+    for kind in ["built-in", "systemd"] {
+        assert!(refused(&format!("{memory}keeper.kind = \"{kind}\""))[0].contains("keeper.kind"));
+    }
+    let lingering = refused("keeper.kind = \"systemd\"\nkeeper.linger = \"1m\"");
+    assert!(lingering[0].contains("FileDescriptorStorePreserve="), "{lingering:?}");
     assert!(refused(&format!("{memory}tiers.disk.path = \"/x\""))[0].contains("tiers.disk.path"));
 
     std::fs::create_dir(world.data_dir()).unwrap();

@@ -178,6 +178,8 @@ words! {
     KeeperKind {
         /// The process that supervises the server.
         BuiltIn = "built-in",
+        /// The service manager, in its file descriptor store.
+        Systemd = "systemd",
         /// Nobody: RAM payloads die with the server.
         None = "none",
     }

@@ -6,4 +6,4 @@ mod routes;
 mod serve;
 
 pub use readiness::{Condition, Readiness};
-pub use serve::{HttpServer, bind};
+pub use serve::HttpServer;

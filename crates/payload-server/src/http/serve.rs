@@ -42,17 +42,17 @@ pub struct HttpServer {
     head_timeout: Duration,
 }
 
-/// Binds `listen`; port 0 takes a free one.
-pub async fn bind(listen: SocketAddr) -> io::Result<HttpServer> {
-    let listener = TcpListener::bind(listen).await?;
-    Ok(HttpServer {
-        address: listener.local_addr()?,
-        listener,
-        head_timeout: HEAD_TIMEOUT,
-    })
-}
-
 impl HttpServer {
+    /// On a listener that does not block.
+    pub fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+            head_timeout: HEAD_TIMEOUT,
+        })
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -55,15 +54,13 @@ struct Inner {
 impl Door {
     /// Opens the door.
     pub(crate) fn open(
-        path: &Path,
+        listener: Listener,
         calls: Calls,
         node: NodeId,
         peers: Peers,
         clock: Arc<dyn payload_core::port::Clock>,
         patience: Span,
     ) -> io::Result<Self> {
-        let mode = if peers.shared() { 0o666 } else { 0o600 };
-        let listener = Listener::bind(path, mode)?;
         let (flusher, flushing) = Flusher::start(clock, patience)?;
         let inner = Arc::new(Inner {
             listener,
@@ -251,7 +248,7 @@ fn refuse(connection: &Seqpacket, correlation_id: u64, error: &Error) {
     let _ = connection.try_send(&message, &[]);
 }
 
-/// The process's name as others see it; empty if it is gone already.
+/// The process's name as others see it; empty if it is gone already, or not to be seen from here.
 fn command_of(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm"))
         .map(|name| name.trim_end().to_owned())

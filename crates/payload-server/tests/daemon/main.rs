@@ -15,6 +15,7 @@ mod grpc;
 mod kept;
 mod lineage;
 mod malformed;
+mod managed;
 mod names;
 mod notices;
 mod operation;

@@ -2,11 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::manager::hand_over;
 use super::numbers::{arguments, parent, processes};
 use super::wait::until;
 
@@ -19,6 +22,8 @@ pub struct Setup {
     arguments: Vec<OsString>,
     pool: &'static str,
     mode: Option<&'static str>,
+    environment: Vec<(&'static str, String)>,
+    descriptors: Arc<Vec<OwnedFd>>,
 }
 
 /// What `endpoint.json` says.
@@ -56,6 +61,8 @@ impl Setup {
             arguments: Vec::new(),
             pool: "0B",
             mode: Some("serve"),
+            environment: Vec::new(),
+            descriptors: Arc::default(),
         }
     }
 
@@ -86,6 +93,18 @@ impl Setup {
     /// With one more argument.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// With this in its environment.
+    pub fn variable(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
+        self.environment.push((name, value.to_string()));
+        self
+    }
+
+    /// With these descriptors open, from number three on.
+    pub(super) fn descriptors(mut self, descriptors: Vec<OwnedFd>) -> Self {
+        self.descriptors = Arc::new(descriptors);
         self
     }
 
@@ -140,8 +159,12 @@ impl Setup {
     }
 
     fn command(&self, mode: Option<&str>) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.descriptors.is_empty() {
+            true => Command::new(&self.binary),
+            false => hand_over(self.binary.as_os_str(), &self.descriptors),
+        };
         command.args(mode);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // Memory that is made ready for payloads that never come would only take time from other tests.
         command.env("PAYLOADD_TIERS_RAM_POOL", self.pool);
         command.args([OsStr::new("--data-dir"), self.data_dir.as_os_str()]);

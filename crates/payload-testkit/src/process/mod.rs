@@ -4,11 +4,13 @@
 //! The harness knows the server only as its users do: a command line, a configuration file, `endpoint.json` and signals.
 
 mod daemon;
+mod manager;
 mod numbers;
 mod postgres;
 mod wait;
 
 pub use daemon::{Daemon, Endpoint, Setup};
+pub use manager::Manager;
 pub use numbers::{cpu_time, descriptors, memory, memory_peak, parent, sleeps, threads};
 pub use postgres::Postgres;
 pub use wait::{elapsed, pass, until};
