@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use payload_client::{AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, Endpoint, PayloadId};
-use payload_client::{PutOptions, v1};
+use payload_client::{Patience, PutOptions, v1};
 use payload_core::Span;
 
 use crate::clock::Moment;
@@ -20,6 +20,7 @@ use crate::report::Settings;
 use crate::server::Server;
 
 const SMALL: usize = 4 << 10;
+const MEDIUM: usize = 100 << 10;
 const LARGE: usize = 4 << 20;
 /// Different payloads of 4 MiB: as many first leases a session can take.
 const LARGE_COUNT: usize = 128;
@@ -35,7 +36,16 @@ enum Case {
     First,
     /// The client has the descriptor and the mapping.
     Known,
+    /// The same, of a payload that shares its container with others.
+    Medium,
 }
+
+/// How the Rust client waits for answers.
+const PATIENCE: [(&str, Patience); 3] = [
+    ("Rust client", Patience::Yield),
+    ("Rust client, sleeping", Patience::Block(Span::from_millis(4))),
+    ("Rust client, spinning", Patience::Spin(Span::from_micros(50))),
+];
 
 /// Everything a round needs to know.
 struct Bench {
@@ -43,6 +53,7 @@ struct Bench {
     echo: Echo,
     echo_socket: PathBuf,
     small: PayloadId,
+    medium: PayloadId,
     large: Vec<PayloadId>,
     operations: usize,
 }
@@ -50,18 +61,19 @@ struct Bench {
 pub(crate) fn run(settings: &Settings) -> Result<Vec<Figure>> {
     let scratch = settings.scratch()?;
     let server = Server::start(&settings.payloadd()?, &scratch.path().join("data"))?;
-    let (small, large) = runtime()?.block_on(prepare(server.endpoint()))?;
+    let (small, medium, large) = runtime()?.block_on(prepare(server.endpoint()))?;
     let echo_socket = scratch.path().join("echo.sock");
     let bench = Bench {
         server,
         echo: Echo::start(&echo_socket, LARGE as u64)?,
         echo_socket,
         small,
+        medium,
         large,
         operations: settings.operations,
     };
     let mut figures = Vec::new();
-    for case in [Case::Inline, Case::First, Case::Known] {
+    for case in [Case::Inline, Case::First, Case::Known, Case::Medium] {
         for clients in [1, 8] {
             figures.extend(bench.compare(case, clients, settings.rounds)?);
         }
@@ -69,30 +81,34 @@ pub(crate) fn run(settings: &Settings) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn prepare(endpoint: Endpoint) -> Result<(PayloadId, Vec<PayloadId>)> {
+async fn prepare(endpoint: Endpoint) -> Result<(PayloadId, PayloadId, Vec<PayloadId>)> {
     let client = Client::connect(endpoint).await?;
     let id = |payload: &v1::Payload| payload.payload_id.parse::<PayloadId>();
     let small = id(&client.put(&[1; SMALL], PutOptions::default()).await?)?;
+    let medium = id(&client.put(&[1; MEDIUM], PutOptions::default()).await?)?;
     let mut large = Vec::new();
     for _ in 0..LARGE_COUNT {
         let mut writer = client.allocate(LARGE as u64, AllocateOptions::default()).await?;
         writer.as_mut_slice()?[0] = 1;
         large.push(id(&writer.commit(CommitOptions::default()).await?)?);
     }
-    Ok((small, large))
+    Ok((small, medium, large))
 }
 
 impl Bench {
     fn compare(&self, case: Case, clients: usize, rounds: usize) -> Result<Vec<Figure>> {
-        let subjects = vec![
+        let mut subjects = vec![
             Subject::new("two round trips", move || self.floor(case, clients)),
             Subject::new("bare protocol", move || self.bare(case, clients)),
-            Subject::new("Rust client", move || self.client(case, clients)),
         ];
+        for (name, patience) in PATIENCE {
+            subjects.push(Subject::new(name, move || self.client(case, clients, patience)));
+        }
         let what = match case {
             Case::Inline => "4 KiB inline",
             Case::First => "4 MiB, first lease",
             Case::Known => "4 MiB, leased before",
+            Case::Medium => "100 KiB, leased before",
         };
         compare(&format!("{what}, {clients} at once"), rounds, subjects)
     }
@@ -120,11 +136,12 @@ impl Bench {
         let server = self.server.addresses()?;
         let small = self.small.to_string();
         let large: Vec<String> = self.large.iter().map(PayloadId::to_string).collect();
+        let again = self.leased_again(case).to_string();
         let set_up = || {
             let mut link = Link::connect(&server.socket)?;
             let mut kept = Vec::new();
-            if case == Case::Known {
-                lease_bare(&mut link, &large[0], 0, &mut kept)?;
+            if matches!(case, Case::Known | Case::Medium) {
+                lease_bare(&mut link, &again, 0, &mut kept)?;
             }
             warm_up(|| lease_bare(&mut link, &small, SMALL as u32, &mut kept).map(drop))?;
             Ok((link, kept))
@@ -133,14 +150,23 @@ impl Bench {
             Case::Inline => (0..self.operations)
                 .map(|_| lease_bare(link, &small, SMALL as u32, kept))
                 .collect(),
-            Case::Known => (0..self.operations)
-                .map(|_| lease_bare(link, &large[0], 0, kept))
+            Case::Known | Case::Medium => (0..self.operations)
+                .map(|_| lease_bare(link, &again, 0, kept))
                 .collect(),
             Case::First => large.iter().map(|id| lease_bare(link, id, 0, kept)).collect(),
         })
     }
 
-    fn client(&self, case: Case, clients: usize) -> Result<Round> {
+    /// What is leased over and over again.
+    fn leased_again(&self, case: Case) -> PayloadId {
+        match case {
+            Case::Inline => self.small,
+            Case::Medium => self.medium,
+            Case::First | Case::Known => self.large[0],
+        }
+    }
+
+    fn client(&self, case: Case, clients: usize, patience: Patience) -> Result<Round> {
         let options = |inline_max| AcquireOptions {
             inline_max,
             ..AcquireOptions::default()
@@ -151,11 +177,12 @@ impl Bench {
             let client = runtime.block_on(async {
                 let options = ClientOptions {
                     idle_containers_max: 2 * LARGE_COUNT,
+                    patience,
                     ..ClientOptions::default()
                 };
                 let client = Client::connect_with(self.server.endpoint(), options).await?;
-                if case == Case::Known {
-                    lease(&client, self.large[0], mapped).await?;
+                if matches!(case, Case::Known | Case::Medium) {
+                    lease(&client, self.leased_again(case), mapped).await?;
                 }
                 for _ in 0..WARM_UP {
                     lease(&client, self.small, inline).await?;
@@ -173,11 +200,9 @@ impl Bench {
                             latencies.push(lease(client, *id, mapped).await?);
                         }
                     }
-                    Case::Inline | Case::Known => {
-                        let (id, options) = match case {
-                            Case::Inline => (self.small, inline),
-                            _ => (self.large[0], mapped),
-                        };
+                    Case::Inline | Case::Known | Case::Medium => {
+                        let id = self.leased_again(case);
+                        let options = if case == Case::Inline { inline } else { mapped };
                         for _ in 0..self.operations {
                             latencies.push(lease(client, id, options).await?);
                         }

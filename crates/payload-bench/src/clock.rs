@@ -18,7 +18,22 @@ impl Moment {
     }
 
     pub(crate) fn elapsed(self) -> Span {
-        read(ClockId::Monotonic).saturating_sub(self.0)
+        Self::now().since(self)
+    }
+
+    /// Nothing if this was before.
+    pub(crate) fn since(self, earlier: Self) -> Span {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// For another process on the same host, whose clock is the same.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0.as_nanos().to_le_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let nanos = u128::from_le_bytes(bytes.try_into().ok()?);
+        Some(Self(Span::from_nanos(u64::try_from(nanos).ok()?)))
     }
 }
 

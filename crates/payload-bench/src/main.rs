@@ -9,6 +9,8 @@ mod content;
 mod crew;
 mod demo;
 mod floor;
+mod grpc;
+mod handover;
 mod kill_loop;
 mod link;
 mod machine;
@@ -16,6 +18,8 @@ mod many;
 mod mapping;
 mod measure;
 mod metrics;
+mod pages;
+mod peers;
 mod put;
 mod report;
 mod restart;
@@ -43,12 +47,20 @@ struct Arguments {
 enum Command {
     /// Acquire and release on the local socket, next to two bare round trips
     Acquire(Settings),
+    /// Acquire and release over gRPC, next to two empty calls
+    Grpc(Settings),
     /// Put of 4 KiB, next to one fsynced transaction
     Put(Settings),
     /// Allocate, write and commit, next to copying the same bytes
     Write(Settings),
+    /// Lease and read every page, next to reading what is mapped already
+    Pages(Settings),
+    /// From the commit to the first byte in another process, next to one message and a mapping
+    Handover(Settings),
     /// Contents over the byte endpoint, next to a bare `sendfile`
     Bytes(Settings),
+    /// One round of what peers/measure.py asks of other stores, as JSON
+    Peer(Settings),
     /// Restarts with few and with many payloads
     Restart(restart::Options),
     /// Many payloads in RAM, over a killed server
@@ -80,6 +92,12 @@ enum Command {
     /// The same for contents over TCP
     #[command(hide = true)]
     SendFile { size: u64 },
+    /// The same for calls over gRPC
+    #[command(hide = true)]
+    Unary,
+    /// The process that payloads are handed over to
+    #[command(hide = true)]
+    Reader { socket: PathBuf, endpoint: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -95,9 +113,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Acquire(settings) => settings.report(acquire::run, report::figures),
+        Command::Grpc(settings) => settings.report(grpc::run, report::figures),
         Command::Put(settings) => settings.report(put::run, report::figures),
         Command::Write(settings) => settings.report(write::run, report::figures),
+        Command::Pages(settings) => settings.report(pages::run, report::figures),
+        Command::Handover(settings) => settings.report(handover::run, report::figures),
         Command::Bytes(settings) => settings.report(bytes::run, report::figures),
+        Command::Peer(settings) => peers::run(&settings),
         Command::Restart(options) => restart::run(&options),
         Command::Many(options) => many::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
@@ -107,5 +129,7 @@ fn run(command: Command) -> Result<()> {
         Command::Victim { endpoint, name, seed } => kill_loop::victim::run(&endpoint, &name, seed),
         Command::Echo { socket, size } => floor::echo::serve(&socket, size),
         Command::SendFile { size } => floor::sendfile::serve(size),
+        Command::Unary => floor::unary::serve(),
+        Command::Reader { socket, endpoint } => handover::read(&socket, &endpoint),
     }
 }

@@ -20,12 +20,18 @@ pub(crate) struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps `len` bytes, at least one. Mapping is all that is measured: nothing reads them.
+    /// Maps `len` bytes, at least one.
     pub(crate) fn readable(fd: impl AsFd, len: usize) -> io::Result<Self> {
         // SAFETY: the kernel chooses a free range, so nothing that exists is replaced.
         let start = unsafe { mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, fd, 0) }?;
         let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
+    }
+
+    /// The first byte, which brings its page in.
+    pub(crate) fn first(&self) -> u8 {
+        // SAFETY: at least one byte is mapped, and the volatile read takes whatever it is at this moment.
+        unsafe { self.start.cast::<u8>().as_ptr().read_volatile() }
     }
 }
 

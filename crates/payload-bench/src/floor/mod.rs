@@ -3,3 +3,4 @@
 pub(crate) mod echo;
 pub(crate) mod sendfile;
 pub(crate) mod transaction;
+pub(crate) mod unary;
