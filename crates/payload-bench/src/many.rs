@@ -24,6 +24,9 @@ const IN_FLIGHT: usize = 64;
 /// Leases that one call asks for.
 const BATCH: usize = 64;
 
+/// How long the next server may take, which reads a row for each payload.
+const PATIENCE: Span = Span::from_secs(600);
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -75,7 +78,7 @@ fn measure(settings: &Settings, options: &Options) -> Result<Many> {
     let grown_kib = resident(first);
     let (_, recovered) = timed(|| {
         ensure!(wait::signal(first, Signal::KILL), "the server died by itself");
-        server.wait_ready(Some(first))
+        server.wait_ready_within(Some(first), PATIENCE)
     })?;
     let second = server.addresses()?.pid;
     let restarted_kib = resident(second);

@@ -70,7 +70,12 @@ impl Server {
 
     /// Waits until a server takes calls that is another process than `before`.
     pub(crate) fn wait_ready(&mut self, before: Option<u32>) -> Result<Addresses> {
-        wait::until("the server to be ready", PATIENCE, || {
+        self.wait_ready_within(before, PATIENCE)
+    }
+
+    /// The same for a server that may have much to recover.
+    pub(crate) fn wait_ready_within(&mut self, before: Option<u32>, patience: Span) -> Result<Addresses> {
+        wait::until("the server to be ready", patience, || {
             if before.is_none() && self.launched.try_wait()?.is_some() {
                 bail!("payloadd ended:\n{}", self.log());
             }
