@@ -45,7 +45,7 @@ impl TierStats {
     pub fn slack(&self) -> u64 {
         self.usage
             .used
-            .saturating_sub(self.charged + self.usage.staging + self.usage.pool)
+            .saturating_sub(self.charged + self.usage.staging + self.usage.pool + self.usage.zombie)
     }
 }
 

@@ -11,6 +11,7 @@ const BATCH: usize = 500;
 impl Engine {
     /// Looks at every container that may be empty, and frees those that are. Returns how many.
     pub fn sweep(&self) -> Result<usize> {
+        let zombies = self.zombies();
         let mut freed = 0;
         for store in &self.ports.tiers {
             // A store names most containers only once; what comes of each is remembered until it is known.
@@ -27,7 +28,15 @@ impl Engine {
                 freed += self.sweep_batch(&**store, batch)?;
             }
         }
+        if self.zombies() < zombies {
+            self.room.freed();
+        }
         Ok(freed)
+    }
+
+    /// Bytes that were freed and that somebody still has.
+    pub(crate) fn zombies(&self) -> u64 {
+        self.ports.tiers.iter().map(|store| store.usage().zombie).sum()
     }
 
     /// A container of whose bytes it is not known whether a row names them.

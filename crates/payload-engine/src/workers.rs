@@ -17,6 +17,9 @@ const DRAINS_AT_ONCE: usize = 16;
 const RETRY: Span = Span::from_secs(1);
 /// Removals that come within this time are swept together.
 const SWEEP_DELAY: Span = Span::from_millis(100);
+/// How often one looks whether freed memory that somebody still had is not had by anybody any more. Whoever is short of
+/// room looks at once.
+const ZOMBIE_LOOK: Span = Span::from_millis(400);
 /// How long the worker that makes memory ready rests after each piece, in times of what that took: a quarter of a
 /// processor is for it, and the rest for calls.
 const PREPARE_REST: u32 = 3;
@@ -67,7 +70,7 @@ impl Workers {
             engine.expiry.signal.wait(engine.pause_after("expiry", pause));
         })?;
         workers.spawn("sweep", |engine| {
-            let swept = engine.sweep().map(|_| None);
+            let swept = engine.sweep().map(|_| (engine.zombies() > 0).then_some(ZOMBIE_LOOK));
             engine.sweep_signal.wait(engine.pause_after("sweep", swept));
             engine.sweep_signal.wait(Some(SWEEP_DELAY));
         })?;

@@ -32,7 +32,7 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging, pool.",
+                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging, pool, zombie.",
                 ),
                 &["tier", "kind"],
             )?,
@@ -63,6 +63,7 @@ impl Gauges {
             set("charged", tier.charged);
             set("staging", tier.usage.staging);
             set("pool", tier.usage.pool);
+            set("zombie", tier.usage.zombie);
             self.huge_pages
                 .with_label_values(&[name])
                 .set(i64::from(tier.usage.huge_pages));

@@ -34,6 +34,22 @@ pub(crate) fn no_writer(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     }
 }
 
+/// Whether anybody has a memfd of this process's user open or mapped, apart from descriptors that share the open file
+/// of `fd`, and mappings made through those: what the server has itself, and what it gave its keeper.
+///
+/// The kernel grants a write lease to who has the only other open file. It is given back at once.
+pub(crate) fn is_held_elsewhere(fd: BorrowedFd<'_>) -> bool {
+    let lease = || {
+        // The open file that a memfd begins with does not count as a writer in the kernel, so it must be opened again.
+        let own = reopen(fd, OFlags::RDWR)?;
+        fcntl(own.as_fd(), F_SETSIG, libc::SIGURG)?;
+        fcntl(own.as_fd(), libc::F_SETLEASE, libc::F_WRLCK)?;
+        fcntl(own.as_fd(), libc::F_SETLEASE, libc::F_UNLCK)
+    };
+    // Short of descriptors or memory one cannot tell, and looks again later.
+    matches!(lease(), Err(Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 fn fcntl(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> rustix::io::Result<()> {
     // SAFETY: the descriptor is open for as long as it is borrowed, and both commands take an int and touch no memory.
     let result = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };

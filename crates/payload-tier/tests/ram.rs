@@ -39,6 +39,7 @@ fn a_restarted_server_finds_everything_that_the_keeper_held() {
     let shared = store.store(&Namespace::default(), &small).unwrap();
     let shrunk = reserve(&store, 1 << 20);
     fds::write(&shrunk.writer, 0, &half);
+    drop(shrunk.writer);
     let shrunk = shrunk.placed;
     seal(&store, &shrunk.location, 100_000).unwrap();
     let reserved = reserve(&store, 200_000);
@@ -56,6 +57,7 @@ fn a_restarted_server_finds_everything_that_the_keeper_held() {
     assert!(store.open(&location).is_err(), "it is not sealed yet");
     let writer = store.writer(&location).unwrap();
     fds::write(&writer, 50_000, &half[50_000..]);
+    drop(writer);
     let charged = seal(&store, &location, 100_000).unwrap();
     assert_bytes(&store, &location, &half);
 
@@ -125,6 +127,7 @@ fn what_the_keeper_holds_and_no_server_made_is_given_up() {
 fn every_segment_is_with_the_keeper_before_it_is_handed_out() {
     let (keeper, store) = fresh(ram_options(PLENTY));
     let reserved = reserve(&store, 100_000);
+    drop(reserved.writer);
     assert_eq!(keeper.len(), 1);
     store.store(&Namespace::default(), b"in a slab").unwrap();
     assert_eq!(keeper.len(), 2);

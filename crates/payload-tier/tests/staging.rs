@@ -261,6 +261,7 @@ fn fault_01_a_restarted_server_finds_stages_and_lets_them_go_with_their_last_row
     assert_bytes(&store, &moved.location, &content);
     store.remove(&other.location, other.charged).unwrap();
     assert_eq!(store.sweepable().unwrap(), [stage]);
+    drop(writer);
     store.drop_container(stage).unwrap();
     assert_eq!(keeper.len(), 1);
 }

@@ -46,6 +46,7 @@ fn tiers(stats: &Stats, output: &Output) -> String {
         "CHARGED",
         "STAGING",
         "POOL",
+        "ZOMBIE",
         "SLACK",
         "CONTAINERS",
         "REPLICAS",
@@ -53,7 +54,7 @@ fn tiers(stats: &Stats, output: &Output) -> String {
     output.table(header, stats.tiers.iter().map(row))
 }
 
-fn row(tier: &TierStats) -> [String; 9] {
+fn row(tier: &TierStats) -> [String; 10] {
     [
         tier.tier.to_lowercase(),
         human::size(tier.used_bytes),
@@ -61,6 +62,7 @@ fn row(tier: &TierStats) -> [String; 9] {
         human::size(tier.charged_bytes),
         human::size(tier.staging_bytes),
         human::size(tier.pool_bytes),
+        human::size(tier.zombie_bytes),
         human::size(tier.slack_bytes),
         tier.containers.to_string(),
         tier.replicas.to_string(),

@@ -54,7 +54,8 @@ pub trait TierStore: Send + Sync {
     fn open(&self, location: &Location) -> Result<OwnedFd>;
 
     /// Frees the bytes. A container of their own goes at once; of a shared one it becomes sweepable. What is already
-    /// gone is fine.
+    /// gone is fine. Memory that another process still has stays charged until it has not: the next call of `sweepable`,
+    /// or whoever is short of room, finds that out.
     fn remove(&self, location: &Location, charged: u64) -> Result<()>;
 
     /// Containers that may have no replica any more and that no live [`Claim`] protects: all of them at the first
@@ -144,6 +145,8 @@ pub struct TierUsage {
     pub staging: u64,
     /// The part of `used` that was made ready for payloads to come.
     pub pool: u64,
+    /// The part of `used` that was freed, and that somebody still has open or mapped.
+    pub zombie: u64,
     /// Whether memory comes in huge pages.
     pub huge_pages: bool,
     /// How many memfds or files, without those that were made ready.

@@ -32,6 +32,7 @@ fn the_bytes_stay_until_the_last_lease_is_released() {
         rig.check_invariants();
 
         rig.release(&session, two.lease).unwrap();
+        drop((one, two));
         rig.tick();
         assert_eq!(rig.state(id), StateKind::Deleted);
         assert_eq!(rig.stats().unwrap().tiers[0].usage.used, 0);

@@ -213,6 +213,7 @@ fn tier_message(tier: &TierStats) -> v1::TierStats {
         charged_bytes: tier.charged,
         staging_bytes: tier.usage.staging,
         pool_bytes: tier.usage.pool,
+        zombie_bytes: tier.usage.zombie,
         huge_pages: tier.usage.huge_pages,
     }
 }

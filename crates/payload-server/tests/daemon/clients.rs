@@ -100,6 +100,43 @@ fn fault_19_a_reader_that_keeps_its_mapping_when_its_socket_is_closed_sees_its_o
     assert_eq!(reader.hear(), "unchanged");
 }
 
+#[test]
+fn fault_19_a_client_that_maps_a_slab_and_never_leaves_is_shown_and_holds_up_nothing_else() {
+    let world = World::start();
+    let ram = |stats: &v1::GetStatsResponse| {
+        let tier = stats.tiers.iter().find(|tier| tier.tier() == v1::Tier::Ram).unwrap();
+        (tier.replicas, tier.used_bytes, tier.zombie_bytes, tier.containers)
+    };
+    let mut reader = Actor::start("leaver", world.socket());
+    let ids = reader.hear();
+    world.await_stats("its session to end", |stats| (stats.sessions, stats.leases) == (0, 0));
+    for payload_id in ids.split(' ') {
+        world.grpc().delete_payload(delete(payload_id)).unwrap();
+        await_deleted(&world, payload_id);
+    }
+    world.await_stats("nothing but its memory to be left", |stats| {
+        let (replicas, used, zombie, _) = ram(stats);
+        replicas == 0 && zombie > 0 && used == zombie
+    });
+    let metrics = crate::support::http::get(&world.daemon.endpoint().http, "/metrics");
+    let zombie = ram(&world.stats()).2;
+    let line = format!("payload_tier_bytes{{kind=\"zombie\",tier=\"RAM\"}} {zombie}").to_lowercase();
+    assert!(metrics.to_lowercase().contains(&line), "{metrics}");
+
+    // The rest of the tier is for others, again and again.
+    for _ in 0..3 {
+        let session = world.session();
+        let payload_id = session.publish(&content(20 << 20, 1)).payload_id;
+        world.grpc().delete_payload(delete(&payload_id)).unwrap();
+        await_deleted(&world, &payload_id);
+    }
+    assert!(ram(&world.stats()).2 >= zombie);
+    reader.go_on();
+    assert_eq!(reader.hear(), "unchanged");
+    reader.signal(Signal::KILL);
+    world.await_stats("its memory to be free", |stats| ram(stats) == (0, 0, 0, 0));
+}
+
 /// Deletes payloads and fills the RAM tier with others.
 fn replace(world: &World, ids: &str) {
     for payload_id in ids.split(' ') {

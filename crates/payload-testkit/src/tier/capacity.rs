@@ -23,6 +23,7 @@ pub fn every_byte_is_charged_and_given_back(make: Make<'_>) {
     let reserved = reserve(&*store, 1 << 20);
     assert_eq!(store.usage().used, usage.used + reserved.placed.charged);
     assert_eq!(store.usage().containers, usage.containers + 1);
+    drop(reserved.writer);
     all.push(reserved.placed);
 
     for placed in all {

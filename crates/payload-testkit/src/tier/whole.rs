@@ -184,7 +184,8 @@ pub fn fault_19_readers_keep_their_bytes_when_the_store_drops_them(make: Make<'_
         store.remove(&placed.location, placed.charged).unwrap();
     }
     sweep(&*store);
-    assert_eq!(store.usage().used, 0);
+    // Where the store can tell who has it, memory stays charged until nobody has.
+    assert_eq!(store.usage().used, store.usage().zombie);
     let others = bytes(12, 200_000);
     for _ in 0..8 {
         put_whole(&*store, &others);

@@ -15,6 +15,7 @@ mod stage;
 mod staging;
 mod table;
 mod whole;
+mod zombies;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use self::segment::{Kind, Segment, not_sealed};
 use self::staging::Stages;
 use self::table::Table;
 use self::whole::Whole;
+use self::zombies::Zombies;
 use crate::budget::{Budget, Hold};
 use crate::fault::{Doing, foreign, in_use, missing};
 use crate::mapping::{self, Fill};
@@ -85,6 +87,7 @@ pub struct RamStore {
     lanes: Lanes,
     stages: Stages,
     pool: Pool,
+    zombies: Zombies,
     swept: AtomicBool,
 }
 
@@ -108,6 +111,7 @@ impl RamStore {
             lanes: Lanes::default(),
             stages: Stages::default(),
             pool: Pool::new(options.pool_max, options.packed_max),
+            zombies: Zombies::new(),
             swept: AtomicBool::new(false),
             options,
             ids,
@@ -134,10 +138,20 @@ impl RamStore {
         if let Some(ready) = self.take_ready(size)? {
             return Ok(ready);
         }
-        self.make(size).or_else(|error| match error.reason() {
-            Reason::TierFull | Reason::MemoryShort | Reason::SegmentsExhausted if self.empty_pool() => self.make(size),
-            _ => Err(error),
-        })
+        self.with_room(|| self.make(size))
+    }
+
+    /// Does what may fail for want of room, and again whenever some could be made: memory that nobody has any more is
+    /// freed, and then what is only ready for payloads to come makes way.
+    fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        let mut result = attempt();
+        for make_way in [Self::bury, Self::empty_pool] {
+            let short = matches!(&result, Err(error) if is_shortage(error));
+            if short && make_way(self) {
+                result = attempt();
+            }
+        }
+        result
     }
 
     fn make(&self, size: u64) -> Result<New<'_>> {
@@ -149,7 +163,11 @@ impl RamStore {
 
     /// Brings a memfd to the keeper; from then on it can be handed out.
     fn publish(&self, new: New<'_>, id: SegmentId, kind: Kind) -> Result<Arc<Segment>> {
-        if let Err(error) = self.keeper.store(id, new.fd.as_fd()) {
+        let mut stored = self.keeper.store(id, new.fd.as_fd());
+        if matches!(&stored, Err(error) if is_shortage(error)) && self.bury() {
+            stored = self.keeper.store(id, new.fd.as_fd());
+        }
+        if let Err(error) = stored {
             // Whether it is kept is not known; if this fails too, the next start finds a segment without a row.
             let _forgotten = self.keeper.remove(id);
             return Err(error);
@@ -177,8 +195,14 @@ impl RamStore {
         size <= self.options.packed_max
     }
 
-    /// Gives a container up.
+    /// Gives a container up. Its memory is charged until nobody has it any more.
     fn free(&self, id: SegmentId) -> Result<()> {
+        if self.table.get(id).is_some_and(|segment| self.is_held(&segment)) {
+            if let Some(segment) = self.table.remove(id) {
+                self.outlive(segment);
+            }
+            return Ok(());
+        }
         // The keeper first: if it does not answer, the segment is still there to be freed another time.
         self.keeper.remove(id)?;
         if let Some(segment) = self.table.remove(id) {
@@ -312,6 +336,7 @@ impl TierStore for RamStore {
     }
 
     fn sweepable(&self) -> Result<Vec<Container>> {
+        self.bury();
         self.close_empty_slabs();
         let all = !self.swept.swap(true, Ordering::Relaxed);
         let mut containers = Vec::new();
@@ -345,10 +370,18 @@ impl TierStore for RamStore {
         TierUsage {
             staging: self.staging(),
             pool: self.pool.bytes(),
+            zombie: self.zombies.bytes(),
             huge_pages: self.memory.has_huge_pages(),
-            ..self.budget.usage(self.table.len())
+            ..self.budget.usage(self.table.len() + self.zombies.len())
         }
     }
+}
+
+fn is_shortage(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Reason::TierFull | Reason::MemoryShort | Reason::SegmentsExhausted
+    )
 }
 
 /// A memfd that nobody knows of yet. Dropped, it leaves nothing behind.

@@ -259,9 +259,10 @@ impl RamStore {
         any
     }
 
-    fn give_back(&self, fds: impl IntoIterator<Item = OwnedFd>, bytes: u64) {
-        for fd in fds {
-            drop(fd);
+    /// Drops segments of so many bytes altogether.
+    pub(super) fn give_back<S>(&self, segments: impl IntoIterator<Item = S>, bytes: u64) {
+        for segment in segments {
+            drop(segment);
             self.segments.fetch_sub(1, Ordering::Relaxed);
         }
         self.budget.give(bytes);

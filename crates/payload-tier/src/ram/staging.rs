@@ -34,7 +34,7 @@ impl RamStore {
     /// Reserves room in a stage, and as much of the budget for the copy that the commit will make.
     pub(super) fn reserve_staged(&self, size: u64, producer: Option<SessionId>) -> Result<Placed> {
         let size = pages(size);
-        let promise = self.budget.take(size)?;
+        let promise = self.with_room(|| self.budget.take(size))?;
         let placed = match producer {
             Some(producer) => self.take_of_producer(producer, size)?,
             None => self.take_once(size)?,

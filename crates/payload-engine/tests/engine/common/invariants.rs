@@ -114,7 +114,10 @@ impl Rig {
         } else {
             0
         };
-        assert!(idle <= stages, "{tier}: {idle} containers have no row");
+        // And tests hold descriptors of what was freed, as clients do.
+        if stats.usage.zombie == 0 {
+            assert!(idle <= stages, "{tier}: {idle} containers have no row");
+        }
         if replicas
             .iter()
             .all(|r| matches!(r.location, Location::Segment(_) | Location::File(_)))
