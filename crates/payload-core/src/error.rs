@@ -136,6 +136,10 @@ reasons! {
     PayloadHasDependents = "PAYLOAD_HAS_DEPENDENTS" => FailedPrecondition,
     /// The repository's schema is not one that this version of the server can work with.
     RepositoryIncompatible = "REPOSITORY_INCOMPATIBLE" => FailedPrecondition,
+    /// The database may lose what it acknowledged: its settings say so.
+    RepositoryUnsafe = "REPOSITORY_UNSAFE" => FailedPrecondition,
+    /// Another server works with the repository.
+    RepositoryInUse = "REPOSITORY_IN_USE" => FailedPrecondition,
 
     /// The peer may not use this socket.
     PeerNotAllowed = "PEER_NOT_ALLOWED" => PermissionDenied,

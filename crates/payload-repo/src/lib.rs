@@ -13,5 +13,5 @@ mod sqlite;
 
 pub use memory::MemoryRepository;
 pub use observer::CommitObserver;
-pub use postgres::{PostgresOptions, PostgresRepository};
+pub use postgres::{PostgresOptions, PostgresRepository, Settings, Writers};
 pub use sqlite::{SqliteOptions, SqliteRepository};

@@ -7,6 +7,9 @@ pub trait CommitObserver: Send + Sync {
     /// A transaction with `sets` change sets was committed in `took`; `synced` if it waited for an fsync.
     fn group(&self, sets: usize, synced: bool, took: Span);
 
+    /// Something is not as it should be, and goes on all the same.
+    fn warning(&self, message: &str);
+
     /// The repository takes no more writes, for good: its disk failed in the middle of a commit, or its file is
     /// damaged. The server must stop; what is true is found out at the next start. Called once.
     fn fatal(&self, error: &Error);
@@ -15,6 +18,8 @@ pub trait CommitObserver: Send + Sync {
 /// Nobody listens.
 impl CommitObserver for () {
     fn group(&self, _sets: usize, _synced: bool, _took: Span) {}
+
+    fn warning(&self, _message: &str) {}
 
     fn fatal(&self, _error: &Error) {}
 }

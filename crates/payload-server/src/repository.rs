@@ -74,6 +74,10 @@ impl CommitObserver for Observer {
         self.group_sizes.observe(sets as f64);
     }
 
+    fn warning(&self, message: &str) {
+        tracing::warn!("{message}");
+    }
+
     fn fatal(&self, error: &Error) {
         fatal::exit("the catalog failed in the middle of a commit", error);
     }

@@ -34,6 +34,8 @@ enum Kind {
     Fenced,
     /// The rows say that it cannot be.
     Refused(Refusal),
+    /// Somebody else keeps the lock that a connection needs which writes.
+    Occupied,
     NoResources,
     Other,
 }
@@ -151,6 +153,10 @@ impl Fault {
             ),
             Kind::Damaged => damaged(format!("{database} is damaged")),
             Kind::BadRow(column) => damaged(format!("{database} is damaged: impossible value in {column}")),
+            Kind::Occupied => Error::new(
+                Reason::RepositoryInUse,
+                format!("another server works with {database}; give each server a database of its own"),
+            ),
             Kind::NoResources => Error::new(
                 Reason::RepositoryUnavailable,
                 format!("no file descriptor to be had for a connection to {database}"),
@@ -185,7 +191,8 @@ fn kind_of(code: &SqlState) -> Kind {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::UNIQUE_VIOLATION => {
             Kind::Contended
         }
-        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Kind::TimedOut,
+        SqlState::QUERY_CANCELED => Kind::TimedOut,
+        SqlState::LOCK_NOT_AVAILABLE => Kind::Occupied,
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
         | SqlState::CANNOT_CONNECT_NOW

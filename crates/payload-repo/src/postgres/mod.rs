@@ -18,6 +18,7 @@ mod overlay;
 mod pool;
 mod read;
 mod row;
+mod safety;
 mod sql;
 mod writer;
 
@@ -38,8 +39,8 @@ use crate::observer::CommitObserver;
 use begin::{Locks, Sync};
 use connect::Session;
 use fault::Fault;
-pub use options::PostgresOptions;
 use options::Target;
+pub use options::{PostgresOptions, Settings, Writers};
 use pool::Pool;
 use writer::Writer;
 
@@ -54,7 +55,7 @@ pub struct PostgresRepository {
 }
 
 impl PostgresRepository {
-    /// Connects to the database that `url` names, and makes or migrates its tables if need be.
+    /// Connects to the database that `url` names, looks whether it can be trusted, and makes or migrates its tables if need be.
     pub fn open(
         url: &str,
         options: PostgresOptions,
@@ -62,6 +63,9 @@ impl PostgresRepository {
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self> {
         let target = Arc::new(Target::parse(url, options)?);
+        if let Some(warning) = safety::check(&target)? {
+            observer.warning(&warning);
+        }
         migrate::run(&target, migrate::MIGRATIONS, clock.wall())?;
         let readers = Pool::open(Arc::clone(&target)).map_err(|fault| fault.into_error(target.name()))?;
         Ok(Self {

@@ -13,10 +13,32 @@ pub struct PostgresOptions {
     pub connect_timeout: Span,
     /// How long one statement may take, and how long the fate of a commit is looked for whose reply was lost.
     pub statement_timeout: Span,
+    /// What the database's settings must promise.
+    pub settings: Settings,
+    /// Who else may write.
+    pub writers: Writers,
     /// How many reads run at a time.
     pub readers: usize,
     /// How many change sets share a transaction at most.
     pub group_max: usize,
+}
+
+/// What the database's settings must promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// With `fsync` or `full_page_writes` off it is refused.
+    MustBeSafe,
+    /// The operator answers for them.
+    MayBeUnsafe,
+}
+
+/// Who else may write to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// Nobody: whoever comes second is refused.
+    One,
+    /// Other nodes.
+    Several,
 }
 
 impl Default for PostgresOptions {
@@ -24,6 +46,8 @@ impl Default for PostgresOptions {
         Self {
             connect_timeout: Span::from_secs(5),
             statement_timeout: Span::from_secs(10),
+            settings: Settings::MustBeSafe,
+            writers: Writers::Several,
             readers: 4,
             group_max: 256,
         }

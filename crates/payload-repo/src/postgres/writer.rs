@@ -15,7 +15,7 @@ use super::begin::{self, Locks, Sync};
 use super::connect::{Conn, Session};
 use super::decide::{Outcomes, decide};
 use super::fault::Fault;
-use super::options::Target;
+use super::options::{Target, Writers};
 use super::{apply, lineage, row, sql};
 
 /// How often a set is tried that others keep getting in the way of.
@@ -24,6 +24,12 @@ const TRIES_MAX: u32 = 8;
 const BACKOFF: Span = Span::from_millis(2);
 /// How often somebody is asked who could not be reached, over the time that one statement may take.
 const QUESTIONS: u32 = 50;
+
+/// Nobody else's number: it spells "occupied". A predecessor whose end the database has not noticed yet gets a moment; it
+/// notices soon, even if the network is gone.
+const OCCUPY: &str = "
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 5;
+    SET lock_timeout = '3s'; SELECT pg_advisory_lock(x'6f63637570696564'::bigint); SET lock_timeout = 0";
 
 /// Writes, for one claim on one node.
 pub(super) struct Writer {
@@ -199,7 +205,7 @@ impl Writer {
     fn with<T>(&mut self, work: impl FnOnce(&Conn) -> Result<T, Fault>) -> Result<T, Fault> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
-            None => Conn::open(&self.target, &[sql::GRAPH, sql::WRITES])?,
+            None => connect(&self.target)?,
         };
         let result = work(&conn);
         let usable = match &result {
@@ -212,6 +218,15 @@ impl Writer {
         self.conn = usable.then_some(conn);
         result
     }
+}
+
+/// A connection that writes, and if nobody else may, keeps everybody else out for as long as it lives.
+fn connect(target: &Target) -> Result<Conn, Fault> {
+    let conn = Conn::open(target, &[sql::GRAPH, sql::WRITES])?;
+    if target.options.writers == Writers::One {
+        conn.run(async |session: &Session| session.batch(OCCUPY).await)?;
+    }
+    Ok(conn)
 }
 
 fn id(node: NodeId) -> Uuid {

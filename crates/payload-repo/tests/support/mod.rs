@@ -53,12 +53,17 @@ pub(crate) fn open_postgres(url: &str) -> PostgresRepository {
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     pub(crate) groups: Mutex<Vec<(usize, bool)>>,
+    pub(crate) warnings: Mutex<Vec<String>>,
     pub(crate) fatal: Mutex<Vec<Reason>>,
 }
 
 impl CommitObserver for Recorder {
     fn group(&self, sets: usize, synced: bool, _took: Span) {
         self.groups.lock().unwrap().push((sets, synced));
+    }
+
+    fn warning(&self, message: &str) {
+        self.warnings.lock().unwrap().push(message.to_owned());
     }
 
     fn fatal(&self, error: &Error) {

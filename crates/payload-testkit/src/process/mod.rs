@@ -7,10 +7,12 @@ mod daemon;
 mod manager;
 mod numbers;
 mod postgres;
+mod proxy;
 mod wait;
 
 pub use daemon::{Daemon, Endpoint, Setup};
 pub use manager::Manager;
 pub use numbers::{cpu_time, descriptors, memory, memory_peak, parent, sleeps, threads};
 pub use postgres::Postgres;
+pub use proxy::{Cut, Proxy};
 pub use wait::{elapsed, pass, until};
