@@ -239,7 +239,7 @@ fn fault_31_unsafe_settings_are_refused_unless_the_operator_answers_for_them() {
         let error = open(&server.url(), PostgresOptions::default()).err().unwrap();
         assert_eq!(error.reason(), Reason::RepositoryUnsafe);
         assert!(error.message().contains(&format!("{setting} = off")), "{error}");
-        assert!(error.message().contains("repository.allow_unsafe"), "{error}");
+        assert!(error.message().contains("repository.unsafe_settings"), "{error}");
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
         assert_eq!(psql(&server, tables).trim(), "0", "nothing was done to it");
         let options = PostgresOptions {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use payload_core::port::{Clock, Repository};
-use payload_core::{Error, Result, Span};
-use payload_repo::{CommitObserver, MemoryRepository, SqliteOptions, SqliteRepository};
+use payload_core::{Error, Span};
+use payload_repo::{
+    CommitObserver, MemoryRepository, PostgresOptions, PostgresRepository, Settings, SqliteOptions, SqliteRepository,
+    Writers,
+};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 
-use crate::config;
+use crate::config::{self, Place, UnsafeSettings};
 use crate::fatal;
 
 /// Opens the repository.
@@ -16,25 +19,30 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
     registry: &Registry,
 ) -> anyhow::Result<Arc<dyn Repository>> {
-    let Some(path) = &config.sqlite else {
-        return Ok(Arc::new(MemoryRepository::new()));
-    };
-    let options = SqliteOptions {
-        busy_timeout: config.busy_timeout,
-        ..SqliteOptions::default()
-    };
-    Ok(Arc::new(open_sqlite(path, options, clock, registry)?))
-}
-
-fn open_sqlite(
-    path: &std::path::Path,
-    options: SqliteOptions,
-    clock: Arc<dyn Clock>,
-    registry: &Registry,
-) -> anyhow::Result<SqliteRepository> {
-    let observer = Arc::new(Observer::new(registry)?);
-    let opened: Result<_> = SqliteRepository::open(path, options, clock, observer);
-    Ok(opened?)
+    let observer = || Observer::new(registry).map(Arc::new);
+    Ok(match &config.place {
+        Place::Memory => Arc::new(MemoryRepository::new()),
+        Place::Sqlite(path) => {
+            let options = SqliteOptions {
+                busy_timeout: config.busy_timeout,
+                ..SqliteOptions::default()
+            };
+            Arc::new(SqliteRepository::open(path, options, clock, observer()?)?)
+        }
+        Place::Postgres(url) => {
+            let options = PostgresOptions {
+                connect_timeout: config.busy_timeout,
+                statement_timeout: config.busy_timeout,
+                settings: match config.unsafe_settings {
+                    UnsafeSettings::Refuse => Settings::MustBeSafe,
+                    UnsafeSettings::Accept => Settings::MayBeUnsafe,
+                },
+                writers: Writers::One,
+                ..PostgresOptions::default()
+            };
+            Arc::new(PostgresRepository::open(url.reveal(), options, clock, observer()?)?)
+        }
+    })
 }
 
 struct Observer {

@@ -45,7 +45,7 @@ pub(super) fn check(target: &Target) -> Result<Option<String>> {
         return Err(Error::new(
             Reason::RepositoryUnsafe,
             format!(
-                "{name} has {}, so a crash of its host can damage it; switch it on, or set repository.allow_unsafe to true",
+                "{name} has {}, so a crash of its host can damage it; switch it on, or set repository.unsafe_settings to \"accept\"",
                 facts.switched_off.join(" and ")
             ),
         ));

@@ -8,8 +8,8 @@ use super::reader::Reader;
 use payload_core::tiering::Watermarks;
 
 use super::unit::{Capacity, show_size};
-use super::value::{KeeperKind, RepositoryUrl, quote};
-use super::{Bytes, Config, Keeper, Leases, Log, Repository, Sessions, Tiers, defaults, machine};
+use super::value::{KeeperKind, RepositoryUrl, Value, Written, quote};
+use super::{Bytes, Config, Keeper, Leases, Log, Place, Repository, Sessions, Tiers, defaults, machine};
 
 /// Less would not hold one payload of middling size.
 const CAPACITY_MIN: u64 = 1 << 20;
@@ -19,8 +19,9 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
     let data_dir = data_dir(reader, env);
     let grpc_listen = reader.get(&keys::GRPC_LISTEN);
     let repository = Repository {
-        sqlite: sqlite(reader, &data_dir),
+        place: place(reader, &data_dir),
         busy_timeout: reader.get(&keys::REPOSITORY_BUSY_TIMEOUT),
+        unsafe_settings: reader.get(&keys::REPOSITORY_UNSAFE_SETTINGS),
     };
     let config = Config {
         http_listen: listen_after(reader, &keys::HTTP_LISTEN, grpc_listen, 1),
@@ -179,19 +180,49 @@ fn refuse_too_small(reader: &mut Reader, key: &'static Key<Capacity>, bytes: u64
     }
 }
 
-fn sqlite(reader: &mut Reader, data_dir: &Path) -> Option<PathBuf> {
-    match reader.get(&keys::REPOSITORY_URL) {
-        RepositoryUrl::Memory => None,
-        RepositoryUrl::Sqlite(Some(path)) => Some(path),
-        RepositoryUrl::Sqlite(None) => Some(data_dir.join("catalog.db")),
+fn place(reader: &mut Reader, data_dir: &Path) -> Place {
+    let url = reader.get(&keys::REPOSITORY_URL);
+    let url = match reader.find(&keys::REPOSITORY_URL_FILE) {
+        None => url,
+        Some(file) => url_in(reader, &file).unwrap_or(url),
+    };
+    match url {
+        RepositoryUrl::Memory => Place::Memory,
+        RepositoryUrl::Sqlite(Some(path)) => Place::Sqlite(path),
+        RepositoryUrl::Sqlite(None) => Place::Sqlite(data_dir.join("catalog.db")),
+        RepositoryUrl::Postgres(url) => Place::Postgres(url),
+    }
+}
+
+fn url_in(reader: &mut Reader, file: &Path) -> Option<RepositoryUrl> {
+    let key = &keys::REPOSITORY_URL_FILE;
+    if reader.is_set(&keys::REPOSITORY_URL) {
+        let hint = Some("leave one of them out".to_owned());
+        reader.refuse(key, "repository.url is set too".to_owned(), hint);
+        return None;
+    }
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.refuse(key, format!("cannot read {}: {error}", file.display()), None);
+            return None;
+        }
+    };
+    let line = text.lines().next().unwrap_or_default().trim();
+    match RepositoryUrl::read(&Written::Words(line.to_owned())) {
+        Ok(url) => Some(url),
+        Err(fault) => {
+            reader.refuse(key, fault.message, fault.hint);
+            None
+        }
     }
 }
 
 fn keeper(reader: &mut Reader, repository: &Repository) -> Keeper {
     // Segments without rows are worth nothing, and rows in memory die with the server.
-    let kind = reader.get_or(&keys::KEEPER_KIND, || match repository.sqlite {
-        Some(_) => KeeperKind::BuiltIn,
-        None => KeeperKind::None,
+    let kind = reader.get_or(&keys::KEEPER_KIND, || match repository.place {
+        Place::Sqlite(_) | Place::Postgres(_) => KeeperKind::BuiltIn,
+        Place::Memory => KeeperKind::None,
     });
     Keeper {
         kind,
@@ -222,7 +253,7 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
     );
     let others = [("grpc.listen", config.grpc_listen), ("http.listen", config.http_listen)];
     refuse_same_address(reader, &keys::BYTES_LISTEN, config.bytes.listen, &others);
-    if config.repository.sqlite.is_none() {
+    if config.repository.place == Place::Memory {
         refuse_keeping_with_memory(reader, config);
     }
     if config.keeper.kind == KeeperKind::Systemd && reader.is_set(&keys::KEEPER_LINGER) {

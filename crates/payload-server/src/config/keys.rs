@@ -10,7 +10,7 @@ use payload_core::Span;
 
 use super::log_filter::LogFilter;
 use super::unit::Capacity;
-use super::value::{KeeperKind, LogFormat, RepositoryUrl, Value};
+use super::value::{KeeperKind, LogFormat, RepositoryUrl, UnsafeSettings, Value};
 
 /// A key whose values are `T`s.
 pub(super) struct Key<T: 'static> {
@@ -156,9 +156,13 @@ keys! {
         "How long the built-in keeper keeps RAM payloads after a graceful stop.";
 
     REPOSITORY_URL: RepositoryUrl = "repository.url", Is("sqlite:"), None,
-        "Where the catalog is: `sqlite:` (`catalog.db` in the data directory), `sqlite:/path`, or `memory:`.";
+        "Where the catalog is: `sqlite:` (`catalog.db` in the data directory), `sqlite:/path`, `postgres://…`, or `memory:`.";
+    REPOSITORY_URL_FILE: PathBuf = "repository.url_file", Is(""), None,
+        "A file whose first line is `repository.url`, for one with a password in it.";
+    REPOSITORY_UNSAFE_SETTINGS: UnsafeSettings = "repository.unsafe_settings", Is("refuse"), None,
+        "A PostgreSQL with `fsync` or `full_page_writes` off: `refuse` to start, or `accept` that a crash of its host damages it.";
     REPOSITORY_BUSY_TIMEOUT: Span = "repository.busy_timeout", Is("5s"), Some((ms(10), ms(60 * SECOND))),
-        "How long a call waits for the catalog's lock before it is UNAVAILABLE.";
+        "How long a call waits for the catalog before it is UNAVAILABLE.";
 
     LOG_FORMAT: LogFormat = "log.format", Is("text"), None,
         "How log lines on standard error look.";

@@ -29,7 +29,7 @@ use reader::{Effective, Reader};
 pub use log_filter::LogFilter;
 pub use problem::{Origin, Problem};
 pub use unit::Capacity;
-pub use value::{KeeperKind, LogFormat};
+pub use value::{KeeperKind, LogFormat, Secret, UnsafeSettings};
 
 /// Everything the server can be told, checked and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,10 +134,23 @@ pub struct Keeper {
 /// Where the catalog is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// The SQLite file, absolute; none for `memory:`.
-    pub sqlite: Option<PathBuf>,
-    /// How long a call waits for the catalog's lock.
+    /// Where.
+    pub place: Place,
+    /// How long a call waits for the catalog.
     pub busy_timeout: Span,
+    /// What is done about a PostgreSQL whose settings are unsafe.
+    pub unsafe_settings: UnsafeSettings,
+}
+
+/// Where a catalog can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this process, until it ends.
+    Memory,
+    /// In this file; absolute.
+    Sqlite(PathBuf),
+    /// In the PostgreSQL database that this connection string leads to.
+    Postgres(Secret),
 }
 
 /// What is logged and how.

@@ -64,7 +64,10 @@ fn nothing_at_all_is_a_configuration() {
     let config = Config::default_for(directory.path()).unwrap();
     assert_eq!(config.data_dir, directory.path());
     assert_eq!(config.tiers.disk_path, directory.path().join("disk"));
-    assert_eq!(config.repository.sqlite, Some(directory.path().join("catalog.db")));
+    assert_eq!(
+        config.repository.place,
+        Place::Sqlite(directory.path().join("catalog.db"))
+    );
     assert_eq!(config.leases.remote_default, Span::from_secs(30));
     assert_eq!(config.leases.local_hold_max, None);
     assert_eq!(config.keeper.kind, KeeperKind::BuiltIn);
@@ -160,8 +163,8 @@ fn fault_60_each_mistake_is_told_with_line_key_and_suggestion() {
             "payload.toml:1: keeper.kind: \"builtin\" is none of built-in, systemd, none; did you mean \"built-in\"?",
         ),
         (
-            "repository.url = \"postgres://x\"",
-            "payload.toml:1: repository.url: \"postgres://x\" is not a repository that this server has; write \"sqlite:\" or \"memory:\"",
+            "repository.url = \"postgrse://ann:secret@db/x\"",
+            "payload.toml:1: repository.url: \"postgrse\" is not a repository that this server has; write \"sqlite:\", \"postgres://…\" or \"memory:\"",
         ),
         (
             "repository.url = \"sqlite:a.db\"",
@@ -265,11 +268,38 @@ fn fault_60_a_file_that_cannot_be_read_is_told() {
 }
 
 #[test]
+fn a_url_may_come_from_a_file_and_its_password_is_shown_to_nobody() {
+    let world = World::new("");
+    let file = world.directory.path().join("url");
+    let set = |text: &str| std::fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let load = || world.load(&[], &[("repository.url_file", path)]);
+    set("postgres://ann:secret@db/catalog\nnothing else\n");
+    let config = load().unwrap();
+    let Place::Postgres(url) = &config.repository.place else {
+        panic!("not {:?}", config.repository.place);
+    };
+    assert_eq!(url.reveal(), "postgres://ann:secret@db/catalog");
+    assert!(!format!("{config:?}").contains("secret"));
+    set("postgrse://ann:secret@db/catalog");
+    let lines = load().unwrap_err();
+    assert!(lines[0].contains("\"postgrse\" is not a repository"), "{lines:?}");
+    assert!(!lines[0].contains("secret"), "{lines:?}");
+    let both = world.load(&[], &[("repository.url", "sqlite:"), ("repository.url_file", path)]);
+    assert!(both.unwrap_err()[0].contains("repository.url is set too"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(load().unwrap_err()[0].contains("cannot read"));
+}
+
+#[test]
 fn a_catalog_in_memory_keeps_nothing_and_destroys_nothing() {
     let memory = "repository.url = \"memory:\"\n";
     let world = World::new(memory);
     let config = world.load(&[], &[]).unwrap();
-    assert_eq!((config.repository.sqlite, config.keeper.kind), (None, KeeperKind::None));
+    assert_eq!(
+        (config.repository.place, config.keeper.kind),
+        (Place::Memory, KeeperKind::None)
+    );
 
     for kind in ["built-in", "systemd"] {
         assert!(refused(&format!("{memory}keeper.kind = \"{kind}\""))[0].contains("keeper.kind"));
@@ -341,6 +371,9 @@ fn every_key_is_read_once_and_has_a_variable_of_its_own() {
 fn every_key_changes_the_configuration() {
     let world = World::new("");
     let default = world.load(&[], &[]).unwrap();
+    let url_file = world.directory.path().join("url");
+    std::fs::write(&url_file, "postgres://ann:secret@db/catalog\n").unwrap();
+    let url_file = url_file.to_str().unwrap().to_owned();
     for key in ALL {
         let value = match key.path() {
             "data_dir" | "tiers.disk.path" => "/somewhere/else",
@@ -348,6 +381,8 @@ fn every_key_changes_the_configuration() {
             "tiers.ram.capacity" | "tiers.disk.capacity" | "tiers.ram.pool" => "3MiB",
             "sessions.allow_uids" => "7",
             "repository.url" => "memory:",
+            "repository.url_file" => url_file.as_str(),
+            "repository.unsafe_settings" => "accept",
             "keeper.kind" => "none",
             "log.format" => "json",
             "log.filter" => "debug",

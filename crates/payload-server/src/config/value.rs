@@ -1,6 +1,6 @@
 //! How each kind of value is written: what is accepted, what is refused and why, and how it is shown.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -174,6 +174,16 @@ words! {
 }
 
 words! {
+    /// What is done about a database whose settings are unsafe.
+    UnsafeSettings {
+        /// The server does not start.
+        Refuse = "refuse",
+        /// The operator answers for them.
+        Accept = "accept",
+    }
+}
+
+words! {
     /// Who keeps segments while the server is not running.
     KeeperKind {
         /// The process that supervises the server.
@@ -202,8 +212,27 @@ fn one_of<'a>(written: &'a Written, words: &[&'static str]) -> Result<&'a str, F
 pub(super) enum RepositoryUrl {
     /// `sqlite:` (the data directory's `catalog.db`), or `sqlite:` and an absolute path.
     Sqlite(Option<PathBuf>),
+    /// `postgres:` and all that a connection needs.
+    Postgres(Secret),
     /// `memory:`; nothing is kept over a restart.
     Memory,
+}
+
+/// A connection string, which may have a password in it. It is never shown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Secret(String);
+
+impl Secret {
+    /// For whoever connects.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Value for RepositoryUrl {
@@ -219,14 +248,20 @@ impl Value for RepositoryUrl {
             }
             Some(("sqlite", path)) => Err(Fault::new(format!("{path:?} is not an absolute path"))
                 .hint("write \"sqlite:\" for the data directory's own file, or \"sqlite:/path/to/catalog.db\"")),
-            _ => Err(Fault::new(format!("{text:?} is not a repository that this server has"))
-                .hint("write \"sqlite:\" or \"memory:\"")),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Secret(text.to_owned()))),
+            // Nothing behind the colon is quoted: it may be a password.
+            _ => Err(Fault::new(format!(
+                "{:?} is not a repository that this server has",
+                text.split(':').next().unwrap_or_default()
+            ))
+            .hint("write \"sqlite:\", \"postgres://…\" or \"memory:\"")),
         }
     }
 
     fn show(&self) -> String {
         match self {
             Self::Memory => quote("memory:"),
+            Self::Postgres(_) => quote("postgres:…"),
             Self::Sqlite(None) => quote("sqlite:"),
             Self::Sqlite(Some(path)) => quote(format_args!("sqlite:{}", path.display())),
         }

@@ -20,6 +20,7 @@ mod names;
 mod notices;
 mod operation;
 mod peers;
+mod postgres;
 mod pressure;
 mod roles;
 mod story;
