@@ -124,6 +124,8 @@ impl Start {
             &*entropy,
         )?;
         let repository = repository::open(&config.repository, Arc::clone(&clock), &registry)?;
+        let asked = Arc::clone(&repository);
+        readiness.ask_repository_by(move || asked.check());
         let tiers = tiers::open(&config.tiers, descriptors, &ids, &keeping, &repository.usage(node)?)?;
         let remote_leases_before = data_dir.had_remote_leases();
         let mark = config.data_dir.clone();

@@ -1,6 +1,8 @@
 //! Why the server is not ready, if it is not: set by whoever knows, asked by `/readyz`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
@@ -33,34 +35,63 @@ impl Condition {
 }
 
 /// What is in the way at the moment.
-#[derive(Debug)]
-pub struct Readiness(Mutex<BTreeMap<Condition, String>>);
+pub struct Readiness {
+    reasons: Mutex<BTreeMap<Condition, String>>,
+    /// Finds out whether the repository works.
+    ask_repository: OnceLock<Box<dyn Fn() -> payload_core::Result<()> + Send + Sync>>,
+}
 
 impl Readiness {
     /// A server that is starting.
     pub fn starting() -> Self {
-        Self(Mutex::new(BTreeMap::from([(
-            Condition::Starting,
-            "the server has just started".to_owned(),
-        )])))
+        let reason = "the server has just started".to_owned();
+        Self {
+            reasons: Mutex::new(BTreeMap::from([(Condition::Starting, reason)])),
+            ask_repository: OnceLock::new(),
+        }
+    }
+
+    /// Says how to find out whether the repository works. The first one counts.
+    pub fn ask_repository_by(&self, ask: impl Fn() -> payload_core::Result<()> + Send + Sync + 'static) {
+        // A second one would be the same.
+        let _ = self.ask_repository.set(Box::new(ask));
+    }
+
+    /// Looks whether the repository is still in the way, if it was. Callers see to that otherwise, but nobody may call a
+    /// server that is not ready. May block.
+    pub fn look_again(&self) {
+        if !self.reasons.lock().contains_key(&Condition::Repository) {
+            return;
+        }
+        match self.ask_repository.get().map(|ask| ask()) {
+            Some(Ok(())) => self.clear(Condition::Repository),
+            Some(Err(error)) => self.set(Condition::Repository, error.message().to_owned()),
+            None => {}
+        }
     }
 
     /// Something is in the way; says what, for people.
     pub fn set(&self, condition: Condition, message: impl Into<String>) {
-        self.0.lock().insert(condition, message.into());
+        self.reasons.lock().insert(condition, message.into());
     }
 
     /// It no longer is.
     pub fn clear(&self, condition: Condition) {
-        self.0.lock().remove(&condition);
+        self.reasons.lock().remove(&condition);
     }
 
     /// All that is in the way; empty when the server is ready.
     pub fn reasons(&self) -> Vec<(Condition, String)> {
-        self.0
+        self.reasons
             .lock()
             .iter()
             .map(|(condition, message)| (*condition, message.clone()))
             .collect()
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Readiness").field(&self.reasons.lock()).finish()
     }
 }

@@ -35,6 +35,9 @@ pub(super) fn router(bound: SocketAddr, readiness: Arc<Readiness>, metrics: Regi
 }
 
 async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
+    let asked = Arc::clone(&readiness);
+    // Should it panic, what was known before is still known.
+    let _ = tokio::task::spawn_blocking(move || asked.look_again()).await;
     let reasons = readiness.reasons();
     let status = if reasons.is_empty() {
         StatusCode::OK
