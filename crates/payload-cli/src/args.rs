@@ -2,6 +2,7 @@
 
 mod names;
 mod namespaces;
+mod updates;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use payload_client::{Durability, Namespace, PayloadId, PayloadName, PayloadRef, 
 
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{Bound, NamespaceCommand};
+pub(crate) use self::updates::{ExpireArgs, LabelArgs};
 use crate::human::parse_duration;
 
 /// Put, get, list and remove payloads, and see who holds what.
@@ -100,6 +102,10 @@ pub(crate) enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Set and remove labels of a payload
+    Label(LabelArgs),
+    /// Change when a payload expires
+    Expire(ExpireArgs),
     /// Name payloads, and see where names point and have pointed
     #[command(subcommand)]
     Name(NameCommand),

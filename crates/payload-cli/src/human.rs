@@ -21,6 +21,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(count * seconds_each).map_err(|_| bad())
 }
 
+/// A moment such as `2026-12-31T18:00:00Z`, in microseconds since the Unix epoch.
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a time such as 2026-12-31T18:00:00Z"))?;
+    Ok(time.as_microsecond())
+}
+
 /// A number of bytes such as `4096`, `500MiB` or `2TiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is not a size such as 4096, 64KiB, 500MiB, 10GiB or 2TiB");
@@ -110,6 +118,15 @@ mod tests {
             "999999999999999999999d",
         ] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_say_their_zone() {
+        assert_eq!(parse_time("2023-11-14T22:13:20Z"), Ok(1_700_000_000_000_000));
+        assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000));
+        for bad in ["", "now", "2023-11-14", "2023-11-14T22:13:20", "1700000000"] {
+            assert!(parse_time(bad).is_err(), "{bad:?}");
         }
     }
 

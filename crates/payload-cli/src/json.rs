@@ -21,6 +21,12 @@ pub(crate) struct Payloads {
     pub(crate) payloads: Vec<Payload>,
 }
 
+/// `label` and `expire`.
+#[derive(Debug, Serialize)]
+pub(crate) struct OnePayload {
+    pub(crate) payload: Payload,
+}
+
 /// `show`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown {

@@ -59,6 +59,7 @@ async fn every_document_is_as_documented() {
     let leases = world.json(&["leases"]);
     let serial = leases["leases"][0]["lease_serial"].to_string();
     let name_set = world.json(&["name", "set", "camera/left/latest", &id, "--reason", "sharp"]);
+    let labelled = world.json(&["label", &id, "camera=right", "missing-"]);
     let quota = ["--quota-bytes", "10GiB", "--quota-payloads", "1000"];
     let namespace = world.json(&[&["namespace", "create", "lab"][..], &quota[..]].concat());
     let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
@@ -69,6 +70,7 @@ async fn every_document_is_as_documented() {
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),
         ("stats", world.json(&["stats"])),
+        ("update", labelled),
         ("name set", name_set),
         ("name show", world.json(&["name", "show", "camera/left/latest"])),
         ("name ls", world.json(&["name", "ls"])),

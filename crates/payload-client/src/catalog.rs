@@ -105,6 +105,26 @@ impl Catalog {
         self.grpc.call(ask).await
     }
 
+    /// Changes the labels or the expiry of a committed payload. The fields of `request` that say which namespace and which
+    /// request it is are filled in here.
+    pub async fn update(
+        &self,
+        payload: impl Into<PayloadRef>,
+        request: v1::UpdatePayloadRequest,
+    ) -> Result<v1::Payload> {
+        let request = v1::UpdatePayloadRequest {
+            namespace: self.namespace.clone(),
+            request_id: RequestIds::new()?.next(),
+            payload_id: payload.into().to_string(),
+            ..request
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).update_payload(request).await }
+        };
+        self.grpc.call(ask).await?.payload.ok_or_else(|| nonsense("no payload"))
+    }
+
     /// What happened to a payload, oldest first.
     pub async fn events(&self, payload: impl Into<PayloadRef>) -> Result<Vec<v1::Event>> {
         let request = v1::ListEventsRequest {

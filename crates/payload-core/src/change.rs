@@ -97,6 +97,8 @@ pub enum EventKind {
     WriterDied,
     /// The allocation's time was over.
     AllocationTimedOut,
+    /// Somebody changed its labels or its expiry.
+    Updated,
     /// Somebody asked for the deletion.
     DeleteRequested,
     /// The time to live was over.
@@ -115,12 +117,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
         Self::WriterDied,
         Self::AllocationTimedOut,
+        Self::Updated,
         Self::DeleteRequested,
         Self::Expired,
         Self::Deleted,
@@ -138,6 +141,7 @@ impl EventKind {
             Self::Aborted => "aborted",
             Self::WriterDied => "writer_died",
             Self::AllocationTimedOut => "allocation_timed_out",
+            Self::Updated => "updated",
             Self::DeleteRequested => "delete_requested",
             Self::Expired => "expired",
             Self::Deleted => "deleted",
@@ -158,6 +162,7 @@ impl From<LifecycleEvent> for EventKind {
             LifecycleEvent::AllocationTimedOut => Self::AllocationTimedOut,
             LifecycleEvent::Delete => Self::DeleteRequested,
             LifecycleEvent::Expire => Self::Expired,
+            LifecycleEvent::Reschedule { .. } => Self::Updated,
             LifecycleEvent::Drained => Self::Deleted,
             LifecycleEvent::LastReplicaLost => Self::Lost,
         }
@@ -173,6 +178,8 @@ pub enum Operation {
     Commit,
     /// Allocate, write and commit in one call.
     Put,
+    /// Change labels or expiry.
+    Update,
     /// Give the payload up.
     Delete,
     /// Say what a payload was made from.
@@ -181,7 +188,14 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Self; 5] = [Self::Allocate, Self::Commit, Self::Put, Self::Delete, Self::AddLineage];
+    pub const ALL: [Self; 6] = [
+        Self::Allocate,
+        Self::Commit,
+        Self::Put,
+        Self::Update,
+        Self::Delete,
+        Self::AddLineage,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -189,6 +203,7 @@ impl Operation {
             Self::Allocate => "allocate",
             Self::Commit => "commit",
             Self::Put => "put",
+            Self::Update => "update",
             Self::Delete => "delete",
             Self::AddLineage => "add_lineage",
         }

@@ -147,6 +147,11 @@ pub enum LifecycleEvent {
     Delete,
     /// Its time to live is over.
     Expire,
+    /// Somebody sets another time for its expiry.
+    Reschedule {
+        /// When it will expire, if it does.
+        expires_at: Option<Timestamp>,
+    },
     /// The last lease on a payload that is being deleted has ended.
     Drained,
     /// The last replica is gone or damaged.
@@ -163,6 +168,7 @@ impl LifecycleEvent {
             Self::AllocationTimedOut => "allocation_timed_out",
             Self::Delete => "delete_requested",
             Self::Expire => "expired",
+            Self::Reschedule { .. } => "updated",
             Self::Drained => "deleted",
             Self::LastReplicaLost => "lost",
         }
@@ -185,12 +191,17 @@ pub fn step(state: State, event: LifecycleEvent, now: Timestamp) -> Result<State
         (S::Active { expires_at: Some(at) }, E::Expire) if at <= now => Ok(S::Deleting),
         (S::Active { .. }, E::Expire) => Err(not_due()),
         (S::Active { .. }, E::LastReplicaLost) => Ok(S::Lost),
+        (S::Active { .. }, E::Reschedule { expires_at }) => {
+            // What has expired for its readers does not come back.
+            state.check_leasable(now)?;
+            Ok(S::Active { expires_at })
+        }
 
         (S::Deleting, E::Drained) => Ok(S::Deleted),
         (S::Lost, E::Delete) => Ok(S::Deleted),
 
         (state, E::Commit { .. } | E::Abort | E::WriterDied | E::AllocationTimedOut) => Err(state.refusal()),
-        (state, E::Delete | E::Expire | E::LastReplicaLost) => Err(state.refusal()),
+        (state, E::Delete | E::Expire | E::Reschedule { .. } | E::LastReplicaLost) => Err(state.refusal()),
         (state, E::Drained) => Err(state.refusal()),
     }
 }
@@ -220,12 +231,14 @@ mod tests {
             E::Expire,
             E::Drained,
             E::LastReplicaLost,
+            E::Reschedule { expires_at: None },
         ];
         let active = S::Active {
             expires_at: Some(FUTURE),
         };
+        let for_ever = S::Active { expires_at: None };
         let ok = Ok::<State, Reason>;
-        let table: [(State, [Result<State, Reason>; 8]); 10] = [
+        let table: [(State, [Result<State, Reason>; 9]); 10] = [
             (
                 S::Allocated { until: FUTURE },
                 [
@@ -237,6 +250,7 @@ mod tests {
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     ok(S::Aborted),
+                    Err(R::PayloadNotCommitted),
                 ],
             ),
             (
@@ -250,25 +264,26 @@ mod tests {
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     ok(S::Aborted),
+                    Err(R::PayloadNotCommitted),
                 ],
             ),
             (
                 S::Active { expires_at: None },
-                committed(ok(S::Deleting), Err(R::NotDue), ok(S::Lost)),
+                committed(ok(S::Deleting), Err(R::NotDue), ok(S::Lost), ok(for_ever)),
             ),
             (
                 S::Active {
                     expires_at: Some(FUTURE),
                 },
-                committed(ok(S::Deleting), Err(R::NotDue), ok(S::Lost)),
+                committed(ok(S::Deleting), Err(R::NotDue), ok(S::Lost), ok(for_ever)),
             ),
             (
                 S::Active { expires_at: Some(NOW) },
-                committed(ok(S::Deleting), ok(S::Deleting), ok(S::Lost)),
+                committed(ok(S::Deleting), ok(S::Deleting), ok(S::Lost), Err(R::PayloadExpired)),
             ),
             (
                 S::Active { expires_at: Some(PAST) },
-                committed(ok(S::Deleting), ok(S::Deleting), ok(S::Lost)),
+                committed(ok(S::Deleting), ok(S::Deleting), ok(S::Lost), Err(R::PayloadExpired)),
             ),
             (
                 S::Deleting,
@@ -281,10 +296,11 @@ mod tests {
                     Err(R::PayloadDeleted),
                     ok(S::Deleted),
                     Err(R::PayloadDeleted),
+                    Err(R::PayloadDeleted),
                 ],
             ),
-            (S::Deleted, [Err(R::PayloadDeleted); 8]),
-            (S::Aborted, [Err(R::PayloadAborted); 8]),
+            (S::Deleted, [Err(R::PayloadDeleted); 9]),
+            (S::Aborted, [Err(R::PayloadAborted); 9]),
             (
                 S::Lost,
                 [
@@ -293,6 +309,7 @@ mod tests {
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     ok(S::Deleted),
+                    Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
@@ -311,9 +328,10 @@ mod tests {
         delete: Result<State, Reason>,
         expire: Result<State, Reason>,
         lost: Result<State, Reason>,
-    ) -> [Result<State, Reason>; 8] {
+        rescheduled: Result<State, Reason>,
+    ) -> [Result<State, Reason>; 9] {
         let twice = Err(Reason::PayloadCommitted);
-        [twice, twice, twice, twice, delete, expire, twice, lost]
+        [twice, twice, twice, twice, delete, expire, twice, lost, rescheduled]
     }
 
     #[test]

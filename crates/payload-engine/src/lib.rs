@@ -41,6 +41,7 @@ mod table;
 mod timers;
 mod token;
 mod transition;
+mod update;
 mod upload;
 mod workers;
 
@@ -63,5 +64,6 @@ pub use recover::Recovered;
 pub use settings::{Caps, Settings};
 pub use stats::{Stats, TierStats};
 pub use token::Key;
+pub use update::{Expiry, LabelEdit, UpdateRequest};
 pub use upload::Upload;
 pub use workers::{Lives, Workers};

@@ -52,6 +52,7 @@ pub(crate) enum Rpc {
     GetPayload,
     ListPayloads,
     DeletePayload,
+    UpdatePayload,
     ListEvents,
     AddLineage,
     GetLineage,
@@ -77,6 +78,7 @@ impl Rpc {
             Self::Put
                 | Self::Commit
                 | Self::DeletePayload
+                | Self::UpdatePayload
                 | Self::AddLineage
                 | Self::CreateNamespace
                 | Self::UpdateNamespace
@@ -86,7 +88,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 32] = [
+    const ALL: [(Self, &'static str); 33] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -103,6 +105,7 @@ impl Rpc {
         (Self::GetPayload, "GetPayload"),
         (Self::ListPayloads, "ListPayloads"),
         (Self::DeletePayload, "DeletePayload"),
+        (Self::UpdatePayload, "UpdatePayload"),
         (Self::ListEvents, "ListEvents"),
         (Self::AddLineage, "AddLineage"),
         (Self::GetLineage, "GetLineage"),

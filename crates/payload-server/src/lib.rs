@@ -20,4 +20,5 @@ mod sockets;
 mod supervisor;
 pub mod telemetry;
 mod tiers;
+mod update;
 mod wire;

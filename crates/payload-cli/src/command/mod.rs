@@ -10,6 +10,7 @@ mod put;
 mod remove;
 mod show;
 mod stats;
+mod update;
 
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
+        Command::Label(args) => update::label(&server, args, output).await,
+        Command::Expire(args) => update::expire(&server, args, output).await,
         Command::Name(command) => names::run(&server, command, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
         Command::Stats => stats::run(&server, output).await,

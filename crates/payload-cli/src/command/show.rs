@@ -45,7 +45,7 @@ fn table(document: &Shown, output: &Output) -> String {
     parts.join("\n\n")
 }
 
-fn fields(payload: &Payload, names: &[String]) -> String {
+pub(super) fn fields(payload: &Payload, names: &[String]) -> String {
     let time = |at: Option<i64>| at.map_or_else(|| "-".to_owned(), human::time);
     let fields = [
         ("id", payload.payload_id.clone()),

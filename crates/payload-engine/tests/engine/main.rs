@@ -21,4 +21,5 @@ mod requests;
 mod restart;
 mod sessions;
 mod soak;
+mod updates;
 mod waiting;

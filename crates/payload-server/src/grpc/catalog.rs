@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, lineage, principal};
 use crate::calls::{Calls, Rpc};
-use crate::wire;
+use crate::{update, wire};
 
 pub(super) struct Service {
     calls: Calls,
@@ -78,6 +78,24 @@ impl CatalogService for Service {
                 state: v1::State::from(deletion.state).into(),
                 leases: deletion.leases as u64,
                 payload_id: deletion.payload.to_string(),
+            })
+        })
+        .await
+    }
+
+    async fn update_payload(
+        &self,
+        request: Request<v1::UpdatePayloadRequest>,
+    ) -> Result<Response<v1::UpdatePayloadResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::UpdatePayload, async {
+            let request = update::request(request.get_ref())?;
+            let row = self
+                .calls
+                .run(move |engine| engine.update(&principal, &request))
+                .await?;
+            Ok(v1::UpdatePayloadResponse {
+                payload: Some((&*row).into()),
             })
         })
         .await

@@ -9,6 +9,7 @@ mod lineage;
 mod names;
 mod namespaces;
 mod state;
+mod updates;
 mod values;
 
 use tonic::Code;
@@ -40,6 +41,7 @@ fn cases() -> Vec<Case> {
         state::CASES,
         catalog::CASES,
         names::CASES,
+        updates::CASES,
         namespaces::CASES,
         lineage::CASES,
     ]

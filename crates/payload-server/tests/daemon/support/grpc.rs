@@ -91,6 +91,7 @@ calls! {
         get_payload(GetPayloadRequest) -> GetPayloadResponse;
         list_payloads(ListPayloadsRequest) -> ListPayloadsResponse;
         delete_payload(DeletePayloadRequest) -> DeletePayloadResponse;
+        update_payload(UpdatePayloadRequest) -> UpdatePayloadResponse;
         list_events(ListEventsRequest) -> ListEventsResponse;
         add_lineage(AddLineageRequest) -> AddLineageResponse;
         get_lineage(GetLineageRequest) -> GetLineageResponse;
