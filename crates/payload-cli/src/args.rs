@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use payload_client::{Durability, Namespace, PayloadId, PayloadName, PayloadRef, Tier, v1};
+use payload_client::{
+    Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, Tier, v1,
+};
 
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{Bound, NamespaceCommand};
@@ -132,6 +134,17 @@ pub(crate) struct PutArgs {
     /// What an acknowledged put must survive: the server's crash, or the host's
     #[arg(long, value_parser = words(&["volatile", "host"]).try_map(|word| word.parse::<Durability>()))]
     pub(crate) durability: Option<Durability>,
+    /// What goes first when RAM is short
+    #[arg(long, default_value = "normal",
+          value_parser = words(&["low", "normal", "high", "never"]).try_map(|word| word.parse::<Priority>()))]
+    pub(crate) priority: Priority,
+    /// Where it goes then: to disk, or nowhere
+    #[arg(long, default_value = "disk",
+          value_parser = words(&["disk", "void"]).try_map(|word| word.parse::<SpillTarget>()))]
+    pub(crate) spill_to: SpillTarget,
+    /// It can be made again, so it goes before others of its priority
+    #[arg(long)]
+    pub(crate) rederivable: bool,
     /// How long the payload lives, such as 90s, 10m, 12h or 7d [default: for ever]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     pub(crate) ttl: Option<Duration>,
@@ -143,6 +156,16 @@ pub(crate) struct PutArgs {
     pub(crate) name: Option<PayloadName>,
     #[command(flatten)]
     pub(crate) guard: Guard,
+}
+
+impl PutArgs {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            priority: self.priority,
+            spill_to: self.spill_to,
+            rederivable: self.rederivable,
+        }
+    }
 }
 
 #[derive(ClapArgs, Debug)]

@@ -57,6 +57,14 @@ pub(crate) struct Payload {
     pub(crate) replicas: Vec<Replica>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ttl_ms: Option<u64>,
+    pub(crate) policy: Policy,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Policy {
+    pub(crate) priority: &'static str,
+    pub(crate) spill_to: &'static str,
+    pub(crate) rederivable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,6 +208,7 @@ impl From<v1::Payload> for Payload {
             state: payload.state().as_str_name(),
             tier: payload.tier().as_str_name(),
             durability: payload.durability().as_str_name(),
+            policy: payload.policy.unwrap_or_default().into(),
             payload_id: payload.payload_id,
             namespace: payload.namespace,
             version: payload.version,
@@ -212,6 +221,16 @@ impl From<v1::Payload> for Payload {
             deadline_at_us: payload.deadline_at_us,
             replicas: payload.replicas.into_iter().map(Replica::from).collect(),
             ttl_ms: payload.ttl_ms,
+        }
+    }
+}
+
+impl From<v1::Policy> for Policy {
+    fn from(policy: v1::Policy) -> Self {
+        Self {
+            priority: policy.priority().as_str_name(),
+            spill_to: policy.spill_to().as_str_name(),
+            rederivable: policy.rederivable,
         }
     }
 }

@@ -185,6 +185,7 @@ impl Client {
             size,
             tier: tier(options.tier),
             durability: durability(options.durability),
+            policy: Some(options.policy.into()),
             ttl_ms: options.ttl.map(millis),
             labels: options.labels.iter().cloned().collect(),
             timeout_ms: options.timeout.map(millis),
@@ -199,6 +200,7 @@ impl Client {
         let allocate = AllocateOptions {
             tier: options.tier,
             durability: options.durability,
+            policy: options.policy,
             ttl: options.ttl,
             labels: options.labels.clone(),
             timeout: None,
@@ -230,6 +232,7 @@ impl Client {
             content: Bytes::copy_from_slice(bytes),
             tier: tier(options.tier),
             durability: durability(options.durability),
+            policy: Some(options.policy.into()),
             ttl_ms: options.ttl.map(millis),
             labels: options.labels.into_iter().collect(),
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),

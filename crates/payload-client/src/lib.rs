@@ -71,8 +71,8 @@ pub use options::{
 };
 pub use payload_core::digest::Digest;
 pub use payload_core::{
-    Durability, Error, ErrorKind, NameGuard, Namespace, Naming, Outcome, PayloadId, PayloadName, PayloadRef, Quota,
-    Reason, Result, Tier,
+    Durability, Error, ErrorKind, NameGuard, Namespace, Naming, Outcome, PayloadId, PayloadName, PayloadRef, Policy,
+    Priority, Quota, Reason, Result, SpillTarget, Tier,
 };
 pub use payload_proto::v1;
 pub use writer::Writer;

@@ -1,7 +1,7 @@
 //! What callers may choose; every default is what most callers want.
 
 use payload_core::digest::Digest;
-use payload_core::{Durability, Namespace, Naming, Span, Tier};
+use payload_core::{Durability, Namespace, Naming, Policy, Span, Tier};
 use payload_proto::v1;
 
 /// How a client behaves as a whole.
@@ -57,6 +57,8 @@ pub struct AllocateOptions {
     pub tier: Option<Tier>,
     /// What the tier gives by itself if unnamed.
     pub durability: Option<Durability>,
+    /// How it is kept when room is short.
+    pub policy: Policy,
     /// How long the payload lives after its commit; for ever if unnamed.
     pub ttl: Option<Span>,
     /// Keys and values that describe it.
@@ -72,6 +74,8 @@ pub struct PutOptions {
     pub tier: Option<Tier>,
     /// What the tier gives by itself if unnamed.
     pub durability: Option<Durability>,
+    /// How it is kept when room is short.
+    pub policy: Policy,
     /// How long the payload lives after its commit; for ever if unnamed.
     pub ttl: Option<Span>,
     /// Keys and values that describe it.

@@ -103,6 +103,8 @@ pub enum EventKind {
     DeleteRequested,
     /// The time to live was over.
     Expired,
+    /// Room was short, and this was its policy.
+    Discarded,
     /// The bytes were given up.
     Deleted,
     /// The last replica was lost.
@@ -117,7 +119,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
@@ -126,6 +128,7 @@ impl EventKind {
         Self::Updated,
         Self::DeleteRequested,
         Self::Expired,
+        Self::Discarded,
         Self::Deleted,
         Self::Lost,
         Self::ReplicaLost,
@@ -144,6 +147,7 @@ impl EventKind {
             Self::Updated => "updated",
             Self::DeleteRequested => "delete_requested",
             Self::Expired => "expired",
+            Self::Discarded => "discarded",
             Self::Deleted => "deleted",
             Self::Lost => "lost",
             Self::ReplicaLost => "replica_lost",
@@ -163,6 +167,7 @@ impl From<LifecycleEvent> for EventKind {
             LifecycleEvent::Delete => Self::DeleteRequested,
             LifecycleEvent::Expire => Self::Expired,
             LifecycleEvent::Reschedule { .. } => Self::Updated,
+            LifecycleEvent::Discard => Self::Discarded,
             LifecycleEvent::Drained => Self::Deleted,
             LifecycleEvent::LastReplicaLost => Self::Lost,
         }

@@ -152,6 +152,8 @@ pub enum LifecycleEvent {
         /// When it will expire, if it does.
         expires_at: Option<Timestamp>,
     },
+    /// Room is short, and its policy is to be given up then.
+    Discard,
     /// The last lease on a payload that is being deleted has ended.
     Drained,
     /// The last replica is gone or damaged.
@@ -169,6 +171,7 @@ impl LifecycleEvent {
             Self::Delete => "delete_requested",
             Self::Expire => "expired",
             Self::Reschedule { .. } => "updated",
+            Self::Discard => "discarded",
             Self::Drained => "deleted",
             Self::LastReplicaLost => "lost",
         }
@@ -187,7 +190,7 @@ pub fn step(state: State, event: LifecycleEvent, now: Timestamp) -> Result<State
         (S::Allocated { .. }, E::AllocationTimedOut) => Err(not_due()),
         (S::Allocated { .. }, E::LastReplicaLost) => Ok(S::Aborted),
 
-        (S::Active { .. }, E::Delete) => Ok(S::Deleting),
+        (S::Active { .. }, E::Delete | E::Discard) => Ok(S::Deleting),
         (S::Active { expires_at: Some(at) }, E::Expire) if at <= now => Ok(S::Deleting),
         (S::Active { .. }, E::Expire) => Err(not_due()),
         (S::Active { .. }, E::LastReplicaLost) => Ok(S::Lost),
@@ -201,7 +204,7 @@ pub fn step(state: State, event: LifecycleEvent, now: Timestamp) -> Result<State
         (S::Lost, E::Delete) => Ok(S::Deleted),
 
         (state, E::Commit { .. } | E::Abort | E::WriterDied | E::AllocationTimedOut) => Err(state.refusal()),
-        (state, E::Delete | E::Expire | E::Reschedule { .. } | E::LastReplicaLost) => Err(state.refusal()),
+        (state, E::Delete | E::Expire | E::Discard | E::Reschedule { .. } | E::LastReplicaLost) => Err(state.refusal()),
         (state, E::Drained) => Err(state.refusal()),
     }
 }
@@ -229,6 +232,7 @@ mod tests {
             E::AllocationTimedOut,
             E::Delete,
             E::Expire,
+            E::Discard,
             E::Drained,
             E::LastReplicaLost,
             E::Reschedule { expires_at: None },
@@ -238,7 +242,7 @@ mod tests {
         };
         let for_ever = S::Active { expires_at: None };
         let ok = Ok::<State, Reason>;
-        let table: [(State, [Result<State, Reason>; 9]); 10] = [
+        let table: [(State, [Result<State, Reason>; 10]); 10] = [
             (
                 S::Allocated { until: FUTURE },
                 [
@@ -246,6 +250,7 @@ mod tests {
                     ok(S::Aborted),
                     ok(S::Aborted),
                     Err(R::NotDue),
+                    Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
@@ -260,6 +265,7 @@ mod tests {
                     ok(S::Aborted),
                     ok(S::Aborted),
                     ok(S::Aborted),
+                    Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
                     Err(R::PayloadNotCommitted),
@@ -294,13 +300,14 @@ mod tests {
                     Err(R::PayloadDeleted),
                     Err(R::PayloadDeleted),
                     Err(R::PayloadDeleted),
+                    Err(R::PayloadDeleted),
                     ok(S::Deleted),
                     Err(R::PayloadDeleted),
                     Err(R::PayloadDeleted),
                 ],
             ),
-            (S::Deleted, [Err(R::PayloadDeleted); 9]),
-            (S::Aborted, [Err(R::PayloadAborted); 9]),
+            (S::Deleted, [Err(R::PayloadDeleted); 10]),
+            (S::Aborted, [Err(R::PayloadAborted); 10]),
             (
                 S::Lost,
                 [
@@ -309,6 +316,7 @@ mod tests {
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     ok(S::Deleted),
+                    Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
                     Err(R::PayloadLost),
@@ -329,9 +337,21 @@ mod tests {
         expire: Result<State, Reason>,
         lost: Result<State, Reason>,
         rescheduled: Result<State, Reason>,
-    ) -> [Result<State, Reason>; 9] {
+    ) -> [Result<State, Reason>; 10] {
         let twice = Err(Reason::PayloadCommitted);
-        [twice, twice, twice, twice, delete, expire, twice, lost, rescheduled]
+        let discarded = Ok(State::Deleting);
+        [
+            twice,
+            twice,
+            twice,
+            twice,
+            delete,
+            expire,
+            discarded,
+            twice,
+            lost,
+            rescheduled,
+        ]
     }
 
     #[test]

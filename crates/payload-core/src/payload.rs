@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::id::{NodeId, PayloadId, ReplicaId};
 use crate::lifecycle::State;
 use crate::name::{Label, Namespace, Principal};
+use crate::policy::Policy;
 use crate::tier::{Durability, Location, Tier};
 use crate::time::{Span, Timestamp};
 
@@ -58,6 +59,8 @@ pub struct Payload {
     pub tier: Tier,
     /// What its commit promises to survive.
     pub durability: Durability,
+    /// How it is kept when room is short.
+    pub policy: Policy,
     /// In order of their keys.
     pub labels: Vec<Label>,
     /// Who allocated it.

@@ -7,8 +7,8 @@ use payload_core::lease::HolderKind;
 use payload_core::port::Placed;
 use payload_core::{
     AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
-    Namespace, Operation, Payload, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result, Span,
-    State, StateKind, Tier, Version, limits,
+    Namespace, Operation, Payload, Policy, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result,
+    Span, State, StateKind, Tier, Version, limits,
 };
 
 use crate::engine::Engine;
@@ -30,6 +30,8 @@ pub struct AllocateRequest {
     pub tier: Option<Tier>,
     /// What the tier gives by itself if open.
     pub durability: Option<Durability>,
+    /// How it is kept when room is short.
+    pub policy: Policy,
     /// How long the payload lives after its commit.
     pub ttl: Option<Span>,
     /// Labels, in order.
@@ -72,7 +74,7 @@ impl Engine {
     pub fn allocate(&self, holder: &Arc<Holder>, request: &AllocateRequest) -> Result<Allocation> {
         check_span(request.ttl, "ttl_ms")?;
         check_span(request.timeout, "timeout_ms")?;
-        let place = self.place(request.size, request.tier, request.durability)?;
+        let place = self.place(request.size, request.tier, request.durability, request.policy)?;
         let identity = request.identity();
         match self.allocate_once(holder, request, place, identity.as_ref()) {
             Ok(Made::Now(allocation)) => Ok(allocation),
@@ -221,6 +223,7 @@ impl Engine {
             digest: None,
             tier: draft.place.tier,
             durability: draft.place.durability,
+            policy: draft.place.policy,
             labels: draft.labels.to_vec(),
             owner: draft.owner.clone(),
             created_at: now,
@@ -321,8 +324,8 @@ impl AllocateRequest {
     fn identity(&self) -> Option<Request> {
         let id = self.request_id.clone()?;
         let numbers = format!(
-            "{} {:?} {:?} {:?} {:?}",
-            self.size, self.tier, self.durability, self.ttl, self.timeout
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            self.size, self.tier, self.durability, self.policy, self.ttl, self.timeout
         );
         let labels = label_text(&self.labels);
         Some(Request::new(

@@ -198,6 +198,7 @@ impl Engine {
         let place = Place {
             tier: row.tier,
             durability: row.durability,
+            policy: row.policy,
         };
         if place.writes_through() {
             let (placed, digest) = self.copy_bytes(&row.namespace, &finished.location, size, Tier::Disk)?;

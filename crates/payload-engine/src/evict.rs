@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use payload_core::policy::RANKS;
 use payload_core::port::TierStore;
 use payload_core::tiering::{Look, Victims, Watermarks};
-use payload_core::{Error, PayloadId, Reason, Result, Span, StateKind, Tier};
+use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Result, Span, SpillTarget, StateKind, Tier};
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::metrics::Eviction;
 use crate::replicate::{Dropped, Patience};
+use crate::transition::Cause;
 
 /// How many bytes are chosen at a time: enough to keep the disk busy, little enough that readers who come meanwhile are
 /// noticed.
@@ -29,7 +31,8 @@ const PAUSE_MAX: Span = Span::from_secs(10);
 /// What may be evicted from RAM, and how the last attempts went.
 #[derive(Debug, Default)]
 pub(crate) struct Evictor {
-    index: Mutex<Victims<PayloadId>>,
+    /// By rank: the first are emptied before the next are looked at.
+    index: Mutex<[Victims<PayloadId>; RANKS]>,
     /// Doubled by each round that fails.
     pause: Mutex<Option<Span>>,
 }
@@ -90,7 +93,8 @@ impl Engine {
         let mut index = self.evictor.index.lock();
         let mut chosen = 0;
         while chosen < bytes && batch.len() < BATCH_LEN {
-            let Some((id, charged)) = index.pick(|id| self.look(*id)) else {
+            let mut ranks = index.iter_mut();
+            let Some((id, charged)) = ranks.find_map(|rank| rank.pick(|id| self.look(*id))) else {
                 break;
             };
             chosen += charged;
@@ -125,7 +129,8 @@ impl Engine {
         let Some(replica) = live.replica_in(Tier::Ram) else {
             return false;
         };
-        live.row.state.kind() == StateKind::Active
+        live.row.policy.rank().is_some()
+            && live.row.state.kind() == StateKind::Active
             && replica.node == self.settings.node
             && !live.closing
             && !live.in_doubt
@@ -140,13 +145,13 @@ impl Engine {
         if live.evictable || !self.may_go(entry, &live) {
             return;
         }
-        let Some(replica) = live.replica_in(Tier::Ram) else {
+        let (Some(replica), Some(rank)) = (live.replica_in(Tier::Ram), live.row.policy.rank()) else {
             return;
         };
         let charged = replica.charged;
         live.evictable = true;
         // Under the payload's lock, so that whoever ends the payload next finds it in the index.
-        self.evictor.index.lock().insert(entry.id, charged);
+        self.evictor.index.lock()[rank].insert(entry.id, charged);
         drop(live);
         self.evict_if_short();
     }
@@ -155,7 +160,8 @@ impl Engine {
     pub(crate) fn forget_victim(&self, entry: &Entry) {
         let mut live = entry.live();
         if std::mem::take(&mut live.evictable) {
-            self.evictor.index.lock().remove(&entry.id);
+            let mut index = self.evictor.index.lock();
+            index.iter_mut().for_each(|rank| rank.remove(&entry.id));
         }
     }
 
@@ -168,7 +174,10 @@ impl Engine {
 
     /// Some of those that go soon, if nobody uses them.
     pub(crate) fn next_victims(&self, count: usize) -> Vec<Arc<Entry>> {
-        let ids: Vec<PayloadId> = self.evictor.index.lock().next_few(count).collect();
+        let index = self.evictor.index.lock();
+        let few = index.iter().flat_map(|rank| rank.next_few(count));
+        let ids: Vec<PayloadId> = few.take(count).collect();
+        drop(index);
         ids.into_iter().filter_map(|id| self.table.get(id)).collect()
     }
 
@@ -179,10 +188,11 @@ impl Engine {
         }
     }
 
-    /// Cheapest first: what has a copy goes at once, and then the rest is copied, several at a time so that the disk is busy
-    /// and syncs are shared. Returns how many went; fails if none did and something went wrong.
+    /// Cheapest first: what has a copy goes at once, then what may be given up altogether; the rest is copied, several at a
+    /// time so that the disk is busy and syncs are shared. Returns how many went; fails if none did and something went wrong.
     fn evict_batch(&self, batch: &[Arc<Entry>]) -> Result<usize> {
         let (clean, dirty): (Vec<_>, Vec<_>) = batch.iter().partition(|entry| is_clean(entry));
+        let (void, dirty): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|entry| goes_to_void(entry));
         let mut gone = 0;
         let mut failure = None;
         let mut note = |fate: Fate| match fate {
@@ -191,6 +201,7 @@ impl Engine {
             Fate::Failed(error) => failure = Some(error),
         };
         clean.into_iter().for_each(|entry| note(self.evict(entry)));
+        void.into_iter().for_each(|entry| note(self.give_up(entry)));
         let share = dirty.len().div_ceil(self.settings.movers.max(1)).max(1);
         let fates = std::thread::scope(|scope| {
             let movers: Vec<_> = dirty
@@ -206,6 +217,28 @@ impl Engine {
         match failure {
             Some(error) if gone == 0 => Err(error),
             _ => Ok(gone),
+        }
+    }
+
+    /// Ends a payload whose policy is to go altogether.
+    fn give_up(&self, entry: &Arc<Entry>) -> Fate {
+        let gate = entry.gate();
+        let mut live = entry.live();
+        if !self.may_go(entry, &live) {
+            return Fate::Taken;
+        }
+        // From here on nobody gets a lease.
+        live.closing = true;
+        let row = Arc::clone(&live.row);
+        drop(live);
+        let charged = row.replicas.iter().map(|replica| replica.charged).sum();
+        let cause = Cause::server("mover").because("memory is short".into());
+        match self.end(&gate, LifecycleEvent::Discard, &cause, &row.owner, None) {
+            Ok(_) => {
+                self.metrics.evicted(Eviction::Discarded, charged);
+                Fate::Gone
+            }
+            Err(error) => Fate::Failed(error),
         }
     }
 
@@ -245,6 +278,10 @@ impl Evictor {
 /// Whether the replica in RAM has a copy below.
 fn is_clean(entry: &Entry) -> bool {
     entry.live().readable().any(|replica| replica.tier() > Tier::Ram)
+}
+
+fn goes_to_void(entry: &Entry) -> bool {
+    entry.row().policy.spill_to == SpillTarget::Void
 }
 
 fn is_in_shared(entry: &Entry) -> bool {

@@ -21,6 +21,7 @@ pub struct Metrics {
     move_seconds: HistogramVec,
     evictions_clean: IntCounter,
     evictions_spilled: IntCounter,
+    evictions_discarded: IntCounter,
     evicted_bytes: IntCounter,
     room_waits: IntCounterVec,
 }
@@ -50,7 +51,7 @@ impl Metrics {
         )?;
         let evictions = vec(
             "payload_evictions_total",
-            "Replicas in RAM given up to make room: clean (there was a copy) or spilled (one was made first).",
+            "Replicas in RAM given up to make room: clean (there was a copy), spilled (one was made), discarded.",
             "how",
         )?;
         let ended = vec("payload_leases_ended_total", "Leases ended, by cause.", "cause")?;
@@ -87,6 +88,7 @@ impl Metrics {
             )?,
             move_seconds: move_seconds(registry)?,
             evictions_clean: evictions.with_label_values(&["clean"]),
+            evictions_discarded: evictions.with_label_values(&["discarded"]),
             evictions_spilled: evictions.with_label_values(&["spilled"]),
             evicted_bytes: one("payload_evicted_bytes_total", "Bytes of RAM that evictions gave back.")?,
             room_waits: vec(
@@ -140,6 +142,7 @@ impl Metrics {
         match how {
             Eviction::Clean => self.evictions_clean.inc(),
             Eviction::Spilled => self.evictions_spilled.inc(),
+            Eviction::Discarded => self.evictions_discarded.inc(),
         }
         self.evicted_bytes.inc_by(bytes);
     }
@@ -161,6 +164,8 @@ pub(crate) enum Eviction {
     Clean,
     /// A copy.
     Spilled,
+    /// The payload: that was its policy.
+    Discarded,
 }
 
 /// From a payload of a few kilobytes to one that keeps a disk busy for minutes.

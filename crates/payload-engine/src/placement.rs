@@ -1,6 +1,6 @@
 //! Where a new payload goes and what its commit promises.
 
-use payload_core::{Durability, Error, Reason, Result, Span, Tier, limits};
+use payload_core::{Durability, Error, Policy, Reason, Result, Span, Tier, limits};
 
 use crate::engine::Engine;
 
@@ -9,6 +9,7 @@ use crate::engine::Engine;
 pub(crate) struct Place {
     pub(crate) tier: Tier,
     pub(crate) durability: Durability,
+    pub(crate) policy: Policy,
 }
 
 impl Place {
@@ -19,7 +20,7 @@ impl Place {
 }
 
 /// Fills in what the client left open and refuses what contradicts itself.
-fn place(tier: Option<Tier>, durability: Option<Durability>) -> Result<Place> {
+fn place(tier: Option<Tier>, durability: Option<Durability>, policy: Policy) -> Result<Place> {
     let tier = tier.unwrap_or(Tier::Ram);
     let durability = durability.unwrap_or(tier.durability());
     if durability < tier.durability() {
@@ -32,11 +33,22 @@ fn place(tier: Option<Tier>, durability: Option<Durability>) -> Result<Place> {
         )
         .field("durability"));
     }
-    Ok(Place { tier, durability })
+    policy.check(durability)?;
+    Ok(Place {
+        tier,
+        durability,
+        policy,
+    })
 }
 
 impl Engine {
-    pub(crate) fn place(&self, size: u64, tier: Option<Tier>, durability: Option<Durability>) -> Result<Place> {
+    pub(crate) fn place(
+        &self,
+        size: u64,
+        tier: Option<Tier>,
+        durability: Option<Durability>,
+        policy: Policy,
+    ) -> Result<Place> {
         if size > limits::PAYLOAD_SIZE_MAX {
             return Err(Error::invalid(
                 Reason::BadSize,
@@ -44,7 +56,7 @@ impl Engine {
             )
             .field("size"));
         }
-        let place = place(tier, durability)?;
+        let place = place(tier, durability, policy)?;
         let capacity = self.tier(place.tier)?.usage().capacity;
         if size > capacity {
             // However long anybody waits, there will never be so much room.
@@ -95,7 +107,7 @@ mod tests {
             (Some(Tier::Disk), Some(Durability::Volatile), None),
         ];
         for (tier, durability, expected) in table {
-            let got = place(tier, durability)
+            let got = place(tier, durability, Policy::default())
                 .ok()
                 .map(|p| (p.tier, p.durability, p.writes_through()));
             assert_eq!(got, expected, "{tier:?} {durability:?}");

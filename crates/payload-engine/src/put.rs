@@ -6,8 +6,8 @@ use bytes::Bytes;
 use payload_core::lineage::Derivation;
 use payload_core::port::Placed;
 use payload_core::{
-    CommitOutcome, Digest, Durability, Error, Label, Namespace, Naming, Operation, Payload, Reason, ReplicaState,
-    RequestId, Result, Span, State, Tier, limits,
+    CommitOutcome, Digest, Durability, Error, Label, Namespace, Naming, Operation, Payload, Policy, Reason,
+    ReplicaState, RequestId, Result, Span, State, Tier, limits,
 };
 
 use crate::allocate::{Draft, check_span, label_text};
@@ -30,6 +30,8 @@ pub struct PutRequest {
     pub tier: Option<Tier>,
     /// What the tier gives by itself if open.
     pub durability: Option<Durability>,
+    /// How it is kept when room is short.
+    pub policy: Policy,
     /// How long the payload lives.
     pub ttl: Option<Span>,
     /// Labels, in order.
@@ -57,7 +59,7 @@ impl Engine {
             )
             .field("content"));
         }
-        let place = self.place(size, request.tier, request.durability)?;
+        let place = self.place(size, request.tier, request.durability, request.policy)?;
         let digest = Digest::of(&request.content);
         check_digest(request.digest, digest)?;
         let identity = request.identity(digest);
@@ -159,10 +161,11 @@ impl PutRequest {
     fn identity(&self, digest: Digest) -> Option<Request> {
         let id = self.request_id.clone()?;
         let numbers = format!(
-            "{} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?}",
             self.content.len(),
             self.tier,
             self.durability,
+            self.policy,
             self.ttl,
             self.naming
         );

@@ -184,6 +184,7 @@ mod tests {
             digest: None,
             tier: Tier::Ram,
             durability: Durability::Volatile,
+            policy: payload_core::Policy::default(),
             labels: Vec::new(),
             owner: Principal::uid(1),
             created_at: Timestamp::from_micros(1),

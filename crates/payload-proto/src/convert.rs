@@ -299,6 +299,7 @@ impl From<&Payload> for v1::Payload {
                 .map(|replica| wire_replica(replica, row.size))
                 .collect(),
             ttl_ms: row.ttl.map(millis),
+            policy: Some(row.policy.into()),
         }
     }
 }

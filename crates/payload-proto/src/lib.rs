@@ -4,6 +4,7 @@
 //! inside. [`status`] maps every error to its gRPC status, and back.
 
 pub mod convert;
+pub mod policy;
 pub mod status;
 
 /// The generated package `payload.v1`; its protos carry the documentation.

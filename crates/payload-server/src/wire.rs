@@ -10,6 +10,7 @@ use payload_engine::{
     LeaseClaim, LeaseView, MinTier, NameRequest, Otherwise, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
+use payload_proto::policy::policy;
 use payload_proto::{status, v1};
 
 /// What an acquire asks for, checked.
@@ -28,6 +29,7 @@ pub(crate) fn allocate(request: &v1::AllocateRequest) -> Result<AllocateRequest>
         size: request.size,
         tier: convert::tier(request.tier)?,
         durability: convert::durability(request.durability)?,
+        policy: policy(request.policy.as_ref())?,
         ttl: span(request.ttl_ms),
         labels: labels(&request.labels)?,
         timeout: span(request.timeout_ms),
@@ -54,6 +56,7 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         content: request.content,
         tier: convert::tier(request.tier)?,
         durability: convert::durability(request.durability)?,
+        policy: policy(request.policy.as_ref())?,
         ttl: span(request.ttl_ms),
         labels: labels(&request.labels)?,
         digest: optional(&request.digest)?,

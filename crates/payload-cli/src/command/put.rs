@@ -53,6 +53,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
         let options = PutOptions {
             tier: args.tier,
             durability: args.durability,
+            policy: args.policy(),
             ttl: args.ttl,
             labels: args.labels.clone(),
             naming: naming(args),
@@ -63,6 +64,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
     let options = AllocateOptions {
         tier: args.tier,
         durability: args.durability,
+        policy: args.policy(),
         ttl: args.ttl,
         labels: args.labels.clone(),
         timeout: None,

@@ -5,7 +5,7 @@ use payload_client::PayloadRef;
 use super::{Server, list};
 use crate::failure::Failure;
 use crate::human;
-use crate::json::{Event, Payload, Replica, Shown};
+use crate::json::{Event, Payload, Policy, Replica, Shown};
 use crate::output::Output;
 
 pub(super) async fn run(server: &Server, payload: PayloadRef, events: bool, output: &Output) -> Result<(), Failure> {
@@ -67,6 +67,7 @@ pub(super) fn fields(payload: &Payload, names: &[String]) -> String {
         ),
         ("tier", payload.tier.to_lowercase()),
         ("durability", payload.durability.to_lowercase()),
+        ("policy", policy(&payload.policy)),
         ("labels", list::labels(payload)),
         ("owner", payload.owner.clone()),
         ("created", human::time(payload.created_at_us)),
@@ -102,4 +103,22 @@ fn event(event: &Event) -> [String; 6] {
         event.actor.clone(),
         event.reason.clone(),
     ]
+}
+
+/// Only what is not as usual.
+fn policy(policy: &Policy) -> String {
+    let mut words = Vec::new();
+    if policy.priority != "NORMAL" {
+        words.push(format!("priority {}", policy.priority.to_lowercase()));
+    }
+    if policy.spill_to == "SPILL_TO_VOID" {
+        words.push("given up when RAM is short".to_owned());
+    }
+    if policy.rederivable {
+        words.push("rederivable".to_owned());
+    }
+    match words.is_empty() {
+        true => "as usual".to_owned(),
+        false => words.join(", "),
+    }
 }

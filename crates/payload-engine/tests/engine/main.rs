@@ -15,6 +15,7 @@ mod lifecycle;
 mod lineage;
 mod names;
 mod namespaces;
+mod policies;
 mod promoting;
 mod recovery;
 mod requests;

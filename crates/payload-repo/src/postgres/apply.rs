@@ -164,6 +164,9 @@ fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
         row.created_at.as_micros(),
         row.committed_at.map(Timestamp::as_micros),
         row::ttl_ns(row),
+        row.policy.priority.as_str(),
+        row.policy.spill_to.as_str(),
+        row.policy.rederivable,
     )
 }
 
@@ -181,6 +184,9 @@ fn update_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
         row.durability.as_str(),
         row.committed_at.map(Timestamp::as_micros),
         row::ttl_ns(row),
+        row.policy.priority.as_str(),
+        row.policy.spill_to.as_str(),
+        row.policy.rederivable,
     )
 }
 

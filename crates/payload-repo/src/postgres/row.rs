@@ -3,7 +3,7 @@
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
     Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Principal, Quota, Replica, ReplicaId,
+    NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId,
     ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
 };
 use tokio_postgres::Row;
@@ -132,6 +132,11 @@ pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
         digest: digest.transpose()?,
         tier: word(row, "tier", |text| text.parse().ok())?,
         durability: word(row, "durability", |text| text.parse().ok())?,
+        policy: Policy {
+            priority: word(row, "priority", |text| text.parse().ok())?,
+            spill_to: word(row, "spill_to", |text| text.parse().ok())?,
+            rederivable: get(row, "rederivable")?,
+        },
         labels: labels(row)?,
         owner: word(row, "owner", |text| Some(Principal::from_stored(text)))?,
         created_at: time(row, "created_at")?,

@@ -14,7 +14,7 @@ macro_rules! payloads {
     ($($text:literal)+) => {
         concat!(
             "SELECT p.id, p.namespace, p.state, p.deadline, p.version, p.size, p.digest, p.tier, p.durability, p.owner,
-                    p.created_at, p.committed_at, p.ttl_ns, l.keys, l.values,
+                    p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, l.keys, l.values,
                     r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged ",
             $($text,)+
             " CROSS JOIN LATERAL (
@@ -158,17 +158,20 @@ statements! { WRITES:
 
     INSERT_PAYLOADS = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns)
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
-                             $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[])";
+                             $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
+                             $14::text[], $15::text[], $16::boolean[])";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOADS = "
         UPDATE payloads AS p
         SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
-            tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns
+            tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
+            priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[])
-            AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns)
+                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[])
+            AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
+                    priority, spill_to, rederivable)
         WHERE p.id = new.id";
     DELETE_LABELS = "
         DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)

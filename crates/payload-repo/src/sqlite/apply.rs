@@ -76,6 +76,9 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.created_at.as_micros(),
             committed_at,
             row::ttl_ns(after),
+            after.policy.priority.as_str(),
+            after.policy.spill_to.as_str(),
+            after.policy.rederivable,
         ])?,
         Some(before) => conn.prepare_cached(sql::UPDATE_PAYLOAD)?.execute(params![
             after.id.as_bytes(),
@@ -89,6 +92,9 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.durability.as_str(),
             committed_at,
             row::ttl_ns(after),
+            after.policy.priority.as_str(),
+            after.policy.spill_to.as_str(),
+            after.policy.rederivable,
         ])?,
     };
     Ok(written == 1)

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
     Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId, Operation,
-    Payload, PayloadId, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State,
-    StateKind, Tier, Timestamp, Version,
+    Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span,
+    State, StateKind, Tier, Timestamp, Version,
 };
 use rusqlite::Row;
 
@@ -97,6 +97,11 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
         digest: row.get::<_, Option<[u8; 16]>>(5)?.map(Digest::from_bytes),
         tier: word(row, 6, "tier", |text| text.parse().ok())?,
         durability: word(row, 7, "durability", |text| text.parse().ok())?,
+        policy: Policy {
+            priority: word(row, 12, "priority", |text| text.parse().ok())?,
+            spill_to: word(row, 13, "spill_to", |text| text.parse().ok())?,
+            rederivable: row.get(14)?,
+        },
         labels: Vec::new(),
         owner: word(row, 8, "owner", |text| Some(Principal::from_stored(text)))?,
         created_at: time(row, 9)?,

@@ -11,7 +11,8 @@ macro_rules! statements {
 
 statements! {
     PAYLOAD = "
-        SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns
+        SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns,
+               priority, spill_to, rederivable
         FROM payloads WHERE id = ?1";
     LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
     REPLICAS = "
@@ -52,12 +53,12 @@ statements! {
 
     INSERT_PAYLOAD = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT DO NOTHING";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOAD = "
         UPDATE payloads SET state = ?3, deadline = ?4, version = ?5, size = ?6, digest = ?7, tier = ?8, durability = ?9,
-                            committed_at = ?10, ttl_ns = ?11
+                            committed_at = ?10, ttl_ns = ?11, priority = ?12, spill_to = ?13, rederivable = ?14
         WHERE id = ?1 AND version = ?2";
     PUT_LABEL = "
         INSERT INTO labels (payload, key, value) VALUES (?1, ?2, ?3)

@@ -8,8 +8,8 @@ use payload_core::page::ListQuery;
 use payload_core::port::Repository;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, NameChange, NameGuard, Namespace,
-    NamespaceRecord, Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestRecord, State, StateKind,
-    Timestamp, Version,
+    NamespaceRecord, Naming, Payload, PayloadId, Priority, Quota, Reason, Replica, ReplicaState, RequestRecord,
+    SpillTarget, State, StateKind, Timestamp, Version,
 };
 
 use super::Open;
@@ -246,6 +246,9 @@ impl History {
             State::Lost,
         ]);
         payload.size = rng.below(1 << 40);
+        payload.policy.priority = *rng.pick(&Priority::ALL);
+        payload.policy.spill_to = *rng.pick(&SpillTarget::ALL);
+        payload.policy.rederivable = rng.one_in(2);
         payload.digest = rng.one_in(2).then(|| Digest::of(&rng.bits().to_le_bytes()));
         payload.labels = labels(&[("a", "1"), ("b", "2"), ("b/c", "3"), ("d", "4")]);
         payload.labels.retain(|_| rng.one_in(2));

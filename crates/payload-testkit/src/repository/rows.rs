@@ -2,8 +2,8 @@
 
 use payload_core::port::Repository;
 use payload_core::{
-    Actor, CommitOutcome, Durability, EventKind, EventRecord, Location, Operation, Payload, ReplicaState,
-    RequestRecord, State, StateKind, Tier, Version,
+    Actor, CommitOutcome, Durability, EventKind, EventRecord, Location, Operation, Payload, Policy, Priority,
+    ReplicaState, RequestRecord, SpillTarget, State, StateKind, Tier, Version,
 };
 
 use super::Open;
@@ -75,6 +75,11 @@ pub fn every_word_comes_back(open: Open<'_>) {
             state: states[step % states.len()],
             tier: Tier::ALL[step % Tier::ALL.len()],
             durability: Durability::ALL[step % Durability::ALL.len()],
+            policy: Policy {
+                priority: Priority::ALL[step % Priority::ALL.len()],
+                spill_to: SpillTarget::ALL[step % SpillTarget::ALL.len()],
+                rederivable: step % 3 == 0,
+            },
             replicas: vec![maker.replica(ReplicaState::ALL[step % ReplicaState::ALL.len()], location, 7)],
             ..maker.allocated()
         };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId,
-    Operation, Payload, PayloadId, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId,
-    Span, State, Tier, Timestamp, Version,
+    Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId, ReplicaState, RequestId,
+    RequestRecord, SegmentId, Span, SpillTarget, State, Tier, Timestamp, Version,
 };
 
 use crate::clock::Rng;
@@ -70,6 +70,7 @@ impl Maker {
             digest: None,
             tier: Tier::Ram,
             durability: Durability::Volatile,
+            policy: Policy::default(),
             labels: Vec::new(),
             owner: Principal::uid(1000),
             created_at: at(0),
@@ -92,6 +93,11 @@ impl Maker {
             digest: Some(Digest::of(&self.rng.bits().to_le_bytes())),
             tier: Tier::Disk,
             durability: Durability::Host,
+            policy: Policy {
+                priority: Priority::Never,
+                spill_to: SpillTarget::Void,
+                rederivable: true,
+            },
             labels: labels(&[("camera/left", "ü ✓ 'quoted' \"twice\" %_\\"), ("empty", "")]),
             owner: Principal::loopback(),
             committed_at: Some(at(17)),

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use payload_core::{Digest, Durability, EventKind, Namespace, Payload, PayloadId, Result, Span, StateKind, Tier};
+use payload_core::{
+    Digest, Durability, EventKind, Namespace, Payload, PayloadId, Policy, Result, Span, StateKind, Tier,
+};
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Grant, Holder, Peer,
     PutRequest,
@@ -66,6 +68,7 @@ pub(crate) fn allocate_request(size: u64, tier: Tier, durability: Durability) ->
         size,
         tier: Some(tier),
         durability: Some(durability),
+        policy: Policy::default(),
         ttl: None,
         labels: Vec::new(),
         timeout: None,
@@ -79,6 +82,7 @@ pub(crate) fn put_request(content: &[u8], tier: Tier, durability: Durability) ->
         content: content.to_vec().into(),
         tier: Some(tier),
         durability: Some(durability),
+        policy: Policy::default(),
         ttl: None,
         labels: Vec::new(),
         digest: None,

@@ -37,6 +37,22 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             ..allocate(1)
         }))
     }),
+    ("allocate: on disk, but to be given up", Doors::Both, |_, door| {
+        refused(door.allocate(v1::AllocateRequest {
+            tier: v1::Tier::Disk.into(),
+            ..with_policy(v1::Priority::Normal.into(), v1::SpillTarget::SpillToVoid.into())
+        }))
+    }),
+    ("allocate: never evicted, but to be given up", Doors::Both, |_, door| {
+        let never = v1::Priority::Never.into();
+        refused(door.allocate(with_policy(never, v1::SpillTarget::SpillToVoid.into())))
+    }),
+    ("allocate: priority number 9", Doors::Both, |_, door| {
+        refused(door.allocate(with_policy(9, 0)))
+    }),
+    ("allocate: spill target number 9", Doors::Both, |_, door| {
+        refused(door.allocate(with_policy(0, 9)))
+    }),
     ("put: content of 64 KiB and a byte", Doors::Both, |_, door| {
         refused(door.put(put(&[0; (64 << 10) + 1])))
     }),
@@ -198,5 +214,16 @@ fn living(ttl_ms: u64) -> v1::PutRequest {
     v1::PutRequest {
         ttl_ms: Some(ttl_ms),
         ..put(b"x")
+    }
+}
+
+fn with_policy(priority: i32, spill_to: i32) -> v1::AllocateRequest {
+    v1::AllocateRequest {
+        policy: Some(v1::Policy {
+            priority,
+            spill_to,
+            rederivable: false,
+        }),
+        ..allocate(100)
     }
 }

@@ -1,0 +1,100 @@
+//! Policies from and to the wire.
+
+use payload_core::{Error, Policy, Priority, Reason, Result, SpillTarget};
+
+use crate::v1;
+
+/// A policy; what it leaves open is as usual.
+pub fn policy(wire: Option<&v1::Policy>) -> Result<Policy> {
+    let Some(wire) = wire else { return Ok(Policy::default()) };
+    Ok(Policy {
+        priority: priority(wire.priority)?,
+        spill_to: spill_target(wire.spill_to)?,
+        rederivable: wire.rederivable,
+    })
+}
+
+fn priority(value: i32) -> Result<Priority> {
+    match v1::Priority::try_from(value) {
+        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
+        Ok(v1::Priority::Low) => Ok(Priority::Low),
+        Ok(v1::Priority::High) => Ok(Priority::High),
+        Ok(v1::Priority::Never) => Ok(Priority::Never),
+        Err(_) => Err(unknown("priority", value, "policy.priority")),
+    }
+}
+
+fn spill_target(value: i32) -> Result<SpillTarget> {
+    match v1::SpillTarget::try_from(value) {
+        Ok(v1::SpillTarget::Unspecified | v1::SpillTarget::SpillToDisk) => Ok(SpillTarget::Disk),
+        Ok(v1::SpillTarget::SpillToVoid) => Ok(SpillTarget::Void),
+        Err(_) => Err(unknown("spill target", value, "policy.spill_to")),
+    }
+}
+
+fn unknown(what: &str, value: i32, field: &'static str) -> Error {
+    Error::invalid(Reason::BadRequest, format!("there is no {what} number {value}")).field(field)
+}
+
+impl From<Policy> for v1::Policy {
+    fn from(policy: Policy) -> Self {
+        Self {
+            priority: v1::Priority::from(policy.priority).into(),
+            spill_to: v1::SpillTarget::from(policy.spill_to).into(),
+            rederivable: policy.rederivable,
+        }
+    }
+}
+
+impl From<Priority> for v1::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+            Priority::Never => Self::Never,
+        }
+    }
+}
+
+impl From<SpillTarget> for v1::SpillTarget {
+    fn from(target: SpillTarget) -> Self {
+        match target {
+            SpillTarget::Disk => Self::SpillToDisk,
+            SpillTarget::Void => Self::SpillToVoid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_travel_and_numbers_without_a_meaning_do_not() {
+        for priority in Priority::ALL {
+            for spill_to in SpillTarget::ALL {
+                let there = Policy {
+                    priority,
+                    spill_to,
+                    rederivable: true,
+                };
+                assert_eq!(policy(Some(&there.into())).unwrap(), there);
+            }
+        }
+        assert_eq!(policy(None).unwrap(), Policy::default());
+        assert_eq!(policy(Some(&v1::Policy::default())).unwrap(), Policy::default());
+        for bad in [
+            v1::Policy {
+                priority: 9,
+                ..v1::Policy::default()
+            },
+            v1::Policy {
+                spill_to: -1,
+                ..v1::Policy::default()
+            },
+        ] {
+            assert_eq!(policy(Some(&bad)).unwrap_err().reason(), Reason::BadRequest);
+        }
+    }
+}
