@@ -112,8 +112,6 @@ reasons! {
     PayloadDeleted = "PAYLOAD_DELETED" => FailedPrecondition,
     /// The payload's time to live is over.
     PayloadExpired = "PAYLOAD_EXPIRED" => FailedPrecondition,
-    /// The payload's last replica was lost.
-    PayloadLost = "PAYLOAD_LOST" => FailedPrecondition,
     /// The event is not due yet.
     NotDue = "NOT_DUE" => FailedPrecondition,
     /// The allocation belongs to another session.
@@ -182,6 +180,8 @@ reasons! {
     /// The connection broke while a request was under way.
     ConnectionLost = "CONNECTION_LOST" => Unavailable,
 
+    /// The payload's last replica was lost.
+    PayloadLost = "PAYLOAD_LOST" => DataLoss,
     /// The bytes do not have the digest they were committed with.
     BytesCorrupt = "BYTES_CORRUPT" => DataLoss,
     /// The bytes are not where the row says.

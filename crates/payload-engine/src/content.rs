@@ -77,7 +77,7 @@ impl Engine {
     ) -> Result<Grant> {
         let entry = self.entry(namespace, id)?;
         let mut live = entry.live();
-        let Some(replica) = self.leased_replica(&entry, &live, holder, lease) else {
+        let Some(replica) = self.leased_replica(&entry, &live, holder, lease)? else {
             drop(live);
             let refusal = self.remote(&holder.principal).held().not_held(lease);
             return Err(refusal);
@@ -97,19 +97,24 @@ impl Engine {
     }
 
     /// The replica that `lease` is on: one that is live here, or one from afar that an earlier start granted and that can
-    /// still be live. Having the id is the right to it, over whichever door it was granted.
-    fn leased_replica(&self, entry: &Entry, live: &Live, holder: &Holder, lease: LeaseId) -> Option<Replica> {
+    /// still be live. Having the id is the right to it, over whichever door it was granted. A replica that was found damaged
+    /// meanwhile gives way to the next; without one the payload says what became of it.
+    fn leased_replica(&self, entry: &Entry, live: &Live, holder: &Holder, lease: LeaseId) -> Result<Option<Replica>> {
         if let Some(record) = live.leases.get(&lease.serial()) {
             let fits = self
                 .mint
                 .is_lease(lease, &record.holder.principal, entry.id, record.replica);
-            return live.row.replica(record.replica).filter(|_| fits).cloned();
+            return match live.row.replica(record.replica) {
+                _ if !fits => Ok(None),
+                Some(replica) => Ok(Some(replica.clone())),
+                None => live.leasable(self.wall()).cloned().map(Some),
+            };
         }
         if lease.serial() >> 40 >= self.epoch || !self.may_be_held_unknown(entry) {
-            return None;
+            return Ok(None);
         }
         let granted = |replica: &&Replica| self.mint.is_lease(lease, &holder.principal, entry.id, replica.id);
-        live.row.replicas.iter().find(granted).cloned()
+        Ok(live.row.replicas.iter().find(granted).cloned())
     }
 }
 

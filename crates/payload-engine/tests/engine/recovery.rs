@@ -4,7 +4,7 @@ use payload_core::{Durability, EventKind, Namespace, Reason, StateKind, Tier};
 use payload_engine::Recovered;
 
 use crate::common::calls::{allocate_request, bytes, fill, put_request};
-use crate::common::{Setup, refusal};
+use crate::common::{Setup, alice, refusal};
 
 const NS: fn() -> Namespace = Namespace::default;
 
@@ -140,4 +140,28 @@ fn fault_10_a_damaged_replica_gives_way_to_the_next_and_the_last_one_is_data_los
     assert_eq!(rig.state(row.id), StateKind::Lost);
     rig.quiesce();
     rig.check_at_rest();
+}
+
+#[test]
+fn fault_10_a_transfer_under_a_lease_on_a_damaged_replica_gets_the_next_one_or_data_loss() {
+    let rig = Setup::default().start();
+    let (session, afar) = (rig.session(), rig.remote(&alice()));
+    let request = allocate_request(200_000, Tier::Ram, Durability::Host);
+    let filled = fill(rig.allocate(&session, &request).unwrap(), 1);
+    let row = rig.commit(&session, &filled.commit_request()).unwrap();
+    let lease = rig.lease(&afar, row.id).unwrap().lease;
+    let find_out = |tier| {
+        let row = rig.get(&NS(), row.id).unwrap();
+        let bad = row.replicas.iter().find(|replica| replica.tier() == tier).unwrap();
+        rig.store(tier).remove(&bad.location, bad.charged).unwrap();
+        // Somebody who does not have the descriptor yet.
+        rig.lease(&rig.session(), row.id)
+    };
+    find_out(Tier::Ram).unwrap();
+    let content = rig.open_content(&alice(), &NS(), row.id, Some(lease)).unwrap();
+    assert_eq!(content.row().replicas.len(), 1);
+    drop(content);
+    assert_eq!(refusal(find_out(Tier::Disk)), Reason::BytesMissing);
+    let refused = rig.open_content(&alice(), &NS(), row.id, Some(lease));
+    assert_eq!(refusal(refused.map(drop)), Reason::PayloadLost);
 }
