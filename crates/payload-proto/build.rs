@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "payload",
     "namespace",
     "naming",
+    "event",
     "data_service",
     "catalog_service",
     "admin_service",

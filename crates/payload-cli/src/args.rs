@@ -114,6 +114,10 @@ pub(crate) enum Command {
     /// Make, list, show, change and remove namespaces
     #[command(subcommand)]
     Namespace(NamespaceCommand),
+    /// Show what happened in the namespace, or to one payload, oldest first
+    Events(EventsArgs),
+    /// Check that what the server keeps is whole
+    Verify(VerifyArgs),
     /// Show how full and how busy the server is
     Stats,
     /// Print a completion script for a shell
@@ -198,6 +202,28 @@ pub(crate) struct ListArgs {
     /// At most so many [default: all]
     #[arg(long, short = 'n', value_name = "COUNT")]
     pub(crate) limit: Option<usize>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct EventsArgs {
+    /// Only what happened to this payload
+    #[arg(long, value_name = "ID")]
+    pub(crate) payload: Option<PayloadRef>,
+    /// Only this kind of event, such as committed; may be given many times
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<String>,
+    /// Only what comes after this cursor, which an earlier call has printed
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
+    pub(crate) after: String,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Payload [default: all of the namespace]
+    pub(crate) id: Option<PayloadId>,
+    /// Whether the events of each payload add up to what the catalog says of it
+    #[arg(long, required = true)]
+    events: bool,
 }
 
 const STATES: [&str; 6] = ["allocated", "active", "deleting", "deleted", "aborted", "lost"];

@@ -11,7 +11,7 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) todo: Option<&'static str>,
-    /// The server's or the client's reason; of this program's own, `IO`, `FILE_EXISTS` or `INTERRUPTED`.
+    /// The server's or the client's reason; of this program's own, `IO`, `FILE_EXISTS`, `DAMAGED` or `INTERRUPTED`.
     pub(crate) reason: &'static str,
     pub(crate) outcome_unknown: bool,
     code: u8,
@@ -53,6 +53,11 @@ impl Failure {
     /// A command line that cannot be meant.
     pub(crate) fn usage(what: impl Into<String>, why: &str) -> Self {
         Self::own(what, why.to_owned(), Reason::BadRequest.as_str(), 2)
+    }
+
+    /// What the server keeps is not as it should be.
+    pub(crate) fn damaged(what: impl Into<String>, why: String) -> Self {
+        Self::own(what, why, "DAMAGED", 5)
     }
 
     /// Stopped from the keyboard.

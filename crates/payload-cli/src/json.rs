@@ -94,6 +94,37 @@ pub(crate) struct Event {
     pub(crate) at_us: i64,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
+    pub(crate) payload_id: String,
+    pub(crate) edits: Vec<EventEdit>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct EventEdit {
+    pub(crate) field: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+}
+
+/// `events`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<Event>,
+    /// Goes on from here.
+    pub(crate) cursor: String,
+}
+
+/// `verify`.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct VerifiedEvents {
+    pub(crate) payloads: u64,
+    pub(crate) incomplete: u64,
+    pub(crate) faults: Vec<EventFault>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct EventFault {
+    pub(crate) payload_id: String,
+    pub(crate) message: String,
 }
 
 /// `get`.
@@ -274,7 +305,23 @@ impl From<v1::Event> for Event {
             actor: event.actor,
             reason: event.reason,
             at_us: event.at_us,
+            payload_id: event.payload_id,
+            edits: event.edits.into_iter().map(EventEdit::from).collect(),
         }
+    }
+}
+
+impl From<v1::EventEdit> for EventEdit {
+    fn from(edit: v1::EventEdit) -> Self {
+        let v1::EventEdit { field, value } = edit;
+        Self { field, value }
+    }
+}
+
+impl From<v1::EventFault> for EventFault {
+    fn from(fault: v1::EventFault) -> Self {
+        let v1::EventFault { payload_id, message } = fault;
+        Self { payload_id, message }
     }
 }
 

@@ -69,6 +69,8 @@ async fn every_document_is_as_documented() {
         ("put", put),
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),
+        ("events", world.json(&["events", "--payload", &id])),
+        ("verify", world.json(&["verify", "--events"])),
         ("stats", world.json(&["stats"])),
         ("update", labelled),
         ("name set", name_set),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use payload_core::{PayloadId, Result};
+use payload_core::{Namespace, PayloadId, Result};
 use payload_proto::v1;
 use payload_proto::v1::admin_service_client::AdminServiceClient;
 
 use crate::channel::Grpc;
 use crate::endpoint::Endpoint;
+use crate::messages::Messages;
 use crate::options::ClientOptions;
 
 /// Looks at a server and at who holds what, and keeps its namespaces. Clones share a connection.
@@ -47,6 +48,24 @@ impl Admin {
             async move { AdminServiceClient::new(channel).list_leases(request).await }
         };
         self.grpc.call(ask).await
+    }
+
+    /// Whether the events of one payload, or of all in a namespace, add up to what the catalog says of them. Each message
+    /// is about some of them.
+    pub async fn verify_events(
+        &self,
+        namespace: &Namespace,
+        payload: Option<PayloadId>,
+    ) -> Result<Messages<v1::VerifyEventsResponse>> {
+        let request = v1::VerifyEventsRequest {
+            namespace: namespace.to_string(),
+            payload_id: payload.map(|id| id.to_string()).unwrap_or_default(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { AdminServiceClient::new(channel).verify_events(request).await }
+        };
+        self.grpc.call(ask).await.map(Messages::new)
     }
 
     /// Ends somebody's lease. Doing it twice is refused with `LEASE_NOT_FOUND`, also when the first answer got lost.

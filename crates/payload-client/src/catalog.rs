@@ -39,6 +39,15 @@ pub struct LineageOptions {
     pub page_size: u32,
 }
 
+/// Which events somebody wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Only those of one payload.
+    pub payload: Option<PayloadRef>,
+    /// Only those of these kinds, such as `committed`; all if empty.
+    pub kinds: Vec<String>,
+}
+
 impl Catalog {
     /// A catalog without a data connection beside it. It connects with its first call.
     pub fn new(endpoint: Endpoint, options: &ClientOptions) -> Self {
@@ -125,17 +134,21 @@ impl Catalog {
         self.grpc.call(ask).await?.payload.ok_or_else(|| nonsense("no payload"))
     }
 
-    /// What happened to a payload, oldest first.
-    pub async fn events(&self, payload: impl Into<PayloadRef>) -> Result<Vec<v1::Event>> {
+    /// One page of what happened, oldest first, from where `cursor` says (from the earliest event, if it is empty). The
+    /// page's own cursor leads on, also later, when more has happened.
+    pub async fn events(&self, filter: &EventFilter, page_size: u32, cursor: &str) -> Result<v1::ListEventsResponse> {
         let request = v1::ListEventsRequest {
             namespace: self.namespace.clone(),
-            payload_id: payload.into().to_string(),
+            payload_id: filter.payload.as_ref().map(PayloadRef::to_string).unwrap_or_default(),
+            kinds: filter.kinds.clone(),
+            cursor: cursor.to_owned(),
+            page_size,
         };
         let ask = |channel| {
             let request = request.clone();
             async move { CatalogServiceClient::new(channel).list_events(request).await }
         };
-        Ok(self.grpc.call(ask).await?.events)
+        self.grpc.call(ask).await
     }
 
     /// Says what a payload was made from, if its commit did not.

@@ -41,6 +41,7 @@ mod lease;
 mod link;
 mod lookout;
 mod mapping;
+mod messages;
 mod moves;
 mod names;
 mod namespaces;
@@ -62,10 +63,11 @@ mod waiters;
 mod writer;
 
 pub use admin::Admin;
-pub use catalog::{Catalog, DeleteOptions, LineageOptions};
+pub use catalog::{Catalog, DeleteOptions, EventFilter, LineageOptions};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, LeaseState, Verified};
+pub use messages::Messages;
 pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
 };

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     NotFound,
     /// The thing is in the wrong state; the same request fails until something else changes.
     FailedPrecondition,
+    /// What the request starts from is no longer there; start from the earliest that is, which the message names.
+    OutOfRange,
     /// The caller may not do this.
     PermissionDenied,
     /// A bound is reached; try again later, or free something.
@@ -76,7 +78,7 @@ reasons! {
     BadSize = "BAD_SIZE" => InvalidArgument,
     /// A duration above its limit.
     BadDuration = "BAD_DURATION" => InvalidArgument,
-    /// A page token that this server did not give out for this query.
+    /// A page token or cursor that this server did not give out for this query.
     BadPageToken = "BAD_PAGE_TOKEN" => InvalidArgument,
     /// A message that cannot be understood, or a field that is missing or contradicts another.
     BadRequest = "BAD_REQUEST" => InvalidArgument,
@@ -138,6 +140,9 @@ reasons! {
     RepositoryUnsafe = "REPOSITORY_UNSAFE" => FailedPrecondition,
     /// Another server works with the repository.
     RepositoryInUse = "REPOSITORY_IN_USE" => FailedPrecondition,
+
+    /// Events or revisions that the request starts from were removed after their retention time.
+    HistoryRemoved = "HISTORY_REMOVED" => OutOfRange,
 
     /// The peer may not use this socket.
     PeerNotAllowed = "PEER_NOT_ALLOWED" => PermissionDenied,

@@ -5,6 +5,7 @@
 //! randomness and the outside world come in as arguments or through the ports in [`port`].
 
 pub mod change;
+pub mod delta;
 pub mod digest;
 pub mod error;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod limits;
 pub mod lineage;
+pub mod log;
 pub mod name;
 pub mod namespace;
 pub mod naming;
@@ -25,11 +27,13 @@ pub mod tiering;
 pub mod time;
 
 pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Operation, RequestRecord};
+pub use delta::{Delta, Edit};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Outcome, Reason, Result};
 pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, SegmentId, SessionId};
 pub use lifecycle::{LifecycleEvent, State, StateKind, step};
 pub use lineage::{Edge, Refusal};
+pub use log::{LogFilter, LogPage, LogPosition, LogQuery, LoggedEvent};
 pub use name::{Actor, Label, Namespace, Principal, RequestId};
 pub use namespace::{NamespaceRecord, Quota};
 pub use naming::{NameChange, NameGuard, NameMove, NameRecord, NameRefusal, Naming, PayloadName, PayloadRef};

@@ -88,6 +88,19 @@ impl StateKind {
 }
 
 impl State {
+    /// From its name and what [`deadline`](Self::deadline) says; `None` if that is no state.
+    pub const fn from_parts(kind: StateKind, deadline: Option<Timestamp>) -> Option<Self> {
+        Some(match (kind, deadline) {
+            (StateKind::Allocated, Some(until)) => Self::Allocated { until },
+            (StateKind::Active, expires_at) => Self::Active { expires_at },
+            (StateKind::Deleting, None) => Self::Deleting,
+            (StateKind::Deleted, None) => Self::Deleted,
+            (StateKind::Aborted, None) => Self::Aborted,
+            (StateKind::Lost, None) => Self::Lost,
+            _ => return None,
+        })
+    }
+
     /// Its name.
     pub const fn kind(&self) -> StateKind {
         match self {

@@ -34,6 +34,8 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
 /// The longest page token, in bytes.
 pub const PAGE_TOKEN_LEN_MAX: usize = 512;
+/// How many events of a log one page looks at, however few of them fit its filter.
+pub const LOG_SCAN_MAX: u32 = 10_000;
 /// The longest time to live of a payload: 10 years.
 pub const TTL_MAX: Span = Span::from_secs(10 * 366 * 24 * 3600);
 /// The longest time that a call may wait for a payload to be committed.

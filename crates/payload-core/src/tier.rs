@@ -176,3 +176,13 @@ pub enum Container {
     /// A file.
     File(FileId),
 }
+
+impl Container {
+    /// The 16 bytes of its id.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        match self {
+            Self::Segment(segment) => segment.as_bytes(),
+            Self::File(file) => file.as_bytes(),
+        }
+    }
+}

@@ -1,9 +1,9 @@
-//! Reading the catalog: one payload, a page of them, the history of one.
+//! Reading the catalog: one payload, a page of them.
 
 use std::sync::Arc;
 
 use payload_core::page::{self, ListQuery};
-use payload_core::{Error, EventRecord, Namespace, Payload, PayloadId, Reason, Result, StateKind, Version};
+use payload_core::{Namespace, Payload, PayloadId, Result, StateKind};
 
 use crate::engine::{Engine, not_found};
 
@@ -41,15 +41,5 @@ impl Engine {
         let (rows, more) = page::page_of(self.repository().list(&query)?, limit);
         let next_token = rows.last().filter(|_| more).map(|last| page::token(last.id, &words));
         Ok(Page { rows, next_token })
-    }
-
-    /// What happened to a payload, oldest first.
-    pub fn events(&self, namespace: &Namespace, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
-        self.get(namespace, id)?;
-        let events = self.repository().events(id)?;
-        if events.is_empty() {
-            return Err(Error::new(Reason::Internal, "a payload has no events"));
-        }
-        Ok(events)
     }
 }

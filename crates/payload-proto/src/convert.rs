@@ -1,5 +1,7 @@
 //! Between the wire and the core. What comes in is checked here, before any I/O; what goes out cannot fail.
 
+pub mod event;
+
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;

@@ -4,7 +4,9 @@
 //! [`PostgresRepository`] in a database that several servers share. One contract suite and one generator of random
 //! histories (in `payload-testkit`) hold them to the same answers.
 
+mod body;
 mod check;
+mod log;
 mod memory;
 mod migration;
 mod observer;

@@ -5,19 +5,21 @@ mod names;
 mod namespaces;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Repository, Usage};
+use payload_core::port::{EventListener, Repository, Usage};
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, StateKind,
-    Tier, Timestamp, Version,
+    Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent, NameMove,
+    NameRecord, Namespace, NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId,
+    RequestRecord, Result, StateKind, Tier, Timestamp, Version, delta,
 };
 
 use crate::check;
+use crate::log::{Listener, Pager};
 use lineage::Edges;
 
 /// Keeps everything until the process ends, and so promises nothing beyond [`Durability::Volatile`].
@@ -25,6 +27,7 @@ use lineage::Edges;
 pub struct MemoryRepository {
     tables: Arc<Mutex<Tables>>,
     claim: Mutex<Option<(NodeId, u64)>>,
+    listener: Listener,
 }
 
 impl MemoryRepository {
@@ -38,6 +41,7 @@ impl MemoryRepository {
         Self {
             tables: Arc::clone(&self.tables),
             claim: Mutex::default(),
+            listener: Listener::default(),
         }
     }
 
@@ -53,13 +57,28 @@ impl MemoryRepository {
 #[derive(Clone, Debug, Default)]
 struct Tables {
     payloads: BTreeMap<PayloadId, Payload>,
-    events: BTreeMap<(PayloadId, Version), EventRecord>,
+    logs: BTreeMap<Namespace, Log>,
     requests: BTreeMap<(Principal, RequestId), RequestRecord>,
     epochs: BTreeMap<NodeId, u64>,
     namespaces: BTreeMap<Namespace, NamespaceRecord>,
     edges: Edges,
     names: BTreeMap<(Namespace, PayloadName), NameRecord>,
     moves: BTreeMap<(Namespace, PayloadName, Version), NameMove>,
+}
+
+/// The log of one namespace: events by their numbers, without gaps.
+#[derive(Clone, Debug, Default)]
+struct Log {
+    events: BTreeMap<u64, LoggedEvent>,
+    removed_through: u64,
+}
+
+impl Log {
+    fn end(&self) -> u64 {
+        self.events
+            .last_key_value()
+            .map_or(self.removed_through, |(last, _)| *last)
+    }
 }
 
 impl Tables {
@@ -104,14 +123,25 @@ impl Tables {
 
     fn make_true(&mut self, change: &Change) {
         let row = in_order(&change.after);
-        self.events.insert((row.id, row.version), change.event.clone());
+        let log = self.logs.entry(row.namespace.clone()).or_default();
+        let number = log.end() + 1;
+        let event = LoggedEvent {
+            position: LogPosition::numbered(number),
+            payload: row.id,
+            version: row.version,
+            record: change.event.clone(),
+            delta: delta::delta(change.before.as_deref(), &change.after),
+        };
+        log.events.insert(number, event);
         self.payloads.insert(row.id, row);
     }
 
     fn undo(&mut self, changes: &[Change]) {
         for change in changes.iter().rev() {
             let id = change.after.id;
-            self.events.remove(&(id, change.after.version));
+            if let Some(log) = self.logs.get_mut(&change.after.namespace) {
+                log.events.pop_last();
+            }
             match &change.before {
                 Some(before) => self.payloads.insert(id, in_order(before)),
                 None => self.payloads.remove(&id),
@@ -147,7 +177,12 @@ impl Repository for MemoryRepository {
         check::change_set(&set, self.strongest())?;
         let mut tables = self.tables.lock();
         self.check_claim(&tables)?;
-        tables.apply(&set)
+        let outcome = tables.apply(&set)?;
+        drop(tables);
+        if outcome == CommitOutcome::Applied {
+            self.listener.tell([&set]);
+        }
+        Ok(outcome)
     }
 
     fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
@@ -166,13 +201,33 @@ impl Repository for MemoryRepository {
             .collect())
     }
 
-    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
+    fn log(&self, query: &LogQuery) -> Result<LogPage> {
         let tables = self.tables.lock();
-        let events = tables.events.range((id, Version::from_u64(0))..);
-        Ok(events
-            .take_while(|((payload, _), _)| *payload == id)
-            .map(|((_, version), event)| (*version, event.clone()))
-            .collect())
+        let none = Log::default();
+        let log = tables.logs.get(&query.filter.namespace).unwrap_or(&none);
+        let end = LogPosition::numbered(log.end());
+        let mut pager = Pager::new(query, LogPosition::numbered(log.removed_through), end)?;
+        let after = (Bound::Excluded(pager.after().number), Bound::Unbounded);
+        let events = log.events.range(after).map(|(_, event)| event);
+        for event in events.filter(|event| query.filter.payload.is_none_or(|id| id == event.payload)) {
+            if !pager.look_at(event.position) {
+                break;
+            }
+            if query.filter.wants(event.record.kind) {
+                pager.add(event.clone());
+            }
+        }
+        Ok(pager.finish(end))
+    }
+
+    fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
+        let tables = self.tables.lock();
+        let end = tables.logs.get(namespace).map_or(0, Log::end);
+        Ok(LogPosition::numbered(end))
+    }
+
+    fn on_events(&self, listener: EventListener) {
+        self.listener.set(listener);
     }
 
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {

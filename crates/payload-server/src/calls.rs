@@ -69,6 +69,7 @@ pub(crate) enum Rpc {
     GetName,
     ListNames,
     ListNameHistory,
+    VerifyEvents,
 }
 
 impl Rpc {
@@ -88,7 +89,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 33] = [
+    const ALL: [(Self, &'static str); 34] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -122,6 +123,7 @@ impl Rpc {
         (Self::GetName, "GetName"),
         (Self::ListNames, "ListNames"),
         (Self::ListNameHistory, "ListNameHistory"),
+        (Self::VerifyEvents, "VerifyEvents"),
     ];
 }
 

@@ -2,9 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use payload_core::{
-    Actor, Container, EventRecord, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, Version, limits, name,
-};
+use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, limits, name};
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
     LeaseClaim, LeaseView, MinTier, NameRequest, Otherwise, PutRequest,
@@ -223,18 +221,6 @@ fn lease(grant: Grant, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1:
 fn attach(fd: OwnedFd, fds: &mut Vec<OwnedFd>) -> u32 {
     fds.push(fd);
     fds.len() as u32 - 1
-}
-
-pub(crate) fn event((version, record): (Version, EventRecord)) -> v1::Event {
-    v1::Event {
-        version: version.as_u64(),
-        kind: record.kind.as_str().to_owned(),
-        actor: Actor::as_str(&record.actor).to_owned(),
-        reason: record.reason.as_deref().unwrap_or_default().to_owned(),
-        at_us: record.at.as_micros(),
-        from: record.from.map_or(v1::State::Unspecified, v1::State::from).into(),
-        to: v1::State::from(record.to).into(),
-    }
 }
 
 pub(crate) fn lease_info(view: LeaseView) -> v1::LeaseInfo {

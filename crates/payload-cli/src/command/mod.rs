@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod events;
 mod get;
 mod leases;
 mod list;
@@ -11,11 +12,12 @@ mod remove;
 mod show;
 mod stats;
 mod update;
+mod verify;
 
 use std::time::Duration;
 
 use clap::CommandFactory;
-use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint};
+use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint, Namespace};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -31,6 +33,10 @@ struct Server {
 }
 
 impl Server {
+    fn namespace(&self) -> &Namespace {
+        &self.options.namespace
+    }
+
     fn find(endpoint: Option<&str>, options: ClientOptions) -> Result<Self, Failure> {
         let endpoint = Endpoint::discover(endpoint).map_err(|error| Failure::new("find the server", &error))?;
         // Somebody waits in front of a terminal: a server that is not there is reported at once, but one that was killed
@@ -92,6 +98,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Expire(args) => update::expire(&server, args, output).await,
         Command::Name(command) => names::run(&server, command, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
+        Command::Events(args) => events::run(&server, args, output).await,
+        Command::Verify(args) => verify::run(&server, &args, output).await,
         Command::Stats => stats::run(&server, output).await,
         Command::Completions { .. } => Ok(()),
     }

@@ -1,8 +1,8 @@
 //! `show`: all about one payload, and what happened to it.
 
-use payload_client::PayloadRef;
+use payload_client::{EventFilter, PayloadRef};
 
-use super::{Server, list};
+use super::{Server, events, list};
 use crate::failure::Failure;
 use crate::human;
 use crate::json::{Event, Payload, Policy, Replica, Shown};
@@ -13,15 +13,13 @@ pub(super) async fn run(server: &Server, payload: PayloadRef, events: bool, outp
     let failed = |error| Failure::new(format!("show {payload}"), &error);
     let (found, names) = catalog.get_with_names(payload.clone()).await.map_err(failed)?;
     let events = match events {
-        true => Some(
-            catalog
-                .events(payload.clone())
-                .await
-                .map_err(failed)?
-                .into_iter()
-                .map(Event::from)
-                .collect(),
-        ),
+        true => {
+            let filter = EventFilter {
+                payload: Some(payload.clone()),
+                ..EventFilter::default()
+            };
+            Some(events::pages(&catalog, &filter, "").await?.events)
+        }
         false => None,
     };
     let payload = Payload::from(found);

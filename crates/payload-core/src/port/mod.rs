@@ -10,5 +10,5 @@ mod tier_store;
 
 pub use clock::{Clock, Entropy, Ids};
 pub use fd_store::FdStore;
-pub use repository::{Repository, Usage};
+pub use repository::{EventListener, Repository, Usage};
 pub use tier_store::{Claim, Placed, Sealed, Source, TierStore, TierUsage};

@@ -1,9 +1,12 @@
 //! The catalog's store: one contract, the same answers from every engine.
 
-use crate::change::{ChangeSet, CommitOutcome, EventRecord, RequestRecord};
+use std::sync::Arc;
+
+use crate::change::{ChangeSet, CommitOutcome, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId};
 use crate::lineage::{Descendants, LineagePage, LineageQuery};
+use crate::log::{LogPage, LogPosition, LogQuery};
 use crate::name::{Namespace, Principal, RequestId};
 use crate::namespace::NamespaceRecord;
 use crate::naming::{NameMove, NameRecord, PayloadName};
@@ -43,8 +46,20 @@ pub trait Repository: Send + Sync {
     /// A page in order of creation (that is, of ids).
     fn list(&self, query: &ListQuery) -> Result<Vec<Payload>>;
 
-    /// The events of one payload, oldest first, with the version that each made.
-    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>>;
+    /// A page of a namespace's log. Every applied change adds one event, which carries the [`delta`](crate::delta) of its
+    /// row; the order is one in which all readers see them, and agrees with the versions of each payload. What a page
+    /// says it was through never gets another event. Pages look at
+    /// [`LOG_SCAN_MAX`](crate::limits::LOG_SCAN_MAX) events at most.
+    ///
+    /// Refused: a position beyond the end with `BAD_PAGE_TOKEN`, one below what was removed with `HISTORY_REMOVED`.
+    fn log(&self, query: &LogQuery) -> Result<LogPage>;
+
+    /// Where a namespace's log ends: the events from now on come after it.
+    fn log_end(&self, namespace: &Namespace) -> Result<LogPosition>;
+
+    /// Has `listener` told the namespace of every commit that added events, as soon as they can be read. It must not
+    /// block. There is one; a later one takes its place.
+    fn on_events(&self, listener: EventListener);
 
     /// A page of the lineage graph around a payload, as [`lineage::page`](crate::lineage::page) defines it.
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage>;
@@ -119,6 +134,9 @@ pub trait Repository: Send + Sync {
     /// Whether reads and writes work now.
     fn check(&self) -> Result<()>;
 }
+
+/// Hears in whose log there are new events.
+pub type EventListener = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 /// What the replicas of one namespace in one tier of one node add up to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A payload's life end to end, in each tier and durability.
 
-use payload_core::{Digest, Durability, EventKind, Namespace, Quota, Reason, StateKind, Tier};
+use payload_core::{Digest, Durability, EventKind, LogFilter, Namespace, Quota, Reason, StateKind, Tier};
 use payload_engine::{Access, AcquireOptions};
 
 use crate::common::calls::{allocate_request, fill, put_request};
@@ -51,8 +51,8 @@ fn allocate_write_commit_acquire_release_delete() {
             let deletion = rig.remove(id).unwrap();
             assert_eq!((deletion.state, deletion.leases), (StateKind::Deleted, 0));
             assert_eq!(refusal(rig.lease(&session, id)), Reason::PayloadDeleted);
-            let events = rig.events(&Namespace::default(), id).unwrap();
-            let told: Vec<_> = events.iter().map(|(_, e)| (e.kind, e.from, e.to)).collect();
+            let events: Vec<_> = rig.history(id).into_iter().map(|event| event.record).collect();
+            let told: Vec<_> = events.iter().map(|e| (e.kind, e.from, e.to)).collect();
             let (allocated, active, deleting) = (StateKind::Allocated, StateKind::Active, StateKind::Deleting);
             assert_eq!(
                 told,
@@ -63,8 +63,8 @@ fn allocate_write_commit_acquire_release_delete() {
                     (EventKind::Deleted, Some(deleting), StateKind::Deleted),
                 ]
             );
-            assert!(events.iter().all(|(_, event)| event.actor == (&alice()).into()));
-            let reasons: Vec<_> = events.iter().map(|(_, e)| e.reason.as_deref()).collect();
+            assert!(events.iter().all(|event| event.actor == (&alice()).into()));
+            let reasons: Vec<_> = events.iter().map(|e| e.reason.as_deref()).collect();
             assert_eq!(reasons, [None, None, Some("test"), Some("test")]);
         }
         rig.close_session(&session);
@@ -211,8 +211,7 @@ fn an_aborted_allocation_leaves_nothing_but_its_tombstone() {
                 Reason::PayloadAborted
             );
             assert_eq!(rig.kinds(id), [EventKind::Allocated, EventKind::Aborted]);
-            let events = rig.events(&Namespace::default(), id).unwrap();
-            assert_eq!(events[1].1.reason.as_deref(), Some("changed my mind"));
+            assert_eq!(rig.history(id)[1].record.reason.as_deref(), Some("changed my mind"));
         }
         assert_eq!(rig.stats().unwrap().allocations, 0);
         rig.close_session(&session);
@@ -252,7 +251,10 @@ fn another_namespace_sees_nothing() {
     );
     let quick = rig.acquire_quick(&session, &other, id, options).unwrap();
     assert_eq!(refusal(quick), Reason::PayloadNotFound);
-    assert_eq!(refusal(rig.events(&other, id)), Reason::PayloadNotFound);
+    assert_eq!(
+        refusal(rig.events(&LogFilter::payload(other.clone(), id), 0, "")),
+        Reason::PayloadNotFound
+    );
     rig.create_namespace(&alice(), other.clone(), Quota::default()).unwrap();
     assert!(rig.list(&other, None, 0, "").unwrap().rows.is_empty());
 }

@@ -7,6 +7,7 @@ mod cold;
 mod crashes;
 mod deletes;
 mod doubt;
+mod events;
 mod evicting;
 mod expiry;
 mod full;

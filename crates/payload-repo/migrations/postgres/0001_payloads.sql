@@ -70,16 +70,31 @@ CREATE INDEX replicas_by_container ON replicas (container, tier);
 -- What a node has in memory. Replicas on disk need no such index: nothing asks for all of them.
 CREATE INDEX replicas_in_ram ON replicas (node, payload) WHERE tier = 'ram';
 
+-- Each namespace's log, in the order of transactions: no counter that all writers would queue for. Readers look only at
+-- transactions before the oldest that is still at work, so nothing appears behind them. `log_starts` says up to where
+-- events were removed. `body` is what changed, in a form that nobody queries.
 CREATE TABLE events (
-    payload    uuid             NOT NULL,
-    version    bigint           NOT NULL,
-    kind       text COLLATE "C" NOT NULL,
-    actor      text COLLATE "C" NOT NULL,
-    reason     bytea,
-    at         bigint           NOT NULL,
-    from_state text COLLATE "C",
-    to_state   text COLLATE "C" NOT NULL,
-    PRIMARY KEY (payload, version)
+    namespace   text COLLATE "C" NOT NULL,
+    transaction bigint           NOT NULL,
+    number      bigint           NOT NULL,
+    payload     uuid             NOT NULL,
+    version     bigint           NOT NULL,
+    kind        text COLLATE "C" NOT NULL,
+    actor       text COLLATE "C" NOT NULL,
+    reason      bytea,
+    at          bigint           NOT NULL,
+    from_state  text COLLATE "C",
+    to_state    text COLLATE "C" NOT NULL,
+    body        bytea            NOT NULL,
+    PRIMARY KEY (namespace, transaction, number)
+);
+
+CREATE UNIQUE INDEX events_by_payload ON events (payload, transaction, number);
+
+CREATE TABLE log_starts (
+    namespace   text COLLATE "C" NOT NULL PRIMARY KEY,
+    transaction bigint           NOT NULL,
+    number      bigint           NOT NULL
 );
 
 CREATE TABLE requests (

@@ -66,7 +66,11 @@ CREATE INDEX replicas_by_container ON replicas (container, tier);
 -- What a node has in memory. Replicas on disk need no such index: nothing asks for all of them.
 CREATE INDEX replicas_in_ram ON replicas (node, payload) WHERE tier = 'ram';
 
+-- Each namespace's log. The one writer numbers its events without gaps and never uses a number twice; `log_starts` has
+-- the last number that was removed. `body` is what changed, in a form that nobody queries.
 CREATE TABLE events (
+    namespace  TEXT    NOT NULL,
+    position   INTEGER NOT NULL,
     payload    BLOB    NOT NULL,
     version    INTEGER NOT NULL,
     kind       TEXT    NOT NULL,
@@ -75,7 +79,15 @@ CREATE TABLE events (
     at         INTEGER NOT NULL,
     from_state TEXT,
     to_state   TEXT    NOT NULL,
-    PRIMARY KEY (payload, version)
+    body       BLOB    NOT NULL,
+    PRIMARY KEY (namespace, position)
+) WITHOUT ROWID, STRICT;
+
+CREATE UNIQUE INDEX events_by_payload ON events (payload, position);
+
+CREATE TABLE log_starts (
+    namespace       TEXT    NOT NULL PRIMARY KEY,
+    removed_through INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE requests (

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future;
+use payload_core::delta;
 use payload_core::{
     Change, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier,
     Timestamp, Version,
@@ -15,6 +16,7 @@ use super::fault::Fault;
 use super::names::Key;
 use super::row::{int, uuid};
 use super::{row, sql};
+use crate::body;
 
 /// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
 /// transaction that has failed already the first half fails too, where COMMIT alone would roll back and call it a success.
@@ -245,7 +247,8 @@ fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
     write!(
         sql::INSERT_EVENTS,
         rows,
-        |change| uuid(change.after.id.as_bytes()),
+        |change| change.after.namespace.as_str(),
+        uuid(change.after.id.as_bytes()),
         int(change.after.version.as_u64()),
         change.event.kind.as_str(),
         change.event.actor.as_str(),
@@ -253,6 +256,7 @@ fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
         change.event.at.as_micros(),
         change.event.from.map(|state| state.as_str()),
         change.event.to.as_str(),
+        body::encode(&delta::delta(change.before.as_deref(), &change.after)),
     )
 }
 

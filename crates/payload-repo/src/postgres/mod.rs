@@ -27,14 +27,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Clock, Repository, Usage};
+use payload_core::port::{Clock, EventListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
-    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
+    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp,
+    Version,
 };
 
 use crate::check;
+use crate::log::Listener;
 use crate::observer::CommitObserver;
 use begin::{Locks, Sync};
 use connect::Session;
@@ -52,6 +54,7 @@ pub struct PostgresRepository {
     readers: Pool,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn CommitObserver>,
+    listener: Listener,
 }
 
 impl PostgresRepository {
@@ -75,6 +78,7 @@ impl PostgresRepository {
             target,
             clock,
             observer,
+            listener: Listener::default(),
         })
     }
 
@@ -103,6 +107,8 @@ impl PostgresRepository {
             let synced = host && outcomes.iter().any(applied);
             let took = self.clock.now().since(started);
             self.observer.group(sets.len(), synced, took);
+            let applied = sets.iter().zip(&outcomes).filter(|(_, outcome)| applied(outcome));
+            self.listener.tell(applied.map(|(set, _)| set));
         }
         outcomes
     }
@@ -132,8 +138,16 @@ impl Repository for PostgresRepository {
         self.read(async |session| read::list(session, query).await)
     }
 
-    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
-        self.read(async |session| read::events(session, id).await)
+    fn log(&self, query: &LogQuery) -> Result<LogPage> {
+        self.read(async |session| read::log(session, query).await)?
+    }
+
+    fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
+        self.read(async |session| read::log_end(session, namespace).await)
+    }
+
+    fn on_events(&self, listener: EventListener) {
+        self.listener.set(listener);
     }
 
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {

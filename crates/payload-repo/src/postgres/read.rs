@@ -3,13 +3,19 @@
 use payload_core::page::ListQuery;
 use payload_core::port::Usage;
 use payload_core::{
-    Container, EventRecord, NodeId, Payload, PayloadId, Principal, RequestId, RequestRecord, Timestamp, Version,
+    Container, LogPage, LogPosition, LogQuery, LoggedEvent, Namespace, NodeId, Payload, PayloadId, Principal,
+    RequestId, RequestRecord, Timestamp,
 };
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::connect::Session;
 use super::fault::Fault;
 use super::{row, sql};
+use crate::log::Pager;
+
+/// How many events of a log are fetched at a time.
+const LOG_ROWS: i64 = 200;
 
 /// One payload with what hangs on it.
 pub(super) async fn payload(session: &Session, id: PayloadId) -> Result<Option<Payload>, Fault> {
@@ -87,9 +93,72 @@ pub(super) async fn usage(session: &Session, node: NodeId) -> Result<Vec<Usage>,
     Ok(usage)
 }
 
+/// See the port. What is wrong with the query is told apart from what is wrong with the database.
+pub(super) async fn log(session: &Session, query: &LogQuery) -> Result<payload_core::Result<LogPage>, Fault> {
+    let (start, end) = log_bounds(session, &query.filter.namespace).await?;
+    let mut pager = match Pager::new(query, start, end) {
+        Ok(pager) => pager,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut after = pager.after();
+    loop {
+        let rows = log_rows(session, query, after, end).await?;
+        let is_last = rows.len() < LOG_ROWS as usize;
+        for (position, event) in rows {
+            if !pager.look_at(position) {
+                return Ok(Ok(pager.finish(end)));
+            }
+            event.into_iter().for_each(|event| pager.add(event));
+            after = position;
+        }
+        if is_last {
+            return Ok(Ok(pager.finish(end)));
+        }
+    }
+}
+
+async fn log_rows(
+    session: &Session,
+    query: &LogQuery,
+    after: LogPosition,
+    end: LogPosition,
+) -> Result<Vec<(LogPosition, Option<LoggedEvent>)>, Fault> {
+    let namespace = query.filter.namespace.as_str();
+    let kinds: Vec<&str> = query.filter.kinds.iter().map(|kind| kind.as_str()).collect();
+    let (transaction, number) = (row::int(after.transaction), row::int(after.number));
+    let last = row::int(end.transaction);
+    match query.filter.payload {
+        None => {
+            let params: [&(dyn ToSql + Sync); 6] = [&namespace, &transaction, &number, &last, &kinds, &LOG_ROWS];
+            session.all(sql::LOG, &params, row::logged).await
+        }
+        Some(id) => {
+            let id = row::uuid(id.as_bytes());
+            let params: [&(dyn ToSql + Sync); 7] = [&namespace, &transaction, &number, &last, &kinds, &LOG_ROWS, &id];
+            session.all(sql::LOG_OF_PAYLOAD, &params, row::logged).await
+        }
+    }
+}
+
 /// See the port.
-pub(super) async fn events(session: &Session, id: PayloadId) -> Result<Vec<(Version, EventRecord)>, Fault> {
-    session.all(sql::EVENTS, &[&row::uuid(id.as_bytes())], row::event).await
+pub(super) async fn log_end(session: &Session, namespace: &Namespace) -> Result<LogPosition, Fault> {
+    Ok(log_bounds(session, namespace).await?.1)
+}
+
+/// Up to where events were removed, and up to where none will be added any more.
+async fn log_bounds(session: &Session, namespace: &Namespace) -> Result<(LogPosition, LogPosition), Fault> {
+    let bounds = session
+        .one(sql::LOG_BOUNDS, &[&namespace.as_str()], |found| {
+            let removed = row::get::<Option<i64>>(found, "transaction")?;
+            let start = removed.map(|_| row::position(found)).transpose()?;
+            let end = LogPosition {
+                transaction: row::uint(found, "last")?,
+                number: i64::MAX as u64,
+            };
+            Ok((start.unwrap_or(LogPosition::START), end))
+        })
+        .await?;
+    bounds.ok_or_else(|| Fault::bad_row("transaction"))
 }
 
 /// See the port.

@@ -2,9 +2,10 @@
 
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
-    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId,
-    ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
+    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
+    NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Policy,
+    Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind,
+    Tier, Timestamp, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::names::{Key, Pointer};
 use super::overlay::EdgeKey;
+use crate::body;
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
 pub(super) fn int(value: u64) -> i64 {
@@ -112,21 +114,13 @@ pub(super) fn version(row: &Row) -> Result<(PayloadId, Version), Fault> {
 /// Reads what `sql::PAYLOAD` and the listings select.
 pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
     let deadline = get::<Option<i64>>(row, "deadline")?.map(Timestamp::from_micros);
-    let state = match (word(row, "state", state_kind)?, deadline) {
-        (StateKind::Allocated, Some(until)) => State::Allocated { until },
-        (StateKind::Allocated, None) => return Err(Fault::bad_row("deadline")),
-        (StateKind::Active, expires_at) => State::Active { expires_at },
-        (StateKind::Deleting, _) => State::Deleting,
-        (StateKind::Deleted, _) => State::Deleted,
-        (StateKind::Aborted, _) => State::Aborted,
-        (StateKind::Lost, _) => State::Lost,
-    };
+    let state = State::from_parts(word(row, "state", state_kind)?, deadline);
     let ttl = get::<Option<i64>>(row, "ttl_ns")?;
     let digest = get::<Option<&[u8]>>(row, "digest")?.map(|bytes| digest(bytes, "digest"));
     Ok(Payload {
         id: payload_id(row)?,
         namespace: word(row, "namespace", |text| text.parse().ok())?,
-        state,
+        state: state.ok_or_else(|| Fault::bad_row("deadline"))?,
         version: Version::from_u64(uint(row, "version")?),
         size: uint(row, "size")?,
         digest: digest.transpose()?,
@@ -329,20 +323,42 @@ pub(super) fn namespace(row: &Row) -> Result<NamespaceRecord, Fault> {
     })
 }
 
-/// Reads what `sql::EVENTS` selects.
-pub(super) fn event(row: &Row) -> Result<(Version, EventRecord), Fault> {
+/// Where an event stands, or where a log begins.
+pub(super) fn position(row: &Row) -> Result<LogPosition, Fault> {
+    Ok(LogPosition {
+        transaction: uint(row, "transaction")?,
+        number: uint(row, "number")?,
+    })
+}
+
+/// Reads what `sql::LOG` and its like select: an event, if it is of a kind that was asked for.
+pub(super) fn logged(row: &Row) -> Result<(LogPosition, Option<LoggedEvent>), Fault> {
+    let position = position(row)?;
+    let Some(bytes) = get::<Option<&[u8]>>(row, "body")? else {
+        return Ok((position, None));
+    };
+    let event = LoggedEvent {
+        position,
+        payload: id(get(row, "payload")?, "payload", PayloadId::from_bytes)?,
+        version: Version::from_u64(uint(row, "version")?),
+        record: event(row)?,
+        delta: body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?,
+    };
+    Ok((position, Some(event)))
+}
+
+fn event(row: &Row) -> Result<EventRecord, Fault> {
     let from = get::<Option<&str>>(row, "from_state")?;
     let from = from.map(|text| state_kind(text).ok_or_else(|| Fault::bad_row("from_state")));
     let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
-    let event = EventRecord {
+    Ok(EventRecord {
         kind: word(row, "kind", one_of(&EventKind::ALL, EventKind::as_str))?,
         actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
         reason: reason.transpose()?.map(Into::into),
         at: time(row, "at")?,
         from: from.transpose()?,
         to: word(row, "to_state", state_kind)?,
-    };
-    Ok((Version::from_u64(uint(row, "version")?), event))
+    })
 }
 
 /// Reads what `sql::REQUEST` and `sql::FIND_REQUESTS` select.

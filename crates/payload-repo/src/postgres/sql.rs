@@ -84,8 +84,21 @@ statements! { READS:
         ORDER BY asked.place";
     USAGE = "
         SELECT tier, namespace, replicas, charged FROM usage WHERE node = $1 AND replicas > 0";
-    EVENTS = "
-        SELECT version, kind, actor, reason, at, from_state, to_state FROM events WHERE payload = $1 ORDER BY version";
+    /// The last transaction before the oldest that is still at work, and up to where the log was removed.
+    LOG_BOUNDS = "
+        SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS last, s.transaction, s.number
+        FROM (VALUES (1)) AS one (row) LEFT JOIN log_starts AS s ON s.namespace = $1";
+    /// Bodies come of the kinds that are asked for, which are all if none is named.
+    LOG = "
+        SELECT transaction, number, payload, version, kind, actor, reason, at, from_state, to_state,
+               CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
+        FROM events WHERE namespace = $1 AND (transaction, number) > ($2, $3) AND transaction <= $4
+        ORDER BY transaction, number LIMIT $6";
+    LOG_OF_PAYLOAD = "
+        SELECT transaction, number, payload, version, kind, actor, reason, at, from_state, to_state,
+               CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
+        FROM events WHERE payload = $7 AND (transaction, number) > ($2, $3) AND transaction <= $4 AND namespace = $1
+        ORDER BY transaction, number LIMIT $6";
     REQUEST = "
         SELECT principal, request_id, fingerprint, operation, payload, version, at
         FROM requests WHERE principal = $1 AND request_id = $2";
@@ -194,9 +207,13 @@ statements! { WRITES:
         ON CONFLICT (node, tier, namespace) DO UPDATE
         SET replicas = usage.replicas + excluded.replicas, charged = usage.charged + excluded.charged";
     INSERT_EVENTS = "
-        INSERT INTO events (payload, version, kind, actor, reason, at, from_state, to_state)
-        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::text[],
-                             $8::text[])";
+        INSERT INTO events (namespace, transaction, number, payload, version, kind, actor, reason, at, from_state,
+                            to_state, body)
+        SELECT e.namespace, pg_current_xact_id()::text::bigint, e.number, e.payload, e.version, e.kind, e.actor,
+               e.reason, e.at, e.from_state, e.to_state, e.body
+        FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[],
+                    $9::text[], $10::bytea[]) WITH ORDINALITY
+            AS e (namespace, payload, version, kind, actor, reason, at, from_state, to_state, body, number)";
     INSERT_EDGES = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[])";

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::row::int;
 use super::{lineage, names, namespaces, read, row, sql};
+use crate::body;
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
 pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
@@ -173,7 +174,9 @@ fn add_usage(conn: &Connection, old: &[Replica], after: &Payload) -> Result<(), 
 
 fn write_event(conn: &Connection, change: &Change) -> Result<(), Fault> {
     let event = &change.event;
+    let delta = payload_core::delta::delta(change.before.as_deref(), &change.after);
     conn.prepare_cached(sql::INSERT_EVENT)?.execute(params![
+        change.after.namespace.as_str(),
         change.after.id.as_bytes(),
         int(change.after.version.as_u64()),
         event.kind.as_str(),
@@ -182,6 +185,7 @@ fn write_event(conn: &Connection, change: &Change) -> Result<(), Fault> {
         event.at.as_micros(),
         event.from.map(|state| state.as_str()),
         event.to.as_str(),
+        body::encode(&delta),
     ])?;
     Ok(())
 }

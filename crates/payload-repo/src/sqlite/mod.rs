@@ -25,16 +25,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Clock, Repository, Usage};
+use payload_core::port::{Clock, EventListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
-    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Span, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
+    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Span,
+    Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::check;
+use crate::log::Listener;
 use crate::observer::CommitObserver;
 use checkpoint::Checkpointer;
 use fault::Fault;
@@ -74,6 +76,7 @@ pub struct SqliteRepository {
     checkpointer: Checkpointer,
     group: Group<ChangeSet, Result<CommitOutcome, Fault>>,
     readers: Pool,
+    listener: Listener,
     catalog: Arc<Catalog>,
 }
 
@@ -121,6 +124,7 @@ impl SqliteRepository {
             checkpointer,
             group: Group::new(options.group_max.max(1)),
             readers,
+            listener: Listener::default(),
             catalog,
         })
     }
@@ -157,6 +161,9 @@ impl SqliteRepository {
                     .any(|outcome| matches!(outcome, Ok(CommitOutcome::Applied)));
                 let took = self.catalog.clock.now().since(started);
                 self.catalog.observer.group(sets.len(), host && applied, took);
+                let applied = sets.iter().zip(&outcomes);
+                let applied = applied.filter(|(_, outcome)| matches!(outcome, Ok(CommitOutcome::Applied)));
+                self.listener.tell(applied.map(|(set, _)| set));
                 outcomes
             }
             Err(fault) => vec![Err(fault); sets.len()],
@@ -237,8 +244,16 @@ impl Repository for SqliteRepository {
         self.read(|conn| read::list(conn, query))
     }
 
-    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
-        self.read(|conn| read::events(conn, id))
+    fn log(&self, query: &LogQuery) -> Result<LogPage> {
+        self.read(|conn| read::log(conn, query))?
+    }
+
+    fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
+        self.read(|conn| read::log_end(conn, namespace.as_str()))
+    }
+
+    fn on_events(&self, listener: EventListener) {
+        self.listener.set(listener);
     }
 
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {

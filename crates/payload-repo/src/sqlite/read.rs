@@ -3,13 +3,14 @@
 use payload_core::page::ListQuery;
 use payload_core::port::Usage;
 use payload_core::{
-    Container, EventRecord, Location, NodeId, Payload, PayloadId, Principal, RequestId, RequestRecord, Timestamp,
-    Version,
+    Container, Location, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId,
+    RequestRecord, Timestamp, limits,
 };
 use rusqlite::{Connection, Params, Row, params};
 
 use super::fault::Fault;
 use super::{row, sql};
+use crate::log::Pager;
 
 /// Comes before every id.
 const BEFORE_ALL: &[u8] = &[];
@@ -83,8 +84,11 @@ pub(super) fn containers_in_use(conn: &Connection, containers: &[Container]) -> 
     containers
         .iter()
         .map(|container| {
-            let bytes = row::container_bytes(container);
-            Ok(statement.query_row(params![bytes, tier(container).as_str()], |found| found.get(0))?)
+            Ok(
+                statement.query_row(params![container.as_bytes(), tier(container).as_str()], |found| {
+                    found.get(0)
+                })?,
+            )
         })
         .collect()
 }
@@ -103,9 +107,53 @@ pub(super) fn usage(conn: &Connection, node: NodeId) -> Result<Vec<Usage>, Fault
     Ok(usage)
 }
 
-/// See the port.
-pub(super) fn events(conn: &Connection, id: PayloadId) -> Result<Vec<(Version, EventRecord)>, Fault> {
-    all(conn, sql::EVENTS, [id.as_bytes()], row::event)
+/// See the port. What is wrong with the query is told apart from what is wrong with the file.
+pub(super) fn log(conn: &Connection, query: &LogQuery) -> Result<payload_core::Result<LogPage>, Fault> {
+    let namespace = query.filter.namespace.as_str();
+    let (start, end) = (log_start(conn, namespace)?, log_end(conn, namespace)?);
+    let mut pager = match Pager::new(query, start, end) {
+        Ok(pager) => pager,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (after, limit) = (row::int(pager.after().number), limits::LOG_SCAN_MAX + 1);
+    let (mut whole, mut of_payload);
+    let mut rows = match &query.filter.payload {
+        None => {
+            whole = conn.prepare_cached(sql::LOG)?;
+            whole.query(params![namespace, after, limit])?
+        }
+        Some(id) => {
+            of_payload = conn.prepare_cached(sql::LOG_OF_PAYLOAD)?;
+            of_payload.query(params![namespace, after, limit, id.as_bytes()])?
+        }
+    };
+    while let Some(found) = rows.next()? {
+        if !pager.look_at(row::position(found)?) {
+            break;
+        }
+        if query.filter.wants(row::event_kind(found)?) {
+            pager.add(row::event(found)?);
+        }
+    }
+    Ok(Ok(pager.finish(end)))
+}
+
+/// Up to where events were removed.
+fn log_start(conn: &Connection, namespace: &str) -> Result<LogPosition, Fault> {
+    let removed = one(conn, sql::LOG_START, [namespace], row::position)?;
+    Ok(removed.unwrap_or(LogPosition::START))
+}
+
+/// See the port. A log of which everything was removed ends where the removal did.
+pub(super) fn log_end(conn: &Connection, namespace: &str) -> Result<LogPosition, Fault> {
+    let last = one(conn, sql::LOG_END, [namespace], |found| {
+        let last: Option<i64> = found.get(0)?;
+        last.map(|_| row::position(found)).transpose()
+    })?;
+    match last.flatten() {
+        Some(last) => Ok(last),
+        None => log_start(conn, namespace),
+    }
 }
 
 /// See the port.

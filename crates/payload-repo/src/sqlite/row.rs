@@ -4,13 +4,14 @@ use std::str::FromStr;
 
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
-    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId, Operation,
-    Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span,
-    State, StateKind, Tier, Timestamp, Version,
+    Actor, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent, Namespace, NodeId,
+    Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord,
+    SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
 };
 use rusqlite::Row;
 
 use super::fault::Fault;
+use crate::body;
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
 pub(super) fn int(value: u64) -> i64 {
@@ -78,20 +79,11 @@ pub(super) fn payload_id(row: &Row<'_>) -> Result<PayloadId, Fault> {
 
 /// Reads what `sql::PAYLOAD` selects; labels and replicas are in tables of their own.
 pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Fault> {
-    let deadline = time_maybe(row, 2)?;
-    let state = match (word(row, 1, "state", state_kind)?, deadline) {
-        (StateKind::Allocated, Some(until)) => State::Allocated { until },
-        (StateKind::Allocated, None) => return Err(Fault::bad_row("deadline")),
-        (StateKind::Active, expires_at) => State::Active { expires_at },
-        (StateKind::Deleting, _) => State::Deleting,
-        (StateKind::Deleted, _) => State::Deleted,
-        (StateKind::Aborted, _) => State::Aborted,
-        (StateKind::Lost, _) => State::Lost,
-    };
+    let state = State::from_parts(word(row, 1, "state", state_kind)?, time_maybe(row, 2)?);
     Ok(Payload {
         id: payload,
         namespace: word(row, 0, "namespace", |text| Namespace::from_str(text).ok())?,
-        state,
+        state: state.ok_or_else(|| Fault::bad_row("deadline"))?,
         version: Version::from_u64(uint(row, 3, "version")?),
         size: uint(row, 4, "size")?,
         digest: row.get::<_, Option<[u8; 16]>>(5)?.map(Digest::from_bytes),
@@ -133,15 +125,7 @@ pub(super) fn place(location: &Location) -> (&'static str, [u8; 16], i64) {
         Location::File(_) => "file",
         Location::Pack { .. } => "pack",
     };
-    (kind, container_bytes(&location.container()), int(location.offset()))
-}
-
-/// A container as the column `container`.
-pub(super) fn container_bytes(container: &Container) -> [u8; 16] {
-    match container {
-        Container::Segment(segment) => *segment.as_bytes(),
-        Container::File(file) => *file.as_bytes(),
-    }
+    (kind, *location.container().as_bytes(), int(location.offset()))
 }
 
 /// Reads what `sql::REPLICAS` selects.
@@ -172,24 +156,41 @@ pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
     })
 }
 
-/// Reads what `sql::EVENTS` selects.
-pub(super) fn event(row: &Row<'_>) -> Result<(Version, EventRecord), Fault> {
-    let event = EventRecord {
-        kind: word(row, 1, "kind", one_of(&EventKind::ALL, EventKind::as_str))?,
-        actor: word(row, 2, "actor", |text| Some(Actor::from_stored(text)))?,
-        reason: row.get(3)?,
-        at: time(row, 4)?,
+/// Where an event stands, as `sql::LOG` and its like select it.
+pub(super) fn position(row: &Row<'_>) -> Result<LogPosition, Fault> {
+    Ok(LogPosition::numbered(uint(row, 0, "position")?))
+}
+
+/// What an event is about.
+pub(super) fn event_kind(row: &Row<'_>) -> Result<EventKind, Fault> {
+    word(row, 3, "kind", one_of(&EventKind::ALL, EventKind::as_str))
+}
+
+/// All of an event.
+pub(super) fn event(row: &Row<'_>) -> Result<LoggedEvent, Fault> {
+    let record = EventRecord {
+        kind: event_kind(row)?,
+        actor: word(row, 4, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: row.get(5)?,
+        at: time(row, 6)?,
         from: match row
-            .get_ref(5)?
+            .get_ref(7)?
             .as_str_or_null()
             .map_err(|_| Fault::bad_row("from_state"))?
         {
             None => None,
             Some(text) => Some(state_kind(text).ok_or_else(|| Fault::bad_row("from_state"))?),
         },
-        to: word(row, 6, "to_state", state_kind)?,
+        to: word(row, 8, "to_state", state_kind)?,
     };
-    Ok((Version::from_u64(uint(row, 0, "version")?), event))
+    let bytes = row.get_ref(9)?.as_blob().map_err(|_| Fault::bad_row("body"))?;
+    Ok(LoggedEvent {
+        position: position(row)?,
+        payload: id(row, 1, "payload", PayloadId::from_bytes)?,
+        version: Version::from_u64(uint(row, 2, "version")?),
+        record,
+        delta: body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?,
+    })
 }
 
 /// Reads what `sql::EDGE` selects. The rules for words were checked when they came in.

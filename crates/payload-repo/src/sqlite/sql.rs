@@ -37,8 +37,15 @@ statements! {
     NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= ?1 ORDER BY deadline LIMIT 1";
     CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
     USAGE = "SELECT tier, namespace, replicas, charged FROM usage WHERE node = ?1 AND replicas > 0";
-    EVENTS = "
-        SELECT version, kind, actor, reason, at, from_state, to_state FROM events WHERE payload = ?1 ORDER BY version";
+    LOG = "
+        SELECT position, payload, version, kind, actor, reason, at, from_state, to_state, body
+        FROM events WHERE namespace = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+    LOG_OF_PAYLOAD = "
+        SELECT position, payload, version, kind, actor, reason, at, from_state, to_state, body
+        FROM events INDEXED BY events_by_payload
+        WHERE namespace = ?1 AND position > ?2 AND payload = ?4 ORDER BY position LIMIT ?3";
+    LOG_START = "SELECT removed_through FROM log_starts WHERE namespace = ?1";
+    LOG_END = "SELECT max(position) FROM events WHERE namespace = ?1";
     REQUEST = "
         SELECT fingerprint, operation, payload, version, at FROM requests WHERE principal = ?1 AND request_id = ?2";
 
@@ -74,8 +81,10 @@ statements! {
         INSERT INTO usage (node, tier, namespace, replicas, charged) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT DO UPDATE SET replicas = replicas + excluded.replicas, charged = charged + excluded.charged";
     INSERT_EVENT = "
-        INSERT INTO events (payload, version, kind, actor, reason, at, from_state, to_state)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        INSERT INTO events (namespace, position, payload, version, kind, actor, reason, at, from_state, to_state, body)
+        VALUES (?1, 1 + coalesce((SELECT max(position) FROM events WHERE namespace = ?1),
+                                 (SELECT removed_through FROM log_starts WHERE namespace = ?1), 0),
+                ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     INSERT_EDGE = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     INSERT_REQUEST = "

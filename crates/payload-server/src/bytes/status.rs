@@ -10,7 +10,7 @@ pub(super) const fn of(reason: Reason) -> u16 {
         (Reason::AllocationNotOwned, _) | (_, ErrorKind::PermissionDenied) => 403,
         (_, ErrorKind::InvalidArgument) => 400,
         (_, ErrorKind::NotFound) => 404,
-        (_, ErrorKind::FailedPrecondition | ErrorKind::Aborted) => 409,
+        (_, ErrorKind::FailedPrecondition | ErrorKind::OutOfRange | ErrorKind::Aborted) => 409,
         (_, ErrorKind::ResourceExhausted | ErrorKind::Unavailable) => 503,
         (_, ErrorKind::DeadlineExceeded) => 504,
         (_, ErrorKind::DataLoss | ErrorKind::Internal) => 500,

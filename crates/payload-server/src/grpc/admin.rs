@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, Stream};
 use payload_core::page;
-use payload_core::{Namespace, Result, Version, name};
-use payload_engine::{Stats, TierStats};
-use payload_proto::convert::{self, millis, optional};
-use payload_proto::v1;
+use payload_core::{Namespace, PayloadId, Result, Version, name};
+use payload_engine::{Fault, Stats, TierStats, Verified};
+use payload_proto::convert::{self, millis, namespace, optional};
 use payload_proto::v1::admin_service_server::AdminService;
+use payload_proto::{status, v1};
 use tonic::{Request, Response, Status};
 
-use super::{answer, principal};
+use super::{Messages, answer, principal};
 use crate::calls::{Calls, Rpc};
 use crate::identity::Identity;
 use crate::wire;
@@ -174,6 +175,62 @@ impl AdminService for Service {
             Ok(v1::DeleteNamespaceResponse {})
         })
         .await
+    }
+
+    type VerifyEventsStream = Messages<v1::VerifyEventsResponse>;
+
+    async fn verify_events(
+        &self,
+        request: Request<v1::VerifyEventsRequest>,
+    ) -> Result<Response<Self::VerifyEventsStream>, Status> {
+        answer(&self.calls, Rpc::VerifyEvents, async {
+            let request = request.get_ref();
+            let namespace = namespace(&request.namespace)?;
+            let Some(payload) = optional(&request.payload_id)? else {
+                return Ok(Box::pin(verified(self.calls.clone(), namespace)) as Self::VerifyEventsStream);
+            };
+            let one = self
+                .calls
+                .run(move |engine| engine.verify_events_of(&namespace, payload))
+                .await?;
+            Ok(Box::pin(stream::once(async { Ok(verified_message(one)) })) as Self::VerifyEventsStream)
+        })
+        .await
+    }
+}
+
+/// Verifies a few payloads after the other, as fast as the caller reads what was found.
+fn verified(calls: Calls, namespace: Namespace) -> impl Stream<Item = Result<v1::VerifyEventsResponse, Status>> {
+    /// The next page begins after this payload, if there is one.
+    enum Next {
+        Page(Option<PayloadId>),
+        End,
+    }
+    stream::unfold(Next::Page(None), move |next| {
+        let (calls, namespace) = (calls.clone(), namespace.clone());
+        async move {
+            let Next::Page(after) = next else { return None };
+            let page = calls.run(move |engine| engine.verify_events(&namespace, after)).await;
+            Some(match page {
+                Ok(page) => {
+                    let next = page.last.map_or(Next::End, |last| Next::Page(Some(last)));
+                    (Ok(verified_message(page)), next)
+                }
+                Err(error) => (Err(status::to_status(&error)), Next::End),
+            })
+        }
+    })
+}
+
+fn verified_message(verified: Verified) -> v1::VerifyEventsResponse {
+    let fault = |(payload, fault): (PayloadId, Fault)| v1::EventFault {
+        payload_id: payload.to_string(),
+        message: fault.to_string(),
+    };
+    v1::VerifyEventsResponse {
+        payloads: verified.payloads,
+        incomplete: verified.incomplete,
+        faults: verified.faults.into_iter().map(fault).collect(),
     }
 }
 

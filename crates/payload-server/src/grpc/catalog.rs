@@ -1,7 +1,7 @@
 //! CatalogService over gRPC.
 
-use payload_core::PayloadRef;
-use payload_proto::convert::{id, namespace, optional};
+use payload_core::{LogFilter, PayloadRef};
+use payload_proto::convert::{event, id, namespace, optional};
 use payload_proto::v1;
 use payload_proto::v1::catalog_service_server::CatalogService;
 use tonic::{Request, Response, Status};
@@ -106,14 +106,28 @@ impl CatalogService for Service {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         answer(&self.calls, Rpc::ListEvents, async {
-            let request = request.get_ref();
-            let (namespace, payload) = (namespace(&request.namespace)?, id::<PayloadRef>(&request.payload_id)?);
-            let events = self
+            let request = request.into_inner();
+            let namespace = namespace(&request.namespace)?;
+            let payload: Option<PayloadRef> = optional(&request.payload_id)?;
+            let kinds = event::kinds(&request.kinds)?;
+            let page = self
                 .calls
-                .run(move |engine| engine.events(&namespace, engine.resolve(&namespace, &payload)?))
+                .run(move |engine| {
+                    let payload = payload
+                        .map(|payload| engine.resolve(&namespace, &payload))
+                        .transpose()?;
+                    let filter = LogFilter {
+                        namespace,
+                        payload,
+                        kinds,
+                    };
+                    engine.events(&filter, request.page_size, &request.cursor)
+                })
                 .await?;
             Ok(v1::ListEventsResponse {
-                events: events.into_iter().map(wire::event).collect(),
+                events: page.events.iter().map(event::message).collect(),
+                cursor: page.cursor,
+                more: page.more,
             })
         })
         .await

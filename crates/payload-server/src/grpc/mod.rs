@@ -8,8 +8,10 @@ mod lineage;
 mod moves;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::stream::Stream;
 use payload_core::{Principal, Result};
 use payload_engine::{Engine, Holder};
 use payload_proto::v1::admin_service_server::AdminServiceServer;
@@ -80,6 +82,9 @@ pub(crate) async fn serve(
     tokio::try_join!(over_tcp, over_unix)?;
     Ok(())
 }
+
+/// What a call answers with that has more than one answer.
+type Messages<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
 
 /// Who calls: the user behind a unix socket, or anybody on loopback.
 fn principal<T>(request: &Request<T>) -> Principal {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Repository, Usage};
+use payload_core::port::{EventListener, Repository, Usage};
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, EventRecord, NameMove, NameRecord, Namespace, NamespaceRecord,
-    NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
+    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp,
+    Version,
 };
 
 use super::Switch;
@@ -52,8 +53,16 @@ impl Repository for FaultyRepository {
         self.switch.run("repository.list", || self.inner.list(query))
     }
 
-    fn events(&self, id: PayloadId) -> Result<Vec<(Version, EventRecord)>> {
-        self.switch.run("repository.events", || self.inner.events(id))
+    fn log(&self, query: &LogQuery) -> Result<LogPage> {
+        self.switch.run("repository.log", || self.inner.log(query))
+    }
+
+    fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
+        self.switch.run("repository.log_end", || self.inner.log_end(namespace))
+    }
+
+    fn on_events(&self, listener: EventListener) {
+        self.inner.on_events(listener);
     }
 
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {

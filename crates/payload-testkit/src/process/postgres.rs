@@ -16,13 +16,15 @@ use super::numbers::{parent, processes};
 use super::wait::until;
 
 /// Quick, small, and without anything that makes it less safe.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "listen_addresses=",
     "shared_buffers=16MB",
     "max_connections=60",
     "max_wal_size=64MB",
     "dynamic_shared_memory_type=mmap",
     "wal_level=replica",
+    // Its transactions hold the event log back for as long as they take.
+    "autovacuum=off",
 ];
 
 /// A server that runs. Dropping it ends it and removes its folder.

@@ -8,6 +8,7 @@ use payload_core::{ChangeSet, CommitOutcome, Refusal, State};
 
 use super::Open;
 use super::lineage::{active, actives, edge, edges};
+use super::log::history;
 use super::rows::{apply, claimed};
 use super::sample::{Maker, changed, created, edited, set};
 
@@ -94,7 +95,7 @@ pub fn one_of_many_changes_from_one_version_wins(open: Open<'_>) {
         last = winners[0].1.clone();
         assert_eq!(repo.get(last.id).unwrap(), Some(last.clone()));
     }
-    assert_eq!(repo.events(last.id).unwrap().len(), 11);
+    assert_eq!(history(&*repo, &last).len(), 11);
 }
 
 /// A retry that overtakes the first try is not done twice.

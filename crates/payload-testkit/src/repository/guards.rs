@@ -4,6 +4,7 @@ use payload_core::port::Repository;
 use payload_core::{ChangeSet, CommitOutcome, Digest, Durability, Payload, Principal, Reason, RequestRecord, Version};
 
 use super::Open;
+use super::log::history;
 use super::rows::{apply, claimed};
 use super::sample::{Maker, at, changed, created, edited, set};
 
@@ -31,7 +32,7 @@ pub fn a_new_payload_must_be_new(open: Open<'_>) {
     };
     conflicts(&*repo, set([created(&usurper)]));
     assert_eq!(current(&*repo, &first), first);
-    assert_eq!(repo.events(first.id).unwrap().len(), 1);
+    assert_eq!(history(&*repo, &first).len(), 1);
 }
 
 /// Neither from an old version, nor from one to come, nor of a payload that is not there.
@@ -50,7 +51,7 @@ pub fn a_change_must_start_from_the_current_version(open: Open<'_>) {
     conflicts(&*repo, set([changed(&stranger, &edited(&stranger, |_| ()))]));
     assert_eq!(current(&*repo, &first), second);
     assert_eq!(repo.get(stranger.id).unwrap(), None);
-    assert_eq!(repo.events(first.id).unwrap().len(), 2);
+    assert_eq!(history(&*repo, &first).len(), 2);
 }
 
 /// A change that no decision can have made is a fault of the server, not a conflict.
@@ -146,8 +147,8 @@ pub fn a_set_is_applied_as_a_whole_or_not_at_all(open: Open<'_>) {
         );
         assert_eq!(current(&*repo, &old), old);
         assert_eq!((repo.get(new.id).unwrap(), repo.get(full.id).unwrap()), (None, None));
-        assert_eq!(repo.events(new.id).unwrap(), []);
-        assert_eq!(repo.events(old.id).unwrap().len(), 1);
+        assert_eq!(history(&*repo, &new), []);
+        assert_eq!(history(&*repo, &old).len(), 1);
         assert_eq!(repo.usage(maker.node).unwrap(), usage);
         assert_eq!(
             repo.find_request(&request.principal, &request.request_id).unwrap(),
@@ -165,7 +166,7 @@ pub fn a_set_may_change_one_payload_twice(open: Open<'_>) {
     let second = edited(&first, |after| after.replicas[0].charged = 5);
     apply(&*repo, set([created(&first), changed(&first, &second)]));
     assert_eq!(current(&*repo, &first), second);
-    assert_eq!(repo.events(first.id).unwrap().len(), 2);
+    assert_eq!(history(&*repo, &first).len(), 2);
     let third = edited(&second, |after| after.size = 1);
     conflicts(&*repo, set([changed(&second, &third), changed(&second, &third)]));
     assert_eq!(current(&*repo, &first), second);

@@ -7,16 +7,16 @@ use std::fmt::Debug;
 use payload_core::page::ListQuery;
 use payload_core::port::Repository;
 use payload_core::{
-    Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, NameChange, NameGuard, Namespace,
-    NamespaceRecord, Naming, Payload, PayloadId, Priority, Quota, Reason, Replica, ReplicaState, RequestRecord,
-    SpillTarget, State, StateKind, Timestamp, Version,
+    Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, LogFilter, LogPosition, LoggedEvent, NameChange,
+    NameGuard, Namespace, NamespaceRecord, Naming, Payload, PayloadId, Priority, Quota, Reason, Replica, ReplicaState,
+    RequestRecord, SpillTarget, State, StateKind, Timestamp, Version, delta,
 };
 
-use super::Open;
 use super::names::label;
 use super::namespaces::namespace;
 use super::queries::summed;
 use super::sample::{Maker, at, created, edited, event, labels, name};
+use super::{Open, log};
 
 /// Drives both through `steps` random operations and compares every outcome and every read. Every so often the second
 /// is closed and opened again. A failure names the seed, which repeats it.
@@ -132,7 +132,8 @@ impl History {
         }
         for change in &set.changes {
             self.same("get", |repo| repo.get(change.after.id));
-            self.same("events", |repo| repo.events(change.after.id));
+            let filter = LogFilter::payload(change.after.namespace.clone(), change.after.id);
+            self.same("log", |repo| Ok(placeless(log::read(repo, &filter, 1_000))));
         }
         if outcome == Ok(payload_core::CommitOutcome::Applied) {
             self.versions
@@ -360,7 +361,7 @@ impl History {
         } else {
             self.maker.node
         };
-        match self.maker.rng.below(9) {
+        match self.maker.rng.below(10) {
             0 => drop(self.same("list", |repo| repo.list(&query))),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
             2 => drop(self.same("due", |repo| repo.due(now, limit))),
@@ -368,6 +369,7 @@ impl History {
             4 => drop(self.same("usage", |repo| repo.usage(node))),
             5 => self.read_containers(),
             6 | 7 => self.read_lineage(limit),
+            8 => self.read_log(),
             _ => self.read_request(),
         }
     }
@@ -404,7 +406,7 @@ impl History {
             rows.extend(self.same("list", |repo| repo.list(&query)));
         }
         for row in &rows {
-            self.same("events", |repo| repo.events(row.id));
+            self.check_fold(row);
         }
         for node in [self.maker.node, Maker::new(0).node] {
             let usage = self.same("usage", |repo| repo.usage(node));
@@ -412,6 +414,27 @@ impl History {
             self.same("resident", |repo| repo.resident(node, None, u32::MAX));
         }
         self.same("due", |repo| repo.due(Timestamp::from_micros(i64::MAX), u32::MAX));
+    }
+
+    /// I6: what happened to a payload adds up to its row.
+    fn check_fold(&self, row: &Payload) {
+        let filter = LogFilter::payload(row.namespace.clone(), row.id);
+        let events = log::read(self.subject.as_deref().expect("is open between steps"), &filter, 1_000);
+        let folded = delta::fold(row.id, events.iter().map(|event| (event.version, &event.delta)));
+        assert_eq!(folded.unwrap().as_ref(), Some(row), "I6: seed {}", self.seed);
+    }
+
+    fn read_log(&mut self) {
+        let filter = LogFilter {
+            namespace: self.namespace(),
+            payload: self.position().filter(|_| self.step.is_multiple_of(2)),
+            kinds: EventKind::ALL
+                .into_iter()
+                .filter(|_| self.maker.rng.one_in(4))
+                .collect(),
+        };
+        let limit = *self.maker.rng.pick(&[1, 3, 10, 1_000]);
+        self.same("log", |repo| Ok(placeless(log::read(repo, &filter, limit))));
     }
 
     /// Hardly ever the last one, which is so often without payloads.
@@ -434,6 +457,14 @@ impl History {
         }
         Some(self.maker.rng.pick(&self.versions).id)
     }
+}
+
+/// Engines number their events as they like; the order is the same in all.
+fn placeless(mut events: Vec<LoggedEvent>) -> Vec<LoggedEvent> {
+    for event in &mut events {
+        event.position = LogPosition::START;
+    }
+    events
 }
 
 const NAMESPACES: [&str; 4] = ["a", "a-b", "b", "rare"];

@@ -9,6 +9,7 @@ use payload_core::{
 };
 
 use super::Open;
+use super::log::history;
 use super::rows::{apply, claimed};
 use super::sample::{Maker, at, changed, created, edited, name, set};
 
@@ -203,7 +204,7 @@ pub fn a_refused_edge_leaves_no_trace(open: Open<'_>) {
     );
     assert_eq!(repo.get(fresh.id).unwrap(), None);
     assert_eq!(repo.get(rows[0].id).unwrap(), Some(rows[0].clone()));
-    assert_eq!(repo.events(rows[0].id).unwrap().len(), 1);
+    assert_eq!(history(&*repo, &rows[0]).len(), 1);
     assert_eq!(
         repo.find_request(&request.principal, &request.request_id).unwrap(),
         None

@@ -12,6 +12,7 @@ pub mod concurrency;
 pub mod guards;
 pub mod history;
 pub mod lineage;
+pub mod log;
 pub mod names;
 pub mod namespaces;
 pub mod queries;
@@ -91,6 +92,14 @@ contract! { $
     lineage::a_graph_is_read_nearest_first,
     lineage::a_reader_hears_of_edges_behind_it,
     lineage::live_descendants_guard_a_payload,
+    log::pages_of_the_log_hold_every_event_once,
+    log::a_filter_of_the_log_shows_what_fits,
+    log::a_page_looks_at_a_bounded_part_of_the_log,
+    log::the_fold_of_the_events_is_the_row,
+    log::a_refused_set_is_not_in_the_log,
+    log::a_place_beyond_the_end_is_refused,
+    log::new_events_are_announced,
+    log::a_reader_among_writers_skips_nothing,
     concurrency::every_caller_gets_its_own_outcome,
     concurrency::one_of_many_changes_from_one_version_wins,
     concurrency::one_of_many_uses_of_a_request_id_wins,

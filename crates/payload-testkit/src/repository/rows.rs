@@ -7,6 +7,7 @@ use payload_core::{
 };
 
 use super::Open;
+use super::log::history;
 use super::namespaces::namespace;
 use super::sample::{Maker, at, changed, created, edited, in_order, labels, name, request_id, set};
 
@@ -101,7 +102,7 @@ pub fn every_word_comes_back(open: Open<'_>) {
         let request = set.request.clone();
         apply(&*repo, set);
         assert_eq!(get(&*repo, &payload), payload);
-        assert_eq!(repo.events(payload.id).unwrap(), [(Version::FIRST, event)]);
+        assert_eq!(history(&*repo, &payload), [(Version::FIRST, event)]);
         let key = request.clone().unwrap();
         assert_eq!(repo.find_request(&key.principal, &key.request_id).unwrap(), request);
     }
@@ -206,9 +207,9 @@ pub fn events_are_kept_in_order_for_ever(open: Open<'_>) {
     }
     let refused = edited(&other, |after| after.version = last.version);
     assert!(repo.commit(set([changed(&other, &refused)])).is_err());
-    assert_eq!(repo.events(last.id).unwrap(), expected);
-    assert_eq!(repo.events(other.id).unwrap().len(), 1);
-    assert_eq!(repo.events(maker.payload_id()).unwrap(), []);
+    assert_eq!(history(&*repo, &last), expected);
+    assert_eq!(history(&*repo, &other).len(), 1);
+    assert_eq!(history(&*repo, &maker.allocated()), []);
 }
 
 /// A commit is visible to every handle as soon as it is acknowledged.

@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use payload_core::{
-    Digest, Durability, EventKind, Namespace, Payload, PayloadId, Policy, Result, Span, StateKind, Tier,
+    Digest, Durability, EventKind, LogFilter, LoggedEvent, Namespace, Payload, PayloadId, Policy, Result, Span,
+    StateKind, Tier,
 };
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Grant, Holder, Peer,
@@ -164,8 +165,15 @@ impl Rig {
 
     /// What happened to a payload.
     pub(crate) fn kinds(&self, id: PayloadId) -> Vec<EventKind> {
-        let events = self.events(&Namespace::default(), id).unwrap();
-        events.into_iter().map(|(_, event)| event.kind).collect()
+        self.history(id).into_iter().map(|event| event.record.kind).collect()
+    }
+
+    /// The same with everything that was noted about it.
+    pub(crate) fn history(&self, id: PayloadId) -> Vec<LoggedEvent> {
+        let filter = LogFilter::payload(Namespace::default(), id);
+        let page = self.events(&filter, 0, "").unwrap();
+        assert!(!page.more);
+        page.events
     }
 
     /// The bytes of a grant, read the way a client reads them.

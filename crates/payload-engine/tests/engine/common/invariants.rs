@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use payload_core::page::ListQuery;
-use payload_core::{Container, EventKind, Location, Namespace, Payload, ReplicaState, StateKind, Tier, Version};
+use payload_core::{
+    Container, EventKind, Location, LogFilter, Namespace, Payload, ReplicaState, StateKind, Tier, Version, delta,
+};
 
 use super::Rig;
 
@@ -63,13 +65,15 @@ impl Rig {
     /// I6: the events lead, version by version, to the row.
     #[track_caller]
     fn check_history(&self, row: &Payload) {
-        let events = self.repository().events(row.id).unwrap();
+        let filter = LogFilter::payload(row.namespace.clone(), row.id);
+        let events = payload_testkit::repository::log::read(self.repository(), &filter, 1_000);
         let mut state = None;
         let mut version = 0;
-        for (at, event) in &events {
+        for logged in &events {
+            let event = &logged.record;
             version += 1;
             assert_eq!(
-                *at,
+                logged.version,
                 Version::from_u64(version),
                 "a version without an event: {events:?}"
             );
@@ -78,7 +82,12 @@ impl Rig {
         }
         assert_eq!(row.version, Version::from_u64(version));
         assert_eq!(state, Some(row.state.kind()));
-        let commits = events.iter().filter(|(_, e)| e.kind == EventKind::Committed).count();
+        let steps = events.iter().map(|event| (event.version, &event.delta));
+        assert_eq!(delta::fold(row.id, steps).unwrap().as_ref(), Some(row));
+        let commits = events
+            .iter()
+            .filter(|event| event.record.kind == EventKind::Committed)
+            .count();
         assert!(commits <= 1, "committed twice: {events:?}");
     }
 

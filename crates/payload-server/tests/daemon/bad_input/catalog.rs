@@ -8,6 +8,13 @@ use crate::support::samples::{delete, get, put};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
+fn events_after(cursor: &str) -> v1::ListEventsRequest {
+    v1::ListEventsRequest {
+        cursor: cursor.to_owned(),
+        ..Default::default()
+    }
+}
+
 pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("get: an id that is none", Doors::Grpc, |bed, _| {
         refused(bed.grpc.get_payload(get("../catalog.db")))
@@ -24,6 +31,74 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
         refused(bed.grpc.list_events(v1::ListEventsRequest {
             namespace: "other".to_owned(),
             payload_id,
+            ..Default::default()
+        }))
+    }),
+    ("events: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            payload_id: "x".to_owned(),
+            ..Default::default()
+        }))
+    }),
+    ("events: a kind that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            kinds: vec!["COMMITTED".to_owned()],
+            ..Default::default()
+        }))
+    }),
+    ("events: 1,000 kinds", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            kinds: vec!["committed".to_owned(); 1_000],
+            ..Default::default()
+        }))
+    }),
+    ("events: a page of 1,001", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            page_size: 1_001,
+            ..Default::default()
+        }))
+    }),
+    ("events: a cursor that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(events_after("0.0.x' OR 1=1 --")))
+    }),
+    ("events: a cursor of another namespace", Doors::Grpc, |bed, _| {
+        let other = v1::ListEventsRequest {
+            namespace: "other".to_owned(),
+            ..Default::default()
+        };
+        let cursor = bed.grpc.list_events(other).unwrap().cursor;
+        refused(bed.grpc.list_events(events_after(&cursor)))
+    }),
+    ("events: a cursor of another filter", Doors::Grpc, |bed, _| {
+        let other = v1::ListEventsRequest {
+            kinds: vec!["committed".to_owned()],
+            ..Default::default()
+        };
+        let cursor = bed.grpc.list_events(other).unwrap().cursor;
+        refused(bed.grpc.list_events(events_after(&cursor)))
+    }),
+    ("events: a cursor from beyond the end", Doors::Grpc, |bed, _| {
+        let cursor = bed.grpc.list_events(events_after("")).unwrap().cursor;
+        let mut parts: Vec<&str> = cursor.split('.').collect();
+        parts[1] = "ffffffffffffffff";
+        refused(bed.grpc.list_events(events_after(&parts.join("."))))
+    }),
+    ("events: a namespace that is not there", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.list_events(v1::ListEventsRequest {
+            namespace: "nobody".to_owned(),
+            ..Default::default()
+        }))
+    }),
+    ("verify: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.verify_events(v1::VerifyEventsRequest {
+            payload_id: "x".to_owned(),
+            ..Default::default()
+        }))
+    }),
+    ("verify: another namespace's id", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.verify_events(v1::VerifyEventsRequest {
+            namespace: "other".to_owned(),
+            payload_id: bed.stranger.put_id(b"x"),
         }))
     }),
     ("delete: another namespace's id", Doors::Grpc, |bed, _| {
