@@ -149,6 +149,7 @@ impl Engine {
             .after(request.timeout.unwrap_or(self.settings.allocation_timeout));
         let replicas = vec![self.replica(&placed, ReplicaState::Copying)];
         let row = self.draft(&draft, State::Allocated { until }, replicas);
+        let _making = self.table.make(row.id);
         match self.create(
             &row,
             &holder.principal,

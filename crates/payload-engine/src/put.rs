@@ -105,6 +105,7 @@ impl Engine {
             name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
         };
 
+        let _making = self.table.make(row.id);
         match self.create(&row, &holder.principal, identity, place.durability, along) {
             Ok(CommitOutcome::Applied) => {
                 let entry = self.table.insert(Arc::clone(&row), false);

@@ -87,6 +87,14 @@ impl Table {
         Ok(row.map(|row| self.insert(Arc::new(row), true)))
     }
 
+    /// Lets everybody who asks for a payload that is being made wait until it is put in, or until this is dropped. Without
+    /// it somebody could read the new row, end the payload and forget it before its maker puts in what it was at first.
+    pub(crate) fn make(&self, id: PayloadId) -> Load<'_> {
+        let shard = self.shard(id);
+        shard.slots.lock().map.insert(id, Known::Loading);
+        Load { shard, id }
+    }
+
     /// Puts a row in, unless there is an entry already, and returns the entry.
     pub(crate) fn insert(&self, row: Arc<Payload>, inherited: bool) -> Arc<Entry> {
         let mut slots = self.shard(row.id).slots.lock();
@@ -131,7 +139,7 @@ impl Table {
 }
 
 /// Ends a load and wakes those who wait for it; one that found nothing leaves nothing.
-struct Load<'a> {
+pub(crate) struct Load<'a> {
     shard: &'a Shard,
     id: PayloadId,
 }
@@ -169,13 +177,16 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use payload_core::{Durability, Namespace, PayloadId, Principal, State, Tier, Timestamp, Version};
+    use payload_core::{
+        Actor, Change, ChangeSet, Durability, EventKind, EventRecord, Namespace, NodeId, PayloadId, Principal, State,
+        StateKind, Tier, Timestamp, Version,
+    };
+    use payload_repo::MemoryRepository;
 
     use super::*;
 
-    #[test]
-    fn a_row_that_was_just_written_is_not_inherited_whoever_brings_it_first() {
-        let row = Arc::new(Payload {
+    fn row() -> Arc<Payload> {
+        Arc::new(Payload {
             id: PayloadId::from_parts(1, [1; 10]),
             namespace: Namespace::default(),
             state: State::Active { expires_at: None },
@@ -191,7 +202,55 @@ mod tests {
             committed_at: None,
             ttl: None,
             replicas: Vec::new(),
-        });
+        })
+    }
+
+    /// Knows the row already, as the repository does while its maker has not heard of it yet.
+    fn repository(row: &Arc<Payload>) -> MemoryRepository {
+        let repository = MemoryRepository::new();
+        let at = Timestamp::from_micros(1);
+        repository.claim(NodeId::from_parts(1, [1; 10]), at).unwrap();
+        let change = Change {
+            before: None,
+            after: Arc::clone(row),
+            event: EventRecord {
+                kind: EventKind::Committed,
+                actor: Actor::server("test"),
+                reason: None,
+                at,
+                from: None,
+                to: StateKind::Active,
+            },
+        };
+        repository
+            .commit(ChangeSet::new(vec![change], Durability::Volatile))
+            .unwrap();
+        repository
+    }
+
+    #[test]
+    fn nobody_reads_a_payload_that_is_being_made() {
+        for _ in 0..200 {
+            let (table, row) = (Table::new(10), row());
+            let repository = repository(&row);
+            let making = table.make(row.id);
+            std::thread::scope(|scope| {
+                let asked = scope.spawn(|| table.get_or_load(row.id, &repository).unwrap().unwrap());
+                std::thread::yield_now();
+                let made = table.insert(Arc::clone(&row), false);
+                drop(making);
+                let asked = asked.join().unwrap();
+                assert!(Arc::ptr_eq(&asked, &made) && Arc::ptr_eq(&asked.row(), &row));
+            });
+        }
+        let (table, row) = (Table::new(10), row());
+        drop(table.make(row.id));
+        assert!(table.get_or_load(row.id, &MemoryRepository::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_row_that_was_just_written_is_not_inherited_whoever_brings_it_first() {
+        let row = row();
         let table = Table::new(10);
         let read = table.insert(Arc::clone(&row), true);
         assert!(read.inherited.load(Ordering::Relaxed));
