@@ -78,10 +78,11 @@ impl Engine {
         self.room_short_of(store, Watermarks::excess)
     }
 
-    /// What is only ready for payloads to come makes way by itself, and does not count.
+    /// What is only ready for payloads to come makes way by itself, and does not count. Nor does what was freed and somebody
+    /// still has: the next victim's readers would keep that just as long, and one eviction would lead to all the others.
     fn room_short_of(&self, store: &dyn TierStore, excess: impl Fn(&Watermarks, u64, u64, u64) -> u64) -> u64 {
         let usage = store.usage();
-        let used = usage.used.saturating_sub(usage.pool);
+        let used = usage.used.saturating_sub(usage.pool + usage.zombie);
         let (waiting, stuck) = self.room.waiting();
         let excess = excess(&self.settings.ram_watermarks, usage.capacity, used, waiting);
         // Memory or descriptors may be short although the tier has room.
