@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod lineage;
 mod names;
 mod namespaces;
 mod updates;
@@ -13,6 +14,7 @@ use payload_client::{
     Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, Tier, v1,
 };
 
+pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{Bound, NamespaceCommand};
 pub(crate) use self::updates::{ExpireArgs, LabelArgs};
@@ -66,17 +68,7 @@ pub(crate) enum Command {
         events: bool,
     },
     /// Delete payloads; their bytes go when their leases end
-    Rm {
-        /// Payloads: ids, or name:NAME
-        #[arg(required = true)]
-        ids: Vec<PayloadRef>,
-        /// Revoke their leases instead of waiting for them
-        #[arg(long)]
-        force: bool,
-        /// Kept in their history
-        #[arg(long, default_value = "", hide_default_value = true)]
-        reason: String,
-    },
+    Rm(RemoveArgs),
     /// Bring payloads into a faster tier, and wait until they are there
     Promote(PromoteArgs),
     /// Have payloads brought into a faster tier when there is time
@@ -108,6 +100,9 @@ pub(crate) enum Command {
     Label(LabelArgs),
     /// Change when a payload expires
     Expire(ExpireArgs),
+    /// Say and show what payloads were made from
+    #[command(subcommand)]
+    Lineage(LineageCommand),
     /// Name payloads, and see where names point and have pointed
     #[command(subcommand)]
     Name(NameCommand),
@@ -160,6 +155,27 @@ pub(crate) struct PutArgs {
     pub(crate) name: Option<PayloadName>,
     #[command(flatten)]
     pub(crate) guard: Guard,
+    #[command(flatten)]
+    pub(crate) derivation: DerivationArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RemoveArgs {
+    /// Payloads: ids, or name:NAME
+    #[arg(required = true)]
+    pub(crate) ids: Vec<PayloadRef>,
+    /// Revoke their leases instead of waiting for them
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Kept in their history
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+    /// What to do about live payloads that descend from them
+    #[arg(long, default_value = "ignore", value_parser = words(&["ignore", "refuse", "cascade"]).map(|word| on_dependents(&word)))]
+    pub(crate) dependents: v1::OnDependents,
+    /// Delete nothing; show what would be deleted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 impl PutArgs {
@@ -234,6 +250,10 @@ fn words(words: &[&'static str]) -> PossibleValuesParser {
 
 fn state(word: &str) -> v1::State {
     v1::State::from_str_name(&word.to_uppercase()).unwrap_or_default()
+}
+
+fn on_dependents(word: &str) -> v1::OnDependents {
+    v1::OnDependents::from_str_name(&word.to_uppercase()).unwrap_or_default()
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

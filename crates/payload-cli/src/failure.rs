@@ -115,6 +115,9 @@ fn todo(reason: Reason) -> Option<&'static str> {
         Reason::NameTaken => "point it elsewhere with --if ID or --replace",
         Reason::LeaseNotFound => "look at payloadctl leases",
         Reason::PayloadNotCommitted => "wait until its producer has committed it",
+        Reason::PayloadHasDependents => {
+            "look at payloadctl lineage impact, or say what is to become of them with --dependents"
+        }
         Reason::TierFull => "remove payloads, or choose another --tier",
         _ => match reason.kind() {
             ErrorKind::DataLoss => "see what happened with payloadctl show --events",

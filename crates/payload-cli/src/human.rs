@@ -89,6 +89,12 @@ pub(crate) fn time(micros: i64) -> String {
     }
 }
 
+/// The same to the microsecond, for programs (RFC 3339).
+pub(crate) fn precise_time(micros: i64) -> String {
+    let time = jiff::Timestamp::from_microsecond(micros);
+    time.unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! These types are the contract of `-o json`. Fields are added, never renamed; docs/reference/cli.md has an example of
 //! each document, and a test compares the two.
 
+mod lineage;
 mod names;
 mod namespaces;
 
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use payload_client::v1;
 use serde::Serialize;
 
+pub(crate) use self::lineage::{AddedLineage, Impact, Lineage, LineageNode};
 pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
 pub(crate) use self::namespaces::{Namespace, Namespaces, OneNamespace, RemovedNamespace};
 use crate::failure::Failure;
@@ -149,6 +151,17 @@ pub(crate) struct RemovedPayload {
     pub(crate) payload_id: String,
     pub(crate) state: &'static str,
     pub(crate) leases: u64,
+    pub(crate) dependents_deleted: u64,
+    /// Nothing was deleted; the rest says what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dry_run: Option<DryRun>,
+}
+
+/// What a cascade would delete first.
+#[derive(Debug, Serialize)]
+pub(crate) struct DryRun {
+    pub(crate) dependents_left: u64,
+    pub(crate) dependents: Vec<LineageNode>,
 }
 
 /// `leases`.

@@ -1,6 +1,7 @@
 //! `payloadctl`: Payload Manager from a shell. Commands, output and exit codes are described in docs/reference/cli.md.
 
 mod args;
+mod base64;
 mod command;
 mod failure;
 mod human;

@@ -26,10 +26,15 @@ impl Output {
 
     /// Prints one JSON document, or what `table` makes for people.
     pub(crate) fn print(&self, document: &impl Serialize, table: impl FnOnce(&Self) -> String) -> Result<(), Failure> {
-        let text = match self.format {
-            Format::Json => serde_json::to_string(document).map_err(|error| Failure::io("print", &error.into()))?,
-            Format::Table => table(self),
-        };
+        match self.format {
+            Format::Json => self.json(document),
+            Format::Table => self.write(format!("{}\n", table(self)).as_bytes()),
+        }
+    }
+
+    /// Prints one JSON document, whatever form was asked for.
+    pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(document).map_err(|error| Failure::io("print", &error.into()))?;
         self.write(format!("{text}\n").as_bytes())
     }
 

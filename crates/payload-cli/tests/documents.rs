@@ -62,6 +62,9 @@ async fn every_document_is_as_documented() {
     let labelled = world.json(&["label", &id, "camera=right", "missing-"]);
     let quota = ["--quota-bytes", "10GiB", "--quota-payloads", "1000"];
     let namespace = world.json(&[&["namespace", "create", "lab"][..], &quota[..]].concat());
+    let parent = ["--parent", &id, "--operation", "crop"];
+    let child = world.json(&[&["put", file.to_str().unwrap()][..], &parent].concat());
+    let child = child["payloads"][0]["payload_id"].as_str().unwrap().to_owned();
     let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
 
     let documents = [
@@ -71,6 +74,16 @@ async fn every_document_is_as_documented() {
         ("show", world.json(&["show", &id, "--events"])),
         ("events", world.json(&["events", "--payload", &id])),
         ("verify", world.json(&["verify", "--events"])),
+        ("lineage", world.json(&["lineage", "show", &id])),
+        (
+            "lineage add",
+            world.json(&[&["lineage", "add", &child][..], &parent].concat()),
+        ),
+        ("lineage impact", world.json(&["lineage", "impact", &id])),
+        (
+            "rm --dry-run",
+            world.json(&["rm", &id, "--dependents", "cascade", "--dry-run"]),
+        ),
         ("stats", world.json(&["stats"])),
         ("update", labelled),
         ("name set", name_set),

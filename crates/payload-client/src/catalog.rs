@@ -26,6 +26,10 @@ pub struct DeleteOptions {
     pub force: bool,
     /// Kept in the payload's history.
     pub reason: String,
+    /// What is to become of live payloads that descend from it; they are left, if unspecified.
+    pub dependents: v1::OnDependents,
+    /// Changes nothing and answers what the deletion would do.
+    pub dry_run: bool,
 }
 
 /// Which part of the graph around a payload is wanted.
@@ -94,7 +98,8 @@ impl Catalog {
         self.grpc.call(ask).await
     }
 
-    /// Makes a payload unleasable at once; its bytes go when its leases end.
+    /// Makes a payload unleasable at once; its bytes go when its leases end. Descendants are deleted a thousand at a time:
+    /// call again while the answer says that some are left.
     pub async fn delete(
         &self,
         payload: impl Into<PayloadRef>,
@@ -106,6 +111,8 @@ impl Catalog {
             payload_id: payload.into().to_string(),
             force: options.force,
             reason: options.reason,
+            dependents: options.dependents.into(),
+            dry_run: options.dry_run,
         };
         let ask = |channel| {
             let request = request.clone();
@@ -185,6 +192,20 @@ impl Catalog {
         let ask = |channel| {
             let request = request.clone();
             async move { CatalogServiceClient::new(channel).get_lineage(request).await }
+        };
+        self.grpc.call(ask).await
+    }
+
+    /// What a payload's loss would touch; names at most `page_size` of the nearest (the server's choice, if zero).
+    pub async fn impact(&self, id: PayloadId, page_size: u32) -> Result<v1::GetImpactResponse> {
+        let request = v1::GetImpactRequest {
+            namespace: self.namespace.clone(),
+            payload_id: id.to_string(),
+            page_size,
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { CatalogServiceClient::new(channel).get_impact(request).await }
         };
         self.grpc.call(ask).await
     }

@@ -66,5 +66,7 @@ pub const LINEAGE_PAGE_BYTES_MAX: usize = 2 << 20;
 pub const LINEAGE_PAGE_SIZE_DEFAULT: u32 = 1_000;
 /// How many edges one query may lead over, all its pages together.
 pub const LINEAGE_WALK_MAX: usize = 250_000;
+/// How many descendants one call deletes together with what they descend from, and how many it lists.
+pub const CASCADE_MAX: usize = 1_000;
 /// How many edges a transaction looks at for one decision.
 pub const LINEAGE_CHECK_MAX: usize = 50_000;

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use payload_core::{
     Container, LifecycleEvent, Namespace, Operation, Payload, PayloadId, PayloadRef, Principal, Reason, ReplicaState,
-    RequestId, Result, StateKind,
+    RequestId, Result, StateKind, limits,
 };
 
+use crate::dependents::{Dependents, OnDependents};
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
 use crate::holder::Notice;
-use crate::transition::{Applied, Cause, Request};
+use crate::transition::{Applied, Cause, Decision, Request};
+
+/// How often a cascade begins again because descendants are published all the time.
+const CASCADE_ATTEMPTS: u32 = 5;
 
 /// What somebody who wants a payload gone says.
 #[derive(Clone, Debug)]
@@ -25,29 +29,91 @@ pub struct DeleteRequest {
     pub force: bool,
     /// Kept in the event.
     pub reason: Arc<str>,
+    /// What is to become of what descends from it.
+    pub dependents: OnDependents,
 }
 
 /// How far a deletion has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     /// Which payload.
     pub payload: PayloadId,
-    /// `Deleting` while leases hold the bytes, `Deleted` after that.
+    /// `Deleting` while leases hold the bytes, `Deleted` after that; still `Active` while descendants are left.
     pub state: StateKind,
     /// How many leases hold the bytes.
     pub leases: usize,
+    /// What became of the descendants that were to be deleted first.
+    pub dependents: Dependents,
 }
 
 impl Engine {
     /// Makes a payload unleasable, and frees its bytes as soon as nobody holds them.
     pub fn delete(&self, principal: &Principal, request: &DeleteRequest) -> Result<Deletion> {
         let identity = request.identity();
-        match self.delete_once(principal, request, identity.as_ref()) {
+        let deletion = match request.dependents {
+            OnDependents::Cascade => self.cascade(principal, request, identity.as_ref()),
+            OnDependents::Ignore | OnDependents::Refuse => self.delete_once(principal, request, identity.as_ref()),
+        };
+        match deletion {
             Ok(deletion) => Ok(deletion),
             Err(error) => match self.answered(principal, identity.as_ref())? {
                 Some(entry) => Ok(deletion_of(&entry)),
                 None => Err(error),
             },
+        }
+    }
+
+    /// What the same request would do now; nothing is changed.
+    pub fn try_delete(&self, request: &DeleteRequest) -> Result<Deletion> {
+        let id = self.resolve(&request.namespace, &request.payload)?;
+        let entry = self.entry(&request.namespace, id)?;
+        payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
+        let mut next = match request.dependents {
+            OnDependents::Ignore => Vec::new(),
+            OnDependents::Refuse => self.check_dependents(entry.id).map(|()| Vec::new())?,
+            OnDependents::Cascade => self.live_descendants(entry.id)?,
+        };
+        let left = next.len() as u64;
+        next.truncate(limits::CASCADE_MAX);
+        let leases = if request.force { 0 } else { entry.live().leases.len() };
+        let held = leases > 0 || self.may_be_held_unknown(&entry);
+        Ok(Deletion {
+            payload: entry.id,
+            state: if held { StateKind::Deleting } else { StateKind::Deleted },
+            leases,
+            dependents: Dependents { deleted: 0, left, next },
+        })
+    }
+
+    /// Deletes what descends from a payload, then the payload; or as much of that as one call may.
+    fn cascade(&self, principal: &Principal, request: &DeleteRequest, identity: Option<&Request>) -> Result<Deletion> {
+        // A name may be pointed elsewhere before the last of it is done.
+        let id = self.resolve(&request.namespace, &request.payload)?;
+        let request = &DeleteRequest {
+            payload: id.into(),
+            ..request.clone()
+        };
+        let row = self.get(&request.namespace, id)?;
+        payload_core::step(row.state, LifecycleEvent::Delete, self.wall())?;
+        let (mut deleted, mut attempts) = (0, CASCADE_ATTEMPTS);
+        loop {
+            let mut dependents = self.delete_descendants(principal, request, id)?;
+            deleted += dependents.deleted;
+            dependents.deleted = deleted;
+            if dependents.left > 0 {
+                return Ok(Deletion {
+                    payload: id,
+                    state: row.state.kind(),
+                    leases: 0,
+                    dependents,
+                });
+            }
+            match self.delete_once(principal, request, identity) {
+                Ok(deletion) => return Ok(Deletion { dependents, ..deletion }),
+                // Somebody has published a descendant since.
+                Err(error) if error.reason() == Reason::PayloadHasDependents && attempts > 1 => attempts -= 1,
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -62,12 +128,22 @@ impl Engine {
         let gate = entry.gate();
         payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
         if request.force {
-            // From here on nobody gets a new lease that would have to be revoked again.
-            entry.live().closing = true;
-            self.revoke_all(&entry, "the payload is deleted by force");
+            // The transaction looks again; but what it refuses must not have cost anybody a lease.
+            if request.dependents != OnDependents::Ignore {
+                self.check_dependents(entry.id)?;
+            }
+            self.close_by_force(&entry);
         }
         let cause = Cause::principal(principal).because(Arc::clone(&request.reason));
-        match self.end(&gate, LifecycleEvent::Delete, &cause, principal, identity)? {
+        let ended = self.end(
+            &gate,
+            LifecycleEvent::Delete,
+            &cause,
+            principal,
+            identity,
+            request.dependents,
+        );
+        match ended? {
             Applied::Done => Ok(deletion_of(&entry)),
             Applied::Before(record) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
@@ -84,6 +160,7 @@ impl Engine {
         cause: &Cause,
         principal: &Principal,
         request: Option<&Request>,
+        dependents: OnDependents,
     ) -> Result<Applied> {
         let entry = gate.entry;
         let row = entry.row();
@@ -100,7 +177,11 @@ impl Engine {
             })?);
         }
 
-        let applied = self.apply(gate, changes, row.durability, principal, request);
+        let decision = Decision {
+            without_dependents: dependents != OnDependents::Ignore,
+            ..changes.into()
+        };
+        let applied = self.apply(gate, decision, row.durability, principal, request);
         let mut live = entry.live();
         live.closing = false;
         let drained_meanwhile = live.row.state.kind() == StateKind::Deleting && live.leases.is_empty();
@@ -188,6 +269,13 @@ impl Engine {
         }
     }
 
+    /// Ends the leases on a payload that is about to be deleted.
+    pub(crate) fn close_by_force(&self, entry: &Arc<Entry>) {
+        // From here on nobody gets a new lease that would have to be revoked again.
+        entry.live().closing = true;
+        self.revoke_all(entry, "the payload is deleted by force");
+    }
+
     fn revoke_all(&self, entry: &Arc<Entry>, message: &str) {
         let serials: Vec<u64> = entry.live().leases.keys().copied().collect();
         for serial in serials {
@@ -202,7 +290,10 @@ impl DeleteRequest {
         Some(Request::new(
             id,
             Operation::Delete,
-            &[self.payload.to_string().as_bytes(), &[u8::from(self.force)]],
+            &[
+                self.payload.to_string().as_bytes(),
+                &[u8::from(self.force), self.dependents as u8],
+            ],
         ))
     }
 }
@@ -213,6 +304,7 @@ fn deletion_of(entry: &Entry) -> Deletion {
         payload: entry.id,
         state: live.row.state.kind(),
         leases: live.leases.len(),
+        dependents: Dependents::default(),
     }
 }
 

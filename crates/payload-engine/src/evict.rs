@@ -13,6 +13,7 @@ use payload_core::port::TierStore;
 use payload_core::tiering::{Look, Victims, Watermarks};
 use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Result, Span, SpillTarget, StateKind, Tier};
 
+use crate::dependents::OnDependents;
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::metrics::Eviction;
@@ -234,7 +235,9 @@ impl Engine {
         drop(live);
         let charged = row.replicas.iter().map(|replica| replica.charged).sum();
         let cause = Cause::server("mover").because("memory is short".into());
-        match self.end(&gate, LifecycleEvent::Discard, &cause, &row.owner, None) {
+        // Whoever let it be discarded has said so whatever descends from it.
+        let ignore = OnDependents::Ignore;
+        match self.end(&gate, LifecycleEvent::Discard, &cause, &row.owner, None, ignore) {
             Ok(_) => {
                 self.metrics.evicted(Eviction::Discarded, charged);
                 Fate::Gone

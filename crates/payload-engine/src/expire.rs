@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use payload_core::{LifecycleEvent, PayloadId, Result, Span, StateKind, Timestamp};
 
+use crate::dependents::OnDependents;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::transition::Cause;
@@ -79,6 +80,8 @@ impl Engine {
             &Cause::server("expiry"),
             &row.owner,
             None,
+            // Whoever set the time to live knew that it would end.
+            OnDependents::Ignore,
         )?;
         self.metrics.expired();
         Ok(true)

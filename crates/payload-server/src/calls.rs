@@ -56,6 +56,7 @@ pub(crate) enum Rpc {
     ListEvents,
     AddLineage,
     GetLineage,
+    GetImpact,
     GetStats,
     ListLeases,
     RevokeLease,
@@ -89,7 +90,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 34] = [
+    const ALL: [(Self, &'static str); 35] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -110,6 +111,7 @@ impl Rpc {
         (Self::ListEvents, "ListEvents"),
         (Self::AddLineage, "AddLineage"),
         (Self::GetLineage, "GetLineage"),
+        (Self::GetImpact, "GetImpact"),
         (Self::GetStats, "GetStats"),
         (Self::ListLeases, "ListLeases"),
         (Self::RevokeLease, "RevokeLease"),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, limits, name};
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, MinTier, NameRequest, Otherwise, PutRequest,
+    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::policy::policy;
@@ -105,6 +105,7 @@ pub(crate) fn delete(request: &v1::DeletePayloadRequest) -> Result<DeleteRequest
         request_id: request_id(&request.request_id)?,
         force: request.force,
         reason: name::reason(&request.reason)?,
+        dependents: on_dependents(request.dependents)?,
     })
 }
 
@@ -119,6 +120,18 @@ pub(crate) fn set_name(request: &v1::SetNameRequest) -> Result<NameRequest> {
         naming: convert::naming(request.naming.as_ref().ok_or_else(missing)?)?,
         reason: name::reason(&request.reason)?,
     })
+}
+
+fn on_dependents(value: i32) -> Result<OnDependents> {
+    match v1::OnDependents::try_from(value) {
+        Ok(v1::OnDependents::Unspecified | v1::OnDependents::Ignore) => Ok(OnDependents::Ignore),
+        Ok(v1::OnDependents::Refuse) => Ok(OnDependents::Refuse),
+        Ok(v1::OnDependents::Cascade) => Ok(OnDependents::Cascade),
+        Err(_) => {
+            let message = format!("there is no treatment of dependents number {value}");
+            Err(payload_core::Error::invalid(payload_core::Reason::BadRequest, message).field("dependents"))
+        }
+    }
 }
 
 pub(crate) fn lease_claim(claim: &v1::LeaseRef) -> Result<LeaseClaim> {

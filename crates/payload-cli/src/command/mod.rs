@@ -3,6 +3,7 @@
 mod events;
 mod get;
 mod leases;
+mod lineage;
 mod list;
 mod moves;
 mod names;
@@ -88,10 +89,11 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Cat { id } => get::cat(&server, id).await,
         Command::Ls(args) => list::run(&server, args, output).await,
         Command::Show { id, events } => show::run(&server, id, events, output).await,
-        Command::Rm { ids, force, reason } => remove::run(&server, ids, force, reason, output).await,
         Command::Promote(args) => moves::promote(&server, &args, output).await,
         Command::Prefetch(args) => moves::prefetch(&server, &args, output).await,
         Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
+        Command::Rm(args) => remove::run(&server, args, output).await,
+        Command::Lineage(command) => lineage::run(&server, command, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
         Command::Label(args) => update::label(&server, args, output).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use payload_client::{AllocateOptions, Client, CommitOptions, Error, Naming, PutOptions, v1};
 use payload_core::limits;
 
-use super::Server;
+use super::{Server, lineage};
 use crate::args::PutArgs;
 use crate::failure::Failure;
 use crate::json::{Payload, Payloads};
@@ -16,11 +16,12 @@ pub(super) async fn run(server: &Server, args: PutArgs, output: &Output) -> Resu
     if args.name.is_some() && args.files.len() > 1 {
         return Err(Failure::usage("put", "a name points at one payload; name one file"));
     }
+    let lineage = lineage::derivation(&args.derivation)?;
     let client = server.client().await?;
     let mut payloads = Vec::with_capacity(args.files.len());
     let mut result = Ok(());
     for file in &args.files {
-        match put(&client, file, &args).await {
+        match put(&client, file, &args, lineage.as_ref()).await {
             Ok(payload) => payloads.push(Payload::from(payload)),
             Err(failure) => {
                 result = Err(failure);
@@ -42,7 +43,12 @@ fn ids(payloads: &[Payload]) -> String {
     ids.join("\n")
 }
 
-async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload, Failure> {
+async fn put(
+    client: &Client,
+    path: &Path,
+    args: &PutArgs,
+    lineage: Option<&v1::Derivation>,
+) -> Result<v1::Payload, Failure> {
     let mut input = Input::open(path).await?;
     let failed = |error: &Error| Failure::new(format!("put {}", path.display()), error);
     if input.size <= limits::INLINE_SIZE_MAX {
@@ -57,6 +63,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
             ttl: args.ttl,
             labels: args.labels.clone(),
             naming: naming(args),
+            lineage: lineage.cloned(),
             ..PutOptions::default()
         };
         return client.put(&bytes, options).await.map_err(|error| failed(&error));
@@ -93,6 +100,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs) -> Result<v1::Payload
     let options = CommitOptions {
         size: Some(size),
         naming: naming(args),
+        lineage: lineage.cloned(),
         ..CommitOptions::default()
     };
     writer.commit(options).await.map_err(|error| failed(&error))

@@ -6,6 +6,7 @@
 //! a bound, so that no depth and no width can exhaust anything.
 
 mod check;
+mod order;
 mod page;
 mod words;
 

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use payload_core::{Durability, EventKind, Namespace, Payload, PayloadId, StateKind, Tier};
-use payload_engine::{AllocateRequest, CommitRequest, DeleteRequest, PutRequest};
+use payload_engine::{AllocateRequest, CommitRequest, DeleteRequest, OnDependents, PutRequest};
 use payload_testkit::faulty::Moment;
 
 use crate::common::calls::{Filled, allocate_request, bytes, delete_request, fill, put_request};
 use crate::common::{Backend, Rig, Setup, alice, secs};
+use crate::lineage::derivation;
 
 /// No operation makes more calls than this.
 const CALLS_MAX: u64 = 40;
@@ -342,5 +343,44 @@ fn fault_08_kill_in_recovery_and_in_the_first_sweep() {
                 assert!(number + 1 < CALLS_MAX, "the recovery does not end");
             }
         }
+    }
+}
+
+/// Whatever was deleted before the kill had no live descendant left, and the same call again ends the work.
+#[test]
+fn kill_in_a_cascade() {
+    for (backend, tier, durability) in PLACES {
+        let request = |root: PayloadId| DeleteRequest {
+            request_id: Some("cascade".parse().unwrap()),
+            dependents: OnDependents::Cascade,
+            ..delete_request(root)
+        };
+        let kills = each_kill(
+            (backend, tier, durability),
+            |rig| {
+                let put = |seed: u64, parents: &[PayloadId]| {
+                    let request = PutRequest {
+                        lineage: (!parents.is_empty()).then(|| derivation(parents)),
+                        ..put_request(&bytes(seed, 100), tier, durability)
+                    };
+                    rig.put(&rig.session(), &request).unwrap().id
+                };
+                let root = put(1, &[]);
+                let (left, right) = (put(2, &[root]), put(3, &[root]));
+                [root, left, right, put(4, &[left, right])]
+            },
+            |rig, ids| rig.delete(&alice(), &request(ids[0])).is_ok(),
+            |rig, ids| {
+                let ended = |id: PayloadId| rig.state(id) != StateKind::Active;
+                let [root, left, right, last] = ids.map(ended);
+                assert!(last || !(left || right || root), "{ids:?}");
+                assert!((left && right) || !root, "{ids:?}");
+                let deletion = rig.delete(&alice(), &request(ids[0])).unwrap();
+                assert_eq!(deletion.dependents.left, 0);
+                // A server that has just started waits for holders that it does not know yet.
+                assert!(ids.iter().all(|id| rig.state(*id) != StateKind::Active));
+            },
+        );
+        assert!(kills > 4);
     }
 }

@@ -50,11 +50,11 @@ fn derived(seed: u64, parents: &[PayloadId]) -> PutRequest {
 impl Rig {
     /// A small payload that was made from others, or from nothing.
     pub(crate) fn put_derived(&self, seed: u64, parents: &[PayloadId]) -> Arc<Payload> {
-        let session = self.session();
-        match parents {
-            [] => self.put_small(&session, seed),
-            _ => self.put(&session, &derived(seed, parents)).unwrap(),
-        }
+        let request = PutRequest {
+            lineage: (!parents.is_empty()).then(|| derivation(parents)),
+            ..put_request(&bytes(seed, 100), Tier::Ram, Durability::Volatile)
+        };
+        self.put(&self.remote(&alice()), &request).unwrap()
     }
 
     fn edges(&self, request: &LineageRequest) -> Vec<(PayloadId, PayloadId)> {

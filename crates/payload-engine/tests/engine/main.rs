@@ -6,6 +6,7 @@ mod common;
 mod cold;
 mod crashes;
 mod deletes;
+mod dependents;
 mod doubt;
 mod events;
 mod evicting;

@@ -69,16 +69,15 @@ impl CatalogService for Service {
     ) -> Result<Response<v1::DeletePayloadResponse>, Status> {
         let principal = principal(&request);
         answer(&self.calls, Rpc::DeletePayload, async {
-            let request = wire::delete(request.get_ref())?;
+            let (request, dry_run) = (wire::delete(request.get_ref())?, request.get_ref().dry_run);
             let deletion = self
                 .calls
-                .run(move |engine| engine.delete(&principal, &request))
+                .run(move |engine| match dry_run {
+                    true => engine.try_delete(&request),
+                    false => engine.delete(&principal, &request),
+                })
                 .await?;
-            Ok(v1::DeletePayloadResponse {
-                state: v1::State::from(deletion.state).into(),
-                leases: deletion.leases as u64,
-                payload_id: deletion.payload.to_string(),
-            })
+            Ok(lineage::deletion(&deletion))
         })
         .await
     }
@@ -236,6 +235,23 @@ impl CatalogService for Service {
                 moves: page.moves.iter().map(v1::NameMove::from).collect(),
                 next_page_token: page.next_token.unwrap_or_default(),
             })
+        })
+        .await
+    }
+
+    async fn get_impact(
+        &self,
+        request: Request<v1::GetImpactRequest>,
+    ) -> Result<Response<v1::GetImpactResponse>, Status> {
+        answer(&self.calls, Rpc::GetImpact, async {
+            let request = request.get_ref();
+            let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
+            let limit = request.page_size;
+            let impact = self
+                .calls
+                .run(move |engine| engine.impact(&namespace, payload, limit))
+                .await?;
+            Ok(lineage::impact(&impact))
         })
         .await
     }

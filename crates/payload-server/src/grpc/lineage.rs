@@ -1,8 +1,8 @@
-//! Questions about lineage from the wire, and the answers to them.
+//! Questions about lineage from the wire, and the answers to them; deletions answer about dependents.
 
 use payload_core::lineage::{Edge, Node};
 use payload_core::{Error, Reason, Result};
-use payload_engine::{AddLineageRequest, Lineage, LineageRequest};
+use payload_engine::{AddLineageRequest, Deletion, Impact, Lineage, LineageRequest};
 use payload_proto::convert::{self, id, namespace, request_id};
 use payload_proto::v1;
 
@@ -35,6 +35,27 @@ pub(super) fn page(lineage: Lineage) -> v1::GetLineageResponse {
         nodes: lineage.page.nodes.iter().map(node).collect(),
         next_page_token: lineage.next_token.unwrap_or_default(),
         deeper: lineage.page.deeper,
+    }
+}
+
+pub(super) fn impact(impact: &Impact) -> v1::GetImpactResponse {
+    v1::GetImpactResponse {
+        live: impact.live,
+        live_bytes: impact.live_bytes,
+        ended: impact.ended,
+        nearest: impact.nearest.iter().map(node).collect(),
+        complete: impact.complete,
+    }
+}
+
+pub(super) fn deletion(deletion: &Deletion) -> v1::DeletePayloadResponse {
+    v1::DeletePayloadResponse {
+        state: v1::State::from(deletion.state).into(),
+        leases: deletion.leases as u64,
+        payload_id: deletion.payload.to_string(),
+        dependents_deleted: deletion.dependents.deleted,
+        dependents_left: deletion.dependents.left,
+        dependents: deletion.dependents.next.iter().map(node).collect(),
     }
 }
 

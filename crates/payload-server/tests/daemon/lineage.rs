@@ -141,3 +141,34 @@ fn fault_50_pages_of_edges_that_say_much_fit_into_messages() {
     }
     assert_eq!(count, 8 * 256);
 }
+
+#[test]
+fn deletions_mind_what_descends_from_a_payload() {
+    let world = World::start();
+    let grpc = world.grpc();
+    let raw = derived(&grpc, b"raw", &[]);
+    let child = derived(&grpc, b"child", &[&raw]);
+    let last = derived(&grpc, b"last", &[&child]);
+    let impact = v1::GetImpactRequest {
+        payload_id: raw.clone(),
+        ..Default::default()
+    };
+    let found = grpc.get_impact(impact).unwrap();
+    assert_eq!(
+        (found.live, found.live_bytes, found.ended, found.complete),
+        (2, 9, 0, true)
+    );
+
+    let mut request = v1::DeletePayloadRequest {
+        dependents: v1::OnDependents::Cascade.into(),
+        dry_run: true,
+        ..delete(&raw)
+    };
+    let tried = grpc.delete_payload(request.clone()).unwrap();
+    let order: Vec<&str> = tried.dependents.iter().map(|node| &*node.payload_id).collect();
+    assert_eq!((tried.state(), order), (v1::State::Deleted, vec![&*last, &*child]));
+    request.dry_run = false;
+    let deleted = grpc.delete_payload(request).unwrap();
+    assert_eq!((deleted.state(), deleted.dependents_deleted), (v1::State::Deleted, 2));
+    assert_eq!(world.events(&last), ["committed", "delete_requested", "deleted"]);
+}

@@ -9,8 +9,8 @@ use payload_core::{
     StateKind, Tier,
 };
 use payload_engine::{
-    Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Grant, Holder, Peer,
-    PutRequest,
+    Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Grant, Holder,
+    OnDependents, Peer, PutRequest,
 };
 
 use super::{Rig, Told, alice};
@@ -99,6 +99,7 @@ pub(crate) fn delete_request(id: PayloadId) -> DeleteRequest {
         request_id: None,
         force: false,
         reason: "test".into(),
+        dependents: OnDependents::Ignore,
     }
 }
 

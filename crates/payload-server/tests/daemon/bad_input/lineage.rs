@@ -4,7 +4,7 @@ use payload_proto::v1;
 
 use super::doors::{Bed, Door, Doors, refused};
 use crate::support::refusal::Refusal;
-use crate::support::samples::{add_lineage, commit, derivation, get_lineage, put};
+use crate::support::samples::{add_lineage, commit, delete, derivation, get_lineage, put};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
@@ -154,6 +154,40 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
                 ..looked(&child)
             };
             refused(bed.grpc.get_lineage(request))
+        },
+    ),
+    ("impact: another namespace's id", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.get_impact(v1::GetImpactRequest {
+            namespace: "other".to_owned(),
+            payload_id: door.committed(),
+            ..Default::default()
+        }))
+    }),
+    ("impact: a page of 1,001", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.get_impact(v1::GetImpactRequest {
+            payload_id: door.committed(),
+            page_size: 1_001,
+            ..Default::default()
+        }))
+    }),
+    ("delete: treatment number 99 of dependents", Doors::Grpc, |bed, door| {
+        let request = v1::DeletePayloadRequest {
+            dependents: 99,
+            ..delete(&door.committed())
+        };
+        refused(bed.grpc.delete_payload(request))
+    }),
+    (
+        "delete: a payload with a live descendant, if none may be",
+        Doors::Grpc,
+        |bed, door| {
+            let [parent, child] = [(); 2].map(|()| door.committed());
+            bed.grpc.add_lineage(add_lineage(&child, &[&parent])).unwrap();
+            let request = v1::DeletePayloadRequest {
+                dependents: v1::OnDependents::Refuse.into(),
+                ..delete(&parent)
+            };
+            refused(bed.grpc.delete_payload(request))
         },
     ),
 ];

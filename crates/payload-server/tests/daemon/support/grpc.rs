@@ -112,6 +112,7 @@ calls! {
         list_events(ListEventsRequest) -> ListEventsResponse;
         add_lineage(AddLineageRequest) -> AddLineageResponse;
         get_lineage(GetLineageRequest) -> GetLineageResponse;
+        get_impact(GetImpactRequest) -> GetImpactResponse;
         set_name(SetNameRequest) -> SetNameResponse;
         remove_name(RemoveNameRequest) -> RemoveNameResponse;
         get_name(GetNameRequest) -> GetNameResponse;
