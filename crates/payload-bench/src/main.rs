@@ -12,6 +12,7 @@ mod floor;
 mod grpc;
 mod handover;
 mod kill_loop;
+mod lineage;
 mod link;
 mod machine;
 mod many;
@@ -65,6 +66,8 @@ enum Command {
     Restart(restart::Options),
     /// Many payloads in RAM, over a killed server
     Many(many::Options),
+    /// Ten steps through a random lineage graph, next to the recursive query alone
+    Lineage(lineage::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
     /// A server, a process that publishes files, another one that reads them
@@ -122,6 +125,7 @@ fn run(command: Command) -> Result<()> {
         Command::Peer(settings) => peers::run(&settings),
         Command::Restart(options) => restart::run(&options),
         Command::Many(options) => many::run(&options),
+        Command::Lineage(options) => lineage::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Publish { directory, endpoint } => demo::publish::run(&directory, endpoint.as_deref()),

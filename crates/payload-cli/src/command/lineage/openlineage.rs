@@ -1,5 +1,6 @@
-//! A lineage graph as OpenLineage events (<https://openlineage.io/spec/2-0-2/OpenLineage.json>): one completed run for each
-//! derivation, that is, for all edges of one child that were said at once.
+//! A lineage graph as OpenLineage events (<https://openlineage.io/spec/2-0-2/OpenLineage.json>): one run for each derivation,
+//! that is, for all edges of one child that were said at once. A run has to start and to complete; it does both when it was
+//! said.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,14 @@ pub(super) fn events(graph: &Graph, namespace: &str) -> Vec<String> {
         runs.entry(key(edge)).or_default().push(edge);
     }
     let nodes = graph.by_id();
-    runs.values()
-        .map(|edges| event(edges, &nodes, namespace).to_string())
-        .collect()
+    let events = runs.values().flat_map(|edges| {
+        let complete = event(edges, &nodes, namespace);
+        let mut start = complete.clone();
+        start["eventType"] = "START".into();
+        start["outputs"] = json!([]);
+        [start, complete]
+    });
+    events.map(|event| event.to_string()).collect()
 }
 
 /// What the edges of one derivation have in common.

@@ -1,0 +1,128 @@
+//! Ten steps through a random lineage graph of a million edges, next to the recursive query alone.
+//!
+//! Floor and subject read the same catalog. The floor is one query through the bare driver that gives the same answer:
+//! every edge with all its columns, and the state and size of every node. The subject is the repository, which goes
+//! step by step and keeps count of what it may look at.
+
+mod graph;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use payload_core::lineage::{LineageQuery, Scope};
+use payload_core::port::Repository;
+use payload_core::{PayloadId, Span};
+use rusqlite::Connection;
+
+use self::graph::Graph;
+use crate::clock::Moment;
+use crate::measure::{Figure, Round, Subject, compare};
+use crate::report::{self, Settings};
+
+/// Steps from where a query starts.
+const DEPTH: u32 = 10;
+/// More edges than so many steps lead over.
+const EDGES_MAX: u32 = 50_000;
+
+/// What one query alone finds.
+const RECURSIVE: &str = "
+    WITH RECURSIVE walk (id, depth) AS (
+        SELECT ?1, 0 UNION
+        SELECT edges.parent, walk.depth + 1 FROM walk JOIN edges ON edges.child = walk.id WHERE walk.depth < ?2)";
+/// Only which nodes there are.
+const IDS: &str = "SELECT DISTINCT id FROM walk";
+/// The edges with their columns, and the ends with theirs.
+const ROWS: &str = "
+    SELECT edges.child, edges.parent, edges.operation, edges.role, edges.parameters, edges.actor, edges.at,
+           payloads.state, payloads.size
+    FROM (SELECT DISTINCT id FROM walk WHERE depth < ?2) AS reached
+    JOIN edges ON edges.child = reached.id JOIN payloads ON payloads.id = edges.parent";
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    settings: Settings,
+    /// Edges of the graph
+    #[arg(long, default_value_t = 1_000_000)]
+    edges: usize,
+    /// Queries in a round
+    #[arg(long, default_value_t = 20)]
+    queries: usize,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    options
+        .settings
+        .report(|settings| measure(settings, options), report::figures)
+}
+
+fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
+    let scratch = settings.scratch()?;
+    let file = scratch.path().join("catalog.db");
+    let repository = graph::open(&file)?;
+    let graph = Graph::random(&repository, options.edges)?;
+    let connection = Connection::open(&file)?;
+    let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));
+    let starts = graph.starts(options.queries);
+    let reached = agree(&connection, &repository, &starts)?;
+    let case = format!(
+        "{} edges, depth {DEPTH}, {reached} nodes reached, SQLite",
+        options.edges
+    );
+    let each = |query: &dyn Fn(PayloadId) -> Result<usize>| {
+        let timed = |start: &PayloadId| {
+            let began = Moment::now();
+            query(*start)?;
+            Ok(began.elapsed())
+        };
+        Round::of(None, || starts.iter().map(timed).collect::<Result<Vec<Span>>>())
+    };
+    let subjects = vec![
+        Subject::new("recursive query, edges and nodes", || {
+            each(&|start| query(&connection, &bare, start))
+        }),
+        Subject::new("recursive query, ids only", || {
+            each(&|start| query(&connection, &ids, start))
+        }),
+        Subject::new("repository", || each(&|start| walk(&repository, start))),
+    ];
+    compare(&case, settings.rounds, subjects)
+}
+
+/// Makes sure that floor and subject find the same, and returns how many nodes that is for one query.
+fn agree(connection: &Connection, repository: &dyn Repository, starts: &[PayloadId]) -> Result<usize> {
+    let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));
+    let mut reached = 0;
+    for start in starts {
+        let (edges, found) = (query(connection, &bare, *start)?, walk(repository, *start)?);
+        ensure!(edges == found, "the query finds {edges} edges, the repository {found}");
+        reached += query(connection, &ids, *start)?;
+    }
+    Ok(reached / starts.len().max(1))
+}
+
+/// Runs a query to its end and reads every column of every row.
+fn query(connection: &Connection, sql: &str, start: PayloadId) -> Result<usize> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let columns = statement.column_count();
+    let mut rows = statement.query((start.as_bytes(), DEPTH))?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        for column in 0..columns {
+            std::hint::black_box(row.get::<_, rusqlite::types::Value>(column)?);
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn walk(repository: &dyn Repository, root: PayloadId) -> Result<usize> {
+    let page = repository.lineage(&LineageQuery {
+        root,
+        scope: Scope::Up,
+        depth: DEPTH,
+        limit: EDGES_MAX,
+        after: None,
+    })?;
+    ensure!(page.next.is_none(), "there is more than one page");
+    Ok(std::hint::black_box(page).edges.len())
+}
