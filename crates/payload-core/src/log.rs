@@ -205,7 +205,7 @@ mod tests {
             &format!("1.-2.{check}"),
             &format!("1.2.{check}."),
             &format!("10000000000000000.2.{check}"),
-            &format!("{}1.2.{check}", "0".repeat(300)),
+            &format!("{}1.2.{check}", "0".repeat(limits::PAGE_TOKEN_LEN_MAX)),
         ] {
             assert_eq!(
                 decode_cursor(&filter, bad).unwrap_err().reason(),
