@@ -167,10 +167,15 @@ impl Engine {
         }
     }
 
-    /// Considers everything that was held only because earlier sessions could still have come back.
+    /// Considers everything that was held only because earlier sessions could still have come back. What was to be spilled
+    /// meanwhile goes.
     pub(crate) fn consider_all(&self) {
         for entry in self.table.all() {
-            self.consider(&entry);
+            let is_draining = entry.live().draining().is_some();
+            match is_draining {
+                true => self.drain_later(entry),
+                false => self.consider(&entry),
+            }
         }
     }
 

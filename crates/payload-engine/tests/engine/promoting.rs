@@ -93,6 +93,23 @@ fn a_spill_waits_for_the_leases_above_and_new_ones_are_below() {
 }
 
 #[test]
+fn a_spill_after_a_restart_waits_for_those_who_may_come_back() {
+    let mut rig = Setup::default().start();
+    let id = {
+        let session = rig.session();
+        rig.put_large(&session, MIB, 1).id
+    };
+    rig.restart();
+    rig.spill(&default(), id, Tier::Disk).unwrap();
+    rig.tick();
+    assert_eq!(tiers_now(&rig, id), [Tier::Ram, Tier::Disk]);
+    rig.advance(secs(10));
+    assert_eq!(tiers_now(&rig, id), [Tier::Disk]);
+    rig.quiesce();
+    rig.check_at_rest();
+}
+
+#[test]
 fn a_promotion_takes_a_spill_back_that_still_waits() {
     let rig = Setup::default().start();
     let session = rig.session();
@@ -260,6 +277,35 @@ fn fault_46_reading_a_little_more_than_fits_does_not_thrash() {
     rig.fetch_wishes();
     rig.evict();
     assert_eq!(tiers_now(&rig, below), [Tier::Ram, Tier::Disk]);
+}
+
+#[test]
+fn fault_10_rotten_bytes_are_never_brought_up() {
+    let rig = Setup::default().start();
+    let session = rig.session();
+    let id = spilled(&rig, &session, 1);
+    rot(&rig);
+    assert_eq!(refusal(rig.promote(&default(), id, Tier::Ram)), Reason::BytesCorrupt);
+    assert_eq!(rig.state(id), StateKind::Lost);
+    rig.close_session(&session);
+    rig.quiesce();
+    rig.check_at_rest();
+}
+
+/// Other bytes are where the one file on disk was.
+fn rot(rig: &Rig) {
+    let mut dirs = vec![rig.disk_dir()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(&path, bytes(2, MIB)).unwrap();
+            }
+        }
+    }
 }
 
 #[test]
