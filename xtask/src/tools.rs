@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 /// Programs and the Debian packages that contain them.
-const PROGRAMS: [(&str, &str); 3] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs"), ("psql", "postgresql")];
+const PROGRAMS: [(&str, &str); 2] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
+
+/// Where Debian keeps PostgreSQL's server, by version and outside the path. A machine may have the client alone.
+const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Cargo's subcommands and the crates that contain them.
 const SUBCOMMANDS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];
@@ -13,7 +16,10 @@ const SUBCOMMANDS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "
 /// Installs what is missing, as far as this user can.
 pub(crate) fn install() -> Result<()> {
     let missing = |(program, _): &&(&str, &str)| !succeeds(Command::new(program).arg("-V"));
-    let packages: Vec<&str> = PROGRAMS.iter().filter(missing).map(|(_, package)| *package).collect();
+    let mut packages: Vec<&str> = PROGRAMS.iter().filter(missing).map(|(_, package)| *package).collect();
+    if !has_postgres() {
+        packages.push("postgresql");
+    }
     if !packages.is_empty() {
         install_packages(&packages)?;
     }
@@ -24,6 +30,14 @@ pub(crate) fn install() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_postgres() -> bool {
+    let versions = std::fs::read_dir(POSTGRES).into_iter().flatten().flatten();
+    versions
+        .map(|version| version.path().join("bin/postgres"))
+        .any(|server| server.exists())
+        || succeeds(Command::new("postgres").arg("-V"))
 }
 
 fn install_packages(packages: &[&str]) -> Result<()> {
