@@ -31,6 +31,15 @@ const ATTEMPTS: usize = 4;
 /// What one lease takes up in an answer besides its content.
 const LEASE_OVERHEAD: usize = 512;
 
+/// Which containers' descriptors the server is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Descriptors {
+    /// Those that it has not sent to this session.
+    New,
+    /// All: one that it has sent may have been dropped here since.
+    All,
+}
+
 /// A connection to one server, over all restarts of it. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -118,7 +127,7 @@ impl Client {
     }
 
     async fn acquire_some(&self, ids: &[impl Display], options: AcquireOptions) -> Result<Vec<Result<Lease>>> {
-        let grants = self.ask_for_leases(ids, options).await?;
+        let grants = self.ask_for_leases(ids, options, Descriptors::New).await?;
         let mut leases = Vec::with_capacity(ids.len());
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
@@ -133,17 +142,20 @@ impl Client {
 
     /// The lease came without a way to its bytes: see [`Grant::Again`].
     async fn ask_again(&self, id: &impl Display, options: AcquireOptions) -> Result<Lease> {
-        for _ in 0..ATTEMPTS {
-            match self.ask_for_leases(&[id], options).await?.pop().transpose()? {
-                Some(Grant::Lease(lease)) => return Ok(lease),
-                Some(Grant::Away(lease, url)) => return lease.fetched(&url).await,
-                Some(Grant::Again) | None => {}
-            }
+        match self.ask_for_leases(&[id], options, Descriptors::All).await?.pop() {
+            Some(Ok(Grant::Lease(lease))) => Ok(lease),
+            Some(Ok(Grant::Away(lease, url))) => lease.fetched(&url).await,
+            Some(Ok(Grant::Again)) | None => Err(nonsense("a lease without a way to its bytes")),
+            Some(Err(error)) => Err(error),
         }
-        Err(nonsense("leases without a way to their bytes, again and again"))
     }
 
-    async fn ask_for_leases(&self, ids: &[impl Display], options: AcquireOptions) -> Result<Vec<Result<Grant>>> {
+    async fn ask_for_leases(
+        &self,
+        ids: &[impl Display],
+        options: AcquireOptions,
+        descriptors: Descriptors,
+    ) -> Result<Vec<Result<Grant>>> {
         let (min_tier, take_slower) = match options.min_tier {
             None => (None, false),
             Some(MinTier::Wait(tier)) => (Some(tier), false),
@@ -157,6 +169,7 @@ impl Client {
             wait_ms: millis(options.wait),
             min_tier: tier(min_tier),
             take_slower,
+            resend_descriptor: descriptors == Descriptors::All,
         });
         match self
             .session

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use payload_core::lease::{self, HolderKind, Term};
 use payload_core::{
-    Container, Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result,
-    Span, StateKind, Tier, limits,
+    Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result, Span,
+    StateKind, Tier, limits,
 };
 
 use crate::engine::{Engine, not_found};
@@ -28,6 +28,8 @@ pub struct AcquireOptions {
     pub inline_max: u64,
     /// A wish for a replica in a fast tier.
     pub min_tier: Option<MinTier>,
+    /// Whether a container's descriptor is sent even to a holder that was given it before.
+    pub resend_descriptor: bool,
 }
 
 /// A wish for a replica in a fast tier.
@@ -368,7 +370,7 @@ impl Engine {
         if holder.kind == HolderKind::Remote {
             return Ok(Access::Elsewhere);
         }
-        if knows(holder, &replica.location.container()) {
+        if knows(holder, replica, options) {
             return Ok(Access::Known);
         }
         store.open(&replica.location).map(Access::Descriptor)
@@ -379,13 +381,13 @@ fn inline_max(options: AcquireOptions) -> u64 {
     options.inline_max.min(limits::INLINE_SIZE_MAX)
 }
 
-fn knows(holder: &Holder, container: &Container) -> bool {
-    holder.held().known.contains(container)
+/// Whether the holder can do without the descriptor of the replica's container.
+fn knows(holder: &Holder, replica: &Replica, options: AcquireOptions) -> bool {
+    !options.resend_descriptor && holder.held().known.contains(&replica.location.container())
 }
 
 /// Whether the way to the bytes needs no I/O.
 fn is_quick(holder: &Holder, row: &Payload, replica: &Replica, options: AcquireOptions) -> bool {
     let inline = row.size <= inline_max(options);
-    replica.tier() == Tier::Ram
-        || (!inline && (holder.kind == HolderKind::Remote || knows(holder, &replica.location.container())))
+    replica.tier() == Tier::Ram || (!inline && (holder.kind == HolderKind::Remote || knows(holder, replica, options)))
 }

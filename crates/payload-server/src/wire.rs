@@ -83,6 +83,7 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
             ttl: span(request.ttl_ms),
             inline_max: request.inline_max.into(),
             min_tier: min_tier(request)?,
+            resend_descriptor: request.resend_descriptor,
         },
         wait,
         payloads: request.payload_ids.iter().map(|text| id(text)).collect(),

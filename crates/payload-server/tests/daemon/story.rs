@@ -107,6 +107,24 @@ fn small_contents_come_inside_the_answer() {
 }
 
 #[test]
+fn a_descriptor_comes_once_unless_it_is_asked_for_again() {
+    let world = World::start();
+    let session = world.session();
+    let payload_id = session.put_id(b"hello");
+    let fds = |resend_descriptor| {
+        let request = v1::AcquireRequest {
+            resend_descriptor,
+            ..acquire(&[&payload_id])
+        };
+        session.acquire(request).unwrap().remove(0).unwrap().fd.is_some()
+    };
+    assert_eq!(
+        [fds(false), fds(false), fds(true), fds(false)],
+        [true, false, true, false]
+    );
+}
+
+#[test]
 fn an_empty_payload_is_a_payload() {
     let world = World::start();
     let session = world.session();
