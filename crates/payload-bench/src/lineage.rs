@@ -6,7 +6,9 @@
 
 mod graph;
 
-use anyhow::{Result, ensure};
+use std::ops::RangeInclusive;
+
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use payload_core::lineage::{LineageQuery, Scope};
 use payload_core::port::Repository;
@@ -20,7 +22,9 @@ use crate::report::{self, Settings};
 
 /// Steps from where a query starts.
 const DEPTH: u32 = 10;
-/// More edges than so many steps lead over.
+/// How many nodes a query reaches that is measured.
+const REACHED: RangeInclusive<usize> = 8_000..=12_000;
+/// More edges than so many nodes have.
 const EDGES_MAX: u32 = 50_000;
 
 /// What one query alone finds.
@@ -62,8 +66,11 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
     let graph = Graph::random(&repository, options.edges)?;
     let connection = Connection::open(&file)?;
     let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));
-    let starts = graph.starts(options.queries);
-    let reached = agree(&connection, &repository, &starts)?;
+    let (starts, reached) = starts(&connection, &graph, options.queries)?;
+    for start in &starts {
+        let (edges, found) = (query(&connection, &bare, *start)?, walk(&repository, *start)?);
+        ensure!(edges == found, "the query finds {edges} edges, the repository {found}");
+    }
     let case = format!(
         "{} edges, depth {DEPTH}, {reached} nodes reached, SQLite",
         options.edges
@@ -88,16 +95,21 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
     compare(&case, settings.rounds, subjects)
 }
 
-/// Makes sure that floor and subject find the same, and returns how many nodes that is for one query.
-fn agree(connection: &Connection, repository: &dyn Repository, starts: &[PayloadId]) -> Result<usize> {
-    let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));
-    let mut reached = 0;
-    for start in starts {
-        let (edges, found) = (query(connection, &bare, *start)?, walk(repository, *start)?);
-        ensure!(edges == found, "the query finds {edges} edges, the repository {found}");
-        reached += query(connection, &ids, *start)?;
+/// The youngest payloads from which a query reaches about as many nodes as it should, and how many that is.
+fn starts(connection: &Connection, graph: &Graph, count: usize) -> Result<(Vec<PayloadId>, usize)> {
+    let ids = format!("{RECURSIVE}{IDS}");
+    let (mut starts, mut reached) = (Vec::new(), 0);
+    for start in graph.youngest_first() {
+        let found = query(connection, &ids, start)?;
+        if REACHED.contains(&found) {
+            starts.push(start);
+            reached += found;
+        }
+        if starts.len() == count {
+            return Ok((starts, reached / count));
+        }
     }
-    Ok(reached / starts.len().max(1))
+    bail!("too few payloads reach {REACHED:?} others")
 }
 
 /// Runs a query to its end and reads every column of every row.

@@ -1,4 +1,4 @@
-//! The graph that queries go through: each payload made from two or three of those before it, at random.
+//! The graph that queries go through: each payload made from two or three of those shortly before it, at random.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use payload_repo::{SqliteOptions, SqliteRepository};
 
 /// Of a hundred payloads, so many have three parents and the others two: ten steps lead to about ten thousand.
 const THREE_PARENTS: u64 = 38;
-/// The first ones, which have none.
-const SOURCES: u64 = 1_000;
+/// How far before a payload its parents are at most: ten steps do not lead to where the graph begins.
+const REACH: u64 = 40_000;
 /// Payloads in one transaction.
 const BATCH: u64 = 500;
 const NOW: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
@@ -44,9 +44,9 @@ impl Graph {
         Ok(Self { payloads })
     }
 
-    /// So many of the youngest payloads.
-    pub(crate) fn starts(&self, count: usize) -> Vec<PayloadId> {
-        (0..self.payloads).rev().take(count).map(id).collect()
+    /// All payloads.
+    pub(crate) fn youngest_first(&self) -> impl Iterator<Item = PayloadId> {
+        (0..self.payloads).rev().map(id)
     }
 }
 
@@ -78,10 +78,10 @@ fn id(number: u64) -> PayloadId {
 
 fn parents(number: u64) -> impl Iterator<Item = u64> {
     let count = match number {
-        0..SOURCES => 0,
+        0 => 0,
         _ => 2 + u64::from(mix(number) % 100 < THREE_PARENTS),
     };
-    (0..count).map(move |parent| mix(number * 4 + parent) % number)
+    (0..count).map(move |parent| number - 1 - mix(number * 4 + parent) % number.min(REACH))
 }
 
 fn created(number: u64) -> Change {

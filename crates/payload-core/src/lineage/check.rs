@@ -1,13 +1,12 @@
 //! The rules for a new edge, and for deleting what others descend from. Each looks at a bounded part of the graph.
 
-use std::collections::HashSet;
-
 use crate::error::{Error, Reason};
 use crate::id::PayloadId;
 use crate::lifecycle::StateKind;
 use crate::limits::LINEAGE_CHECK_MAX;
 use crate::name::Namespace;
 
+use super::walk::Walk;
 use super::{Direction, Edge, Graph};
 
 /// Why a repository did not make a set true, although it fits the rows' versions.
@@ -132,18 +131,18 @@ pub fn cycle<G: Graph>(graph: &G, child: PayloadId, parent: PayloadId) -> Result
     if child == parent {
         return Ok(Cyclic::Yes);
     }
-    let (mut down, mut up) = (Side::new(Direction::Down, child), Side::new(Direction::Up, parent));
+    let (mut down, mut up) = (Walk::new(child, Direction::Down), Walk::new(parent, Direction::Up));
     // One look each: an end with no edges on its side decides it, whatever the other has.
-    if down.is_bare(graph)? || up.is_bare(graph)? {
+    if down.step(graph, 1)?.is_empty() || up.step(graph, 1)?.is_empty() {
         return Ok(Cyclic::No);
     }
     let mut left = LINEAGE_CHECK_MAX;
     loop {
-        let (side, other) = match down.weight() <= up.weight() {
+        let (walk, other) = match weight(&down) <= weight(&up) {
             true => (&mut down, &up),
             false => (&mut up, &down),
         };
-        let links = graph.links(side.direction, &side.frontier, left)?;
+        let links = walk.step(graph, left)?;
         if links.iter().any(|link| other.seen.contains(&link.far)) {
             return Ok(Cyclic::Yes);
         }
@@ -151,43 +150,15 @@ pub fn cycle<G: Graph>(graph: &G, child: PayloadId, parent: PayloadId) -> Result
             return Ok(Cyclic::Unknown);
         }
         left -= links.len();
-        side.step(links.iter().map(|link| link.far));
-        if side.frontier.is_empty() {
+        if walk.enter(&links).is_empty() {
             return Ok(Cyclic::No);
         }
     }
 }
 
-/// A search from one end.
-struct Side {
-    direction: Direction,
-    seen: HashSet<PayloadId>,
-    /// What was seen at the last step, in order.
-    frontier: Vec<PayloadId>,
-}
-
-impl Side {
-    fn new(direction: Direction, start: PayloadId) -> Self {
-        Self {
-            direction,
-            seen: HashSet::from([start]),
-            frontier: vec![start],
-        }
-    }
-
-    fn is_bare<G: Graph>(&self, graph: &G) -> Result<bool, G::Error> {
-        Ok(graph.links(self.direction, &self.frontier, 1)?.is_empty())
-    }
-
-    /// Where less is waiting is gone on; where that is the same, where less was seen.
-    fn weight(&self) -> (usize, usize) {
-        (self.frontier.len(), self.seen.len())
-    }
-
-    fn step(&mut self, met: impl Iterator<Item = PayloadId>) {
-        self.frontier = met.filter(|id| self.seen.insert(*id)).collect();
-        self.frontier.sort_unstable();
-    }
+/// How much a search has before it, and how much behind. The one with less goes on.
+fn weight(walk: &Walk) -> (usize, usize) {
+    (walk.frontier.len(), walk.seen.len())
 }
 
 /// What a payload's deletion would leave behind.
@@ -214,18 +185,20 @@ impl Dependents {
 
 /// Looks for a live descendant, through tombstones: what descends from a tombstone can only be made again from above it.
 pub fn dependents<G: Graph>(graph: &G, payload: PayloadId) -> Result<Dependents, G::Error> {
-    let mut side = Side::new(Direction::Down, payload);
+    let mut walk = Walk::new(payload, Direction::Down);
     let mut left = LINEAGE_CHECK_MAX;
-    while !side.frontier.is_empty() {
-        let links = graph.links(Direction::Down, &side.frontier, left)?;
-        side.step(links.iter().map(|link| link.far));
-        if let Some(live) = graph.live(&side.frontier)? {
+    loop {
+        let links = walk.step(graph, left)?;
+        let reached = walk.enter(&links);
+        if let Some(live) = graph.live(reached)? {
             return Ok(Dependents::Some(live));
         }
         if links.len() >= left {
             return Ok(Dependents::Unknown);
         }
+        if reached.is_empty() {
+            return Ok(Dependents::None);
+        }
         left -= links.len();
     }
-    Ok(Dependents::None)
 }

@@ -8,13 +8,12 @@
 mod check;
 mod order;
 mod page;
+mod walk;
 mod words;
 
 pub use check::{Cyclic, Dependents, End, Refusal, cycle, dependents, ends};
-pub use page::{
-    Descendants, Direction, LineagePage, LineageQuery, Node, Position, Reach, Rows, Scope, decode_token, encode_token,
-    page, reach,
-};
+pub use page::{LineagePage, LineageQuery, Position, Rows, Scope, decode_token, encode_token, page};
+pub use walk::{Descendants, Direction, Node, Reach, reach};
 pub use words::{Derivation, Edge, OperationName, Parent, Role};
 
 use crate::id::PayloadId;

@@ -10,23 +10,11 @@ use std::collections::HashSet;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Reason};
 use crate::id::PayloadId;
-use crate::lifecycle::StateKind;
 use crate::limits::{self, LINEAGE_PAGE_BYTES_MAX, LINEAGE_WALK_MAX};
 use crate::name::Namespace;
 
-use super::{Edge, Graph, Link};
-
-/// How many nodes are asked for their edges, and edges for what they say, at a time.
-const STEP: usize = 512;
-
-/// Where an edge leads, as seen from one of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From children to parents.
-    Up,
-    /// From parents to children.
-    Down,
-}
+use super::walk::{STEP, Walk};
+use super::{Direction, Edge, Graph, Link, Node};
 
 /// Which part of the graph around a payload is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,17 +82,6 @@ pub struct LineagePage {
     pub deeper: bool,
 }
 
-/// A payload in the graph. One that was purged from the catalog has left nothing but its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Which.
-    pub id: PayloadId,
-    /// Where it is in its life; absent if it was purged.
-    pub state: Option<StateKind>,
-    /// Bytes of content.
-    pub size: u64,
-}
-
 /// The links of a page, before anybody looked at what else the edges say.
 pub struct Rows {
     links: Vec<Link>,
@@ -158,62 +135,6 @@ fn size(edge: &Edge) -> usize {
     words.iter().map(|word| word.len()).sum::<usize>() + edge.parameters.len() + 100
 }
 
-/// All that descends from a payload, as far as it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Descendants {
-    /// Nearest first, without the payload itself.
-    pub nodes: Vec<Node>,
-    /// As (parent, child).
-    pub links: Vec<(PayloadId, PayloadId)>,
-    /// Whether that is all of them.
-    pub complete: bool,
-}
-
-/// The same before anybody looked at the nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reach {
-    /// Nearest first.
-    pub ids: Vec<PayloadId>,
-    /// In the order in which they were met.
-    pub links: Vec<Link>,
-    /// Whether that is all.
-    pub complete: bool,
-}
-
-impl Reach {
-    /// With what is known of each node, in the order of `ids`.
-    pub fn with(self, nodes: Vec<Node>) -> Descendants {
-        Descendants {
-            nodes,
-            links: self.links.iter().map(|link| (link.near, link.far)).collect(),
-            complete: self.complete,
-        }
-    }
-}
-
-/// Everything that descends from `root`, as far as `limit` edges lead.
-pub fn reach<G: Graph>(graph: &G, root: PayloadId, limit: usize) -> Result<Reach, G::Error> {
-    let mut reach = Reach {
-        ids: Vec::new(),
-        links: Vec::new(),
-        complete: true,
-    };
-    let mut walk = Walk::new(root, Direction::Down);
-    while !walk.frontier.is_empty() {
-        let room = limit - reach.links.len();
-        // One more than there is room for tells whether there are more.
-        let mut links = walk.step(graph, room + 1)?;
-        reach.complete = links.len() <= room;
-        links.truncate(room);
-        reach.ids.extend(walk.enter(&links));
-        reach.links.extend(links);
-        if !reach.complete {
-            break;
-        }
-    }
-    Ok(reach)
-}
-
 /// The rows that a query shows. Refuses a position that the graph no longer leads to, and one beyond the bound.
 pub fn page<G: Graph>(graph: &G, query: &LineageQuery) -> Result<Result<Rows, Error>, G::Error> {
     if query.after.is_some_and(|after| after.rows as usize >= LINEAGE_WALK_MAX) {
@@ -234,45 +155,6 @@ pub fn page<G: Graph>(graph: &G, query: &LineageQuery) -> Result<Result<Rows, Er
         deeper |= !reader.more && !walk.step(graph, 1)?.is_empty();
     }
     Ok(reader.finish(query.after, deeper))
-}
-
-/// A walk that goes level by level.
-struct Walk {
-    direction: Direction,
-    seen: HashSet<PayloadId>,
-    /// The nodes of the last level, in order.
-    frontier: Vec<PayloadId>,
-}
-
-impl Walk {
-    fn new(root: PayloadId, direction: Direction) -> Self {
-        Self {
-            direction,
-            seen: HashSet::from([root]),
-            frontier: vec![root],
-        }
-    }
-
-    /// The edges of the last level, at most `limit` of them.
-    fn step<G: Graph>(&self, graph: &G, limit: usize) -> Result<Vec<Link>, G::Error> {
-        let mut links = Vec::new();
-        for nodes in self.frontier.chunks(STEP) {
-            if links.len() == limit {
-                break;
-            }
-            links.extend(graph.links(self.direction, nodes, limit - links.len())?);
-        }
-        Ok(links)
-    }
-
-    /// Goes on to the nodes that links lead to, and returns those that are new.
-    fn enter(&mut self, links: &[Link]) -> &[PayloadId] {
-        self.frontier.clear();
-        let met = links.iter().map(|link| link.far);
-        self.frontier.extend(met.filter(|id| self.seen.insert(*id)));
-        self.frontier.sort_unstable();
-        &self.frontier
-    }
 }
 
 /// Picks the page out of the rows as they come.

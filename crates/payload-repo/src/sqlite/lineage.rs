@@ -34,8 +34,11 @@ impl Graph for Rows<'_> {
     }
 
     fn live(&self, nodes: &[PayloadId]) -> Result<Option<PayloadId>, Fault> {
+        let mut statement = self.0.prepare_cached(sql::NODE)?;
         for id in nodes {
-            if node(self.0, *id)?.state == Some(StateKind::Active) {
+            let mut rows = statement.query([id.as_bytes()])?;
+            let found = rows.next()?.map(|found| row::node(*id, found)).transpose()?;
+            if found.is_some_and(|node| node.state == Some(StateKind::Active)) {
                 return Ok(Some(*id));
             }
         }
@@ -99,8 +102,8 @@ pub(super) fn page(conn: &Connection, query: &LineageQuery) -> Result<payload_co
         Ok(rows) => rows,
         Err(error) => return Ok(Err(error)),
     };
-    let edges = |numbers: &[i64]| numbers.iter().map(|number| edge(conn, *number)).collect();
-    rows.fill(query.root, edges, |ids| nodes(conn, ids)).map(Ok)
+    rows.fill(query.root, |numbers| edges(conn, numbers), |ids| nodes(conn, ids))
+        .map(Ok)
 }
 
 /// See the port.
@@ -110,23 +113,34 @@ pub(super) fn descendants(conn: &Connection, root: PayloadId, limit: u32) -> Res
     Ok(reach.with(nodes))
 }
 
-fn edge(conn: &Connection, number: i64) -> Result<Edge, Fault> {
-    read::one(conn, sql::EDGE, [number], row::edge)?.ok_or_else(|| Fault::bad_row("number"))
-}
-
 fn end(conn: &Connection, id: PayloadId) -> Result<Option<End>, Fault> {
     read::one(conn, sql::EDGE_END, [id.as_bytes()], row::end)
 }
 
-fn nodes(conn: &Connection, ids: &[PayloadId]) -> Result<Vec<Node>, Fault> {
-    ids.iter().map(|id| node(conn, *id)).collect()
+/// Neighbours often say the same, and then share it.
+fn edges(conn: &Connection, numbers: &[i64]) -> Result<Vec<Edge>, Fault> {
+    let mut statement = conn.prepare_cached(sql::EDGE)?;
+    let mut edges: Vec<Edge> = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let mut rows = statement.query([number])?;
+        let found = rows.next()?.ok_or_else(|| Fault::bad_row("number"))?;
+        let edge = row::edge(found, edges.last())?;
+        edges.push(edge);
+    }
+    Ok(edges)
 }
 
-fn node(conn: &Connection, id: PayloadId) -> Result<Node, Fault> {
-    let found = read::one(conn, sql::NODE, [id.as_bytes()], |found| row::node(id, found))?;
-    Ok(found.unwrap_or(Node {
-        id,
-        state: None,
-        size: 0,
-    }))
+fn nodes(conn: &Connection, ids: &[PayloadId]) -> Result<Vec<Node>, Fault> {
+    let mut statement = conn.prepare_cached(sql::NODE)?;
+    let mut nodes = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = statement.query([id.as_bytes()])?;
+        let found = rows.next()?.map(|found| row::node(*id, found)).transpose()?;
+        nodes.push(found.unwrap_or(Node {
+            id: *id,
+            state: None,
+            size: 0,
+        }));
+    }
+    Ok(nodes)
 }

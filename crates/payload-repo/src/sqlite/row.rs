@@ -1,6 +1,7 @@
 //! Rows as SQLite holds them, and the only way to and from the words of the core.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use payload_core::lineage::{End, Link, Node};
 use payload_core::{
@@ -193,19 +194,36 @@ pub(super) fn event(row: &Row<'_>) -> Result<LoggedEvent, Fault> {
     })
 }
 
-/// Reads what `sql::EDGE` selects. The rules for words were checked when they came in.
-pub(super) fn edge(row: &Row<'_>) -> Result<Edge, Fault> {
+/// Reads what `sql::EDGE` selects. The rules for words were checked when they came in. What `last` says too is shared
+/// with it.
+pub(super) fn edge(row: &Row<'_>, last: Option<&Edge>) -> Result<Edge, Fault> {
+    let again = |index: usize, of: fn(&Edge) -> &[u8]| -> Result<Option<&Edge>, Fault> {
+        let bytes = row.get_ref(index)?.as_bytes().map_err(|_| Fault::bad_row("edges"))?;
+        Ok(last.filter(|last| of(last) == bytes))
+    };
     Ok(Edge {
         child: id(row, 0, "child", PayloadId::from_bytes)?,
         parent: id(row, 1, "parent", PayloadId::from_bytes)?,
-        operation: word(row, 2, "operation", |text| text.parse().ok())?,
-        role: word(row, 3, "role", |text| text.parse().ok())?,
-        parameters: row
-            .get_ref(4)?
-            .as_blob()
-            .map_err(|_| Fault::bad_row("parameters"))?
-            .into(),
-        actor: word(row, 5, "actor", |text| Some(Actor::from_stored(text)))?,
+        operation: match again(2, |edge| edge.operation.as_str().as_bytes())? {
+            Some(last) => last.operation.clone(),
+            None => word(row, 2, "operation", |text| text.parse().ok())?,
+        },
+        role: match again(3, |edge| edge.role.as_str().as_bytes())? {
+            Some(last) => last.role.clone(),
+            None => word(row, 3, "role", |text| text.parse().ok())?,
+        },
+        parameters: match again(4, |edge| &edge.parameters)? {
+            Some(last) => Arc::clone(&last.parameters),
+            None => row
+                .get_ref(4)?
+                .as_blob()
+                .map_err(|_| Fault::bad_row("parameters"))?
+                .into(),
+        },
+        actor: match again(5, |edge| edge.actor.as_str().as_bytes())? {
+            Some(last) => last.actor.clone(),
+            None => word(row, 5, "actor", |text| Some(Actor::from_stored(text)))?,
+        },
         at: time(row, 6)?,
     })
 }

@@ -4,6 +4,7 @@
 use std::sync::Barrier;
 use std::thread;
 
+use payload_core::port::Repository;
 use payload_core::{ChangeSet, CommitOutcome, Refusal, State};
 
 use super::Open;
@@ -125,17 +126,25 @@ pub fn one_of_many_uses_of_a_request_id_wins(open: Open<'_>) {
     }
 }
 
-/// Edges with four different ends each, so that no two callers touch the same rows, close one large circle. Whoever looks
+/// Several servers on one store, each with a node of its own.
+fn servers(open: Open<'_>) -> Vec<Box<dyn Repository>> {
+    let server = |seed| claimed(open, &Maker::new(seed));
+    (560..564).map(server).collect()
+}
+
+/// Edges between ends of their own, so that no two callers touch the same rows, close one large circle. Whoever looks
 /// at the graph before another's edge is in it must not add an own one after.
 pub fn fault_50_edges_that_close_a_circle_together_are_not_all_added(open: Open<'_>) {
     let mut maker = Maker::new(54);
-    let repo = claimed(open, &maker);
+    let repos = servers(open);
+    let repo = &*repos[0];
     for _ in 0..10 {
-        let rows = actives(&*repo, &mut maker, 2 * THREADS);
+        let rows = actives(repo, &mut maker, 2 * THREADS);
         let halves = rows.chunks(2).map(|pair| edge(&pair[1], &pair[0]));
-        apply(&*repo, edges(halves.collect::<Vec<_>>()));
+        apply(repo, edges(halves.collect::<Vec<_>>()));
         let outcomes = together(|number| {
             let (child, parent) = (&rows[2 * number], &rows[(2 * number + 2 * THREADS - 1) % rows.len()]);
+            let repo = &*repos[number % repos.len()];
             (repo.commit(edges([edge(child, parent)])).unwrap(), child.id, parent.id)
         });
         let refused: Vec<_> = outcomes
@@ -153,12 +162,14 @@ pub fn fault_50_edges_that_close_a_circle_together_are_not_all_added(open: Open<
 /// stays. (The other way round is fine: what is made from a tombstone is made from what was read before.)
 pub fn a_payload_is_not_deleted_past_a_child_that_was_published(open: Open<'_>) {
     let mut maker = Maker::new(55);
-    let repo = claimed(open, &maker);
+    let repos = servers(open);
+    let repo = &*repos[0];
     for round in 0..20 {
         let parent = active(&mut maker);
-        apply(&*repo, set([created(&parent)]));
+        apply(repo, set([created(&parent)]));
         let gone = edited(&parent, |after| after.state = State::Deleted);
         let outcomes = together(|number| {
+            let repo = &*repos[number % repos.len()];
             if number == round {
                 let end = ChangeSet {
                     without_dependents: Some(parent.id),
