@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "payload",
     "namespace",
     "naming",
@@ -12,6 +12,7 @@ const PROTOS: [&str; 8] = [
     "data_service",
     "catalog_service",
     "admin_service",
+    "stream_service",
     "local",
 ];
 

@@ -3,6 +3,7 @@
 mod lineage;
 mod names;
 mod namespaces;
+mod streams;
 mod updates;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use payload_client::{
 pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{Bound, NamespaceCommand};
+pub(crate) use self::streams::{Hold, Position, StreamCommand, StreamSettings};
 pub(crate) use self::updates::{ExpireArgs, LabelArgs};
 use crate::human::parse_duration;
 
@@ -113,6 +115,9 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Check that what the server keeps is whole
     Verify(VerifyArgs),
+    /// Make, list, show and remove streams, append to them and read them
+    #[command(subcommand)]
+    Stream(StreamCommand),
     /// Show how full and how busy the server is
     Stats,
     /// Print a completion script for a shell

@@ -113,6 +113,8 @@ fn todo(reason: Reason) -> Option<&'static str> {
         Reason::NamespaceNotFound => "look at payloadctl namespace ls, or make it with payloadctl namespace create",
         Reason::NameNotFound => "look at payloadctl name ls, and check --namespace",
         Reason::NameTaken => "point it elsewhere with --if ID or --replace",
+        Reason::StreamNotFound => "look at payloadctl stream ls",
+        Reason::PayloadHeld => "wait for the stream to let it go, or use --force",
         Reason::LeaseNotFound => "look at payloadctl leases",
         Reason::PayloadNotCommitted => "wait until its producer has committed it",
         Reason::PayloadHasDependents => {

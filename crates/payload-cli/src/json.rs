@@ -6,6 +6,7 @@
 mod lineage;
 mod names;
 mod namespaces;
+pub(crate) mod streams;
 
 use std::collections::BTreeMap;
 

@@ -101,6 +101,38 @@ async fn every_document_is_as_documented() {
         ("leases", leases),
         ("revoke", world.json(&["revoke", &serial])),
         ("name rm", world.json(&["name", "rm", "camera/left/latest"])),
+        (
+            "stream",
+            world.json(&[
+                "stream",
+                "create",
+                "frames",
+                "--hold",
+                "nothing",
+                "--keep-entries",
+                "9",
+                "--keep-for",
+                "7d",
+                "--keep-bytes",
+                "1GiB",
+            ]),
+        ),
+        (
+            "stream append",
+            world.json(&["stream", "append", "frames", &id, "--tag", "left"]),
+        ),
+        ("stream read", world.json(&["stream", "read", "frames"])),
+        (
+            "stream group",
+            world.json(&["stream", "commit", "frames", "--group", "archive", "--offset", "1"]),
+        ),
+        ("stream groups", world.json(&["stream", "groups", "frames"])),
+        (
+            "stream group",
+            world.json(&["stream", "reset", "frames", "--group", "archive"]),
+        ),
+        ("streams", world.json(&["stream", "ls"])),
+        ("stream rm", world.json(&["stream", "rm", "frames"])),
         ("rm", world.json(&["rm", &id])),
         ("error", serde_json::from_str(&missing.stderr).unwrap()),
     ];

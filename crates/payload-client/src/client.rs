@@ -22,6 +22,7 @@ use crate::options::{
 };
 use crate::renew::millis;
 use crate::session::{Owner, Retry};
+use crate::streams::Streams;
 use crate::writer::Writer;
 
 /// How much is written before other tasks get a turn.
@@ -46,6 +47,7 @@ pub struct Client {
     session: Arc<Owner>,
     catalog: Catalog,
     admin: Admin,
+    streams: Streams,
 }
 
 impl Client {
@@ -59,11 +61,13 @@ impl Client {
     pub async fn connect_with(endpoint: Endpoint, options: ClientOptions) -> Result<Self> {
         let catalog = Catalog::new(endpoint.clone(), &options);
         let admin = Admin::new(endpoint.clone(), &options);
+        let streams = Streams::new(endpoint.clone(), &options);
         let session = Owner::open(endpoint, options).await?;
         Ok(Self {
             session,
             catalog,
             admin,
+            streams,
         })
     }
 
@@ -75,6 +79,11 @@ impl Client {
     /// What operators ask.
     pub fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// Ordered logs of payload references.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Whether bytes have to travel, because the local socket is out of reach: small ones inside messages, others over

@@ -57,6 +57,7 @@ mod session;
 mod socket;
 mod stages;
 mod stamina;
+mod streams;
 mod supervise;
 mod transfer;
 mod waiters;
@@ -72,9 +73,11 @@ pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
 };
 pub use payload_core::digest::Digest;
+pub use payload_core::stream::{GroupName, ProducerName, StreamName, Tag};
 pub use payload_core::{
     Durability, Error, ErrorKind, NameGuard, Namespace, Naming, Outcome, PayloadId, PayloadName, PayloadRef, Policy,
     Priority, Quota, Reason, Result, SpillTarget, Tier,
 };
 pub use payload_proto::v1;
+pub use streams::Streams;
 pub use writer::Writer;

@@ -9,6 +9,7 @@ use crate::lineage::{Edge, Refusal};
 use crate::name::{Actor, Principal, RequestId};
 use crate::naming::NameChange;
 use crate::payload::{Payload, Version};
+use crate::stream::{Appended, StreamChange, StreamRefusal};
 use crate::tier::Durability;
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct ChangeSet {
     pub without_dependents: Option<PayloadId>,
     /// A name that is moved with them, after them; refused as [`NameRefusal`](crate::NameRefusal) says.
     pub name: Option<NameChange>,
+    /// What happens to streams, after all that, in order.
+    pub streams: Vec<StreamChange>,
     /// Remembers the answer for a retry; if the id is known already, nothing of the set is applied.
     pub request: Option<RequestRecord>,
     /// What the acknowledgement promises: a volatile set waits for no fsync.
@@ -37,6 +40,7 @@ impl ChangeSet {
             edges: Vec::new(),
             without_dependents: None,
             name: None,
+            streams: Vec::new(),
             request: None,
             durability,
         }
@@ -65,6 +69,17 @@ pub enum CommitOutcome {
     Duplicate(RequestRecord),
     /// Nothing was changed: the lineage graph does not allow it.
     Refused(Refusal),
+    /// All of it is true now, and this is where the entries are: what a set with an append gets instead of `Applied`.
+    Appended(Appended),
+    /// Nothing was changed: a stream does not allow it.
+    StreamRefused(StreamRefusal),
+}
+
+impl CommitOutcome {
+    /// Whether the set is true now.
+    pub const fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied | Self::Appended(_))
+    }
 }
 
 /// One immutable record of a thing that happened to a payload.
@@ -189,17 +204,20 @@ pub enum Operation {
     Delete,
     /// Say what a payload was made from.
     AddLineage,
+    /// Append to a stream; the record names the payload of the first entry.
+    Append,
 }
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Allocate,
         Self::Commit,
         Self::Put,
         Self::Update,
         Self::Delete,
         Self::AddLineage,
+        Self::Append,
     ];
 
     /// The word for it.
@@ -211,6 +229,7 @@ impl Operation {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::AddLineage => "add_lineage",
+            Self::Append => "append",
         }
     }
 }
@@ -230,6 +249,8 @@ pub struct RequestRecord {
     pub payload: PayloadId,
     /// The version that it made.
     pub version: Version,
+    /// Where the entries are that it appended; the repository fills it in.
+    pub appended: Option<Appended>,
     /// When; records are forgotten after a configured time.
     pub at: Timestamp,
 }

@@ -97,10 +97,14 @@ reasons! {
     LeaseNotFound = "LEASE_NOT_FOUND" => NotFound,
     /// No such session to resume.
     SessionNotFound = "SESSION_NOT_FOUND" => NotFound,
+    /// No such stream in this namespace.
+    StreamNotFound = "STREAM_NOT_FOUND" => NotFound,
+    /// No such group of this stream.
+    GroupNotFound = "GROUP_NOT_FOUND" => NotFound,
 
     /// There is a namespace of this name.
     NamespaceExists = "NAMESPACE_EXISTS" => FailedPrecondition,
-    /// Payloads in the namespace have not ended, or it is the one that is always there.
+    /// Payloads in the namespace have not ended, it has streams, or it is the one that is always there.
     NamespaceInUse = "NAMESPACE_IN_USE" => FailedPrecondition,
     /// The name points at a payload that has not ended.
     NameTaken = "NAME_TAKEN" => FailedPrecondition,
@@ -140,6 +144,25 @@ reasons! {
     RepositoryUnsafe = "REPOSITORY_UNSAFE" => FailedPrecondition,
     /// Another server works with the repository.
     RepositoryInUse = "REPOSITORY_IN_USE" => FailedPrecondition,
+    /// An entry of a stream holds the payload.
+    PayloadHeld = "PAYLOAD_HELD" => FailedPrecondition,
+    /// There is a stream of this name, with other settings.
+    StreamExists = "STREAM_EXISTS" => FailedPrecondition,
+    /// The stream was deleted and made again: the caller's incarnation is over.
+    StreamReplaced = "STREAM_REPLACED" => FailedPrecondition,
+    /// A producer's entries are missing before this batch.
+    SequenceGap = "SEQUENCE_GAP" => FailedPrecondition,
+    /// A producer used the sequence numbers for other entries, or too long ago to tell.
+    SequenceReused = "SEQUENCE_REUSED" => FailedPrecondition,
+    /// The group is further on; only a reset moves it back.
+    OffsetBackwards = "OFFSET_BACKWARDS" => FailedPrecondition,
+    /// Another member has taken the group over, or it was reset.
+    GroupFenced = "GROUP_FENCED" => FailedPrecondition,
+
+    /// Retention has removed the entries that the request starts from.
+    OffsetBehindRetention = "OFFSET_BEHIND_RETENTION" => OutOfRange,
+    /// Nothing was appended that far.
+    OffsetBeyondHead = "OFFSET_BEYOND_HEAD" => OutOfRange,
 
     /// Events or revisions that the request starts from were removed after their retention time.
     HistoryRemoved = "HISTORY_REMOVED" => OutOfRange,
@@ -159,11 +182,21 @@ reasons! {
     TooManyAllocations = "TOO_MANY_ALLOCATIONS" => ResourceExhausted,
     /// There are as many sessions as there may be.
     TooManySessions = "TOO_MANY_SESSIONS" => ResourceExhausted,
+    /// The namespace has as many streams as it may have.
+    TooManyStreams = "TOO_MANY_STREAMS" => ResourceExhausted,
+    /// The stream has as many groups as it may have.
+    TooManyGroups = "TOO_MANY_GROUPS" => ResourceExhausted,
     /// More work is waiting than the server lets wait.
     Overloaded = "OVERLOADED" => ResourceExhausted,
 
     /// Another change of the same thing came first.
     Conflict = "CONFLICT" => Aborted,
+    /// The next entry of the stream gets another offset than the producer expects.
+    OffsetUnexpected = "OFFSET_UNEXPECTED" => Aborted,
+    /// A later life of the producer has appended.
+    ProducerFenced = "PRODUCER_FENCED" => Aborted,
+    /// The group is at another offset than the consumer expects.
+    GroupMoved = "GROUP_MOVED" => Aborted,
 
     /// The payload was not committed within the time that the caller gave.
     WaitTimedOut = "WAIT_TIMED_OUT" => DeadlineExceeded,

@@ -82,6 +82,10 @@ uuid_id!(
     /// Names one data directory with the server that owns it.
     NodeId, "node id", "node_id"
 );
+uuid_id!(
+    /// Names one incarnation of a stream: a stream that is made again under the same name has another one.
+    StreamId, "incarnation", "incarnation"
+);
 
 macro_rules! token_id {
     ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal, $field:literal) => {

@@ -21,6 +21,7 @@ pub mod page;
 pub mod payload;
 pub mod policy;
 pub mod port;
+pub mod stream;
 pub mod sync;
 pub mod tier;
 pub mod tiering;
@@ -30,7 +31,7 @@ pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Opera
 pub use delta::{Delta, Edit};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Outcome, Reason, Result};
-pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, SegmentId, SessionId};
+pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, SegmentId, SessionId, StreamId};
 pub use lifecycle::{LifecycleEvent, State, StateKind, step};
 pub use lineage::{Edge, Refusal};
 pub use log::{LogFilter, LogPage, LogPosition, LogQuery, LoggedEvent};

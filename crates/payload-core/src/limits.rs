@@ -70,3 +70,21 @@ pub const LINEAGE_WALK_MAX: usize = 250_000;
 pub const CASCADE_MAX: usize = 1_000;
 /// How many edges a transaction looks at for one decision.
 pub const LINEAGE_CHECK_MAX: usize = 50_000;
+/// The longest name of a stream, a group or a producer, in bytes.
+pub const STREAM_NAME_LEN_MAX: usize = 127;
+/// The longest tag of an entry, in bytes.
+pub const TAG_LEN_MAX: usize = 63;
+/// The largest number of tags on an entry.
+pub const ENTRY_TAGS_MAX: usize = 8;
+/// The largest number of entries in one append.
+pub const APPEND_ENTRIES_MAX: u32 = 1_000;
+/// The largest number of streams in a namespace.
+pub const STREAMS_MAX: u64 = 1_000_000;
+/// The largest number of groups of a stream.
+pub const STREAM_GROUPS_MAX: u32 = 1_000;
+/// How many producers a stream remembers; the one that was idle for longest gives way to a new one.
+pub const STREAM_PRODUCERS_MAX: u32 = 1_000;
+/// How many batches of a producer can be told from new ones.
+pub const PRODUCER_BATCHES_MAX: usize = 8;
+/// How many entries one read looks at, however few of them fit its filter.
+pub const READ_SCAN_MAX: u32 = 10_000;

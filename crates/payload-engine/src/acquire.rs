@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 use payload_core::lease::{self, HolderKind, Term};
 use payload_core::{
     Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result, Span,
-    StateKind, Tier, limits,
+    StateKind, Tier, Timestamp, limits,
 };
 
 use crate::engine::{Engine, not_found};
@@ -137,6 +137,8 @@ impl Engine {
             Ok(replica) => replica.clone(),
             // A payload without a readable replica is for the path that may repair it.
             Err(error) if error.kind() == ErrorKind::DataLoss => return None,
+            // One that is past its time may be held by a stream, which only the repository knows.
+            Err(error) if error.reason() == Reason::PayloadExpired => return None,
             Err(error) => return Some(Err(error)),
         };
         let granted = self.grant(holder, &entry, &mut live, &replica, options.ttl);
@@ -166,6 +168,18 @@ impl Engine {
     ) -> Result<Grant> {
         let entry = self.entry(namespace, id)?;
         self.acquire_entry(holder, &entry, options)
+    }
+
+    /// By which time it is decided whether a lease may be granted. While an entry of a stream holds the payload, time
+    /// does not count for it.
+    pub(crate) fn leasing_moment(&self, entry: &Entry) -> Result<Timestamp> {
+        let now = self.wall();
+        match entry.row().state.check_leasable(now) {
+            Err(error) if error.reason() == Reason::PayloadExpired && self.repository().holds(entry.id)? > 0 => {
+                Ok(Timestamp::from_micros(i64::MIN))
+            }
+            _ => Ok(now),
+        }
     }
 
     pub(crate) fn acquire_entry(
@@ -207,13 +221,15 @@ impl Engine {
         options: AcquireOptions,
     ) -> Result<(Replica, MutexGuard<'a, Live>)> {
         let falls_short = |replica: &Replica| options.falls_short(replica.tier(), Otherwise::Wait);
+        let mut moment = self.leasing_moment(entry)?;
         let mut live = entry.live();
-        let mut replica = live.leasable(self.wall())?.clone();
+        let mut replica = live.leasable(moment)?.clone();
         while falls_short(&replica) {
             drop(live);
             self.fetch(entry, Patience::InLine, "acquire")?;
+            moment = self.leasing_moment(entry)?;
             live = entry.live();
-            replica = live.leasable(self.wall())?.clone();
+            replica = live.leasable(moment)?.clone();
         }
         Ok((replica, live))
     }

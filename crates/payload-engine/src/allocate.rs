@@ -157,7 +157,7 @@ impl Engine {
             Durability::Volatile,
             Along::default(),
         ) {
-            Ok(CommitOutcome::Applied) => {
+            Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 let mine = self.own(holder, &entry);
                 self.note_deadline(until);
@@ -168,6 +168,10 @@ impl Engine {
             Ok(CommitOutcome::Duplicate(record)) => {
                 self.discard(placed);
                 Ok(Made::Before(record))
+            }
+            Ok(CommitOutcome::StreamRefused(refusal)) => {
+                self.discard(placed);
+                Err(refusal.into())
             }
             Ok(CommitOutcome::Refused(refusal)) => {
                 self.discard(placed);

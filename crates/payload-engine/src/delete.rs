@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payload_core::stream::{StreamChange, StreamRefusal};
 use payload_core::{
     Container, LifecycleEvent, Namespace, Operation, Payload, PayloadId, PayloadRef, Principal, Reason, ReplicaState,
     RequestId, Result, StateKind, limits,
@@ -25,7 +26,7 @@ pub struct DeleteRequest {
     pub payload: PayloadRef,
     /// Makes a retry safe.
     pub request_id: Option<RequestId>,
-    /// Ends the payload's leases instead of waiting for them.
+    /// Ends the payload's leases instead of waiting for them, whether or not an entry of a stream holds the payload.
     pub force: bool,
     /// Kept in the event.
     pub reason: Arc<str>,
@@ -44,6 +45,32 @@ pub struct Deletion {
     pub leases: usize,
     /// What became of the descendants that were to be deleted first.
     pub dependents: Dependents,
+}
+
+/// Whether entries of streams that hold the payload have a say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// The payload does not end while one holds it.
+    Respected,
+    /// It ends all the same; the entries say so.
+    Overridden,
+}
+
+/// What has a say before a payload ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guards {
+    /// Entries of streams.
+    pub(crate) holds: Holds,
+    /// What descends from it.
+    pub(crate) dependents: OnDependents,
+}
+
+impl Guards {
+    /// Of a payload that ends by itself: whoever let it end so has said that it does whatever descends from it.
+    pub(crate) const BY_ITSELF: Self = Self {
+        holds: Holds::Respected,
+        dependents: OnDependents::Ignore,
+    };
 }
 
 impl Engine {
@@ -68,6 +95,9 @@ impl Engine {
         let id = self.resolve(&request.namespace, &request.payload)?;
         let entry = self.entry(&request.namespace, id)?;
         payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
+        if request.guards().holds == Holds::Respected && self.repository().holds(entry.id)? > 0 {
+            return Err(StreamRefusal::PayloadHeld(entry.id).into());
+        }
         let mut next = match request.dependents {
             OnDependents::Ignore => Vec::new(),
             OnDependents::Refuse => self.check_dependents(entry.id).map(|()| Vec::new())?,
@@ -135,15 +165,8 @@ impl Engine {
             self.close_by_force(&entry);
         }
         let cause = Cause::principal(principal).because(Arc::clone(&request.reason));
-        let ended = self.end(
-            &gate,
-            LifecycleEvent::Delete,
-            &cause,
-            principal,
-            identity,
-            request.dependents,
-        );
-        match ended? {
+        let guards = request.guards();
+        match self.end(&gate, LifecycleEvent::Delete, guards, &cause, principal, identity)? {
             Applied::Done => Ok(deletion_of(&entry)),
             Applied::Before(record) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
@@ -157,10 +180,10 @@ impl Engine {
         &self,
         gate: &Gate<'_>,
         event: LifecycleEvent,
+        guards: Guards,
         cause: &Cause,
         principal: &Principal,
         request: Option<&Request>,
-        dependents: OnDependents,
     ) -> Result<Applied> {
         let entry = gate.entry;
         let row = entry.row();
@@ -177,8 +200,13 @@ impl Engine {
             })?);
         }
 
+        let unheld = match guards.holds {
+            Holds::Respected if row.state.kind() == StateKind::Active => vec![StreamChange::Unheld(row.id)],
+            _ => Vec::new(),
+        };
         let decision = Decision {
-            without_dependents: dependents != OnDependents::Ignore,
+            without_dependents: guards.dependents != OnDependents::Ignore,
+            streams: unheld,
             ..changes.into()
         };
         let applied = self.apply(gate, decision, row.durability, principal, request);
@@ -285,6 +313,18 @@ impl Engine {
 }
 
 impl DeleteRequest {
+    /// Who forces it asks no entry.
+    pub(crate) fn guards(&self) -> Guards {
+        Guards {
+            holds: if self.force {
+                Holds::Overridden
+            } else {
+                Holds::Respected
+            },
+            dependents: self.dependents,
+        }
+    }
+
     fn identity(&self) -> Option<Request> {
         let id = self.request_id.clone()?;
         Some(Request::new(

@@ -7,7 +7,7 @@ use payload_core::{
     Error, LifecycleEvent, Namespace, PayloadId, Principal, Reason, Refusal, Result, StateKind, limits,
 };
 
-use crate::delete::DeleteRequest;
+use crate::delete::{DeleteRequest, Guards};
 use crate::engine::Engine;
 use crate::transition::Cause;
 
@@ -131,14 +131,12 @@ impl Engine {
         if request.force {
             self.close_by_force(&entry);
         }
-        self.end(
-            &gate,
-            LifecycleEvent::Delete,
-            cause,
-            principal,
-            None,
-            OnDependents::Ignore,
-        )?;
+        // What descends from it is gone already.
+        let guards = Guards {
+            dependents: OnDependents::Ignore,
+            ..request.guards()
+        };
+        self.end(&gate, LifecycleEvent::Delete, guards, cause, principal, None)?;
         Ok(true)
     }
 }

@@ -18,6 +18,7 @@ use crate::namespaces::KnownNamespaces;
 use crate::promote::Wishes;
 use crate::room::Room;
 use crate::settings::Settings;
+use crate::streams::Streams;
 use crate::table::Table;
 use crate::timers::{Due, Timers};
 use crate::token::{Key, Mint};
@@ -58,6 +59,7 @@ pub struct Engine {
     pub(crate) room: Room,
     pub(crate) wishes: Wishes,
     pub(crate) fetch_signal: Signal,
+    pub(crate) streams: Streams,
     /// Raised when something that was ready may have been used.
     pub(crate) prepare_signal: Signal,
     /// Cuts the rest short that the same worker takes; raised when it has to stop.
@@ -123,6 +125,7 @@ impl Engine {
             room: Room::default(),
             wishes: Wishes::default(),
             fetch_signal: Signal::new(),
+            streams: Streams::default(),
             prepare_signal: Signal::new(),
             rest_signal: Signal::new(),
             unswept: Mutex::default(),

@@ -13,7 +13,7 @@ use payload_core::port::TierStore;
 use payload_core::tiering::{Look, Victims, Watermarks};
 use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Result, Span, SpillTarget, StateKind, Tier};
 
-use crate::dependents::OnDependents;
+use crate::delete::Guards;
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::metrics::Eviction;
@@ -240,12 +240,16 @@ impl Engine {
         drop(live);
         let charged = row.replicas.iter().map(|replica| replica.charged).sum();
         let cause = Cause::server("mover").because("memory is short".into());
-        // Whoever let it be discarded has said so whatever descends from it.
-        let ignore = OnDependents::Ignore;
-        match self.end(&gate, LifecycleEvent::Discard, &cause, &row.owner, None, ignore) {
+        let guards = Guards::BY_ITSELF;
+        match self.end(&gate, LifecycleEvent::Discard, guards, &cause, &row.owner, None) {
             Ok(_) => {
                 self.metrics.evicted(Eviction::Discarded, charged);
                 Fate::Gone
+            }
+            // A stream still needs it: it makes room like any other.
+            Err(error) if error.reason() == Reason::PayloadHeld => {
+                drop(gate);
+                self.evict(entry)
             }
             Err(error) => Fate::Failed(error),
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use payload_core::{LifecycleEvent, PayloadId, Result, Span, StateKind, Timestamp};
+use payload_core::{LifecycleEvent, PayloadId, Reason, Result, Span, StateKind, Timestamp};
 
-use crate::dependents::OnDependents;
+use crate::delete::Guards;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::transition::Cause;
@@ -74,15 +74,21 @@ impl Engine {
         if payload_core::step(row.state, LifecycleEvent::Expire, self.wall()).is_err() {
             return Ok(false);
         }
-        self.end(
+        let cause = Cause::server("expiry");
+        let ended = self.end(
             &gate,
             LifecycleEvent::Expire,
-            &Cause::server("expiry"),
+            Guards::BY_ITSELF,
+            &cause,
             &row.owner,
             None,
-            // Whoever set the time to live knew that it would end.
-            OnDependents::Ignore,
-        )?;
+        );
+        match ended {
+            Ok(_) => {}
+            // An entry of a stream was quicker; the payload is not due any more.
+            Err(error) if error.reason() == Reason::PayloadHeld => return Ok(true),
+            Err(error) => return Err(error),
+        }
         self.metrics.expired();
         Ok(true)
     }

@@ -38,6 +38,7 @@ mod session;
 mod settings;
 mod spill;
 mod stats;
+mod streams;
 mod sweep;
 mod table;
 mod timers;
@@ -68,6 +69,9 @@ pub use reclaim::{AllocationClaim, LeaseClaim};
 pub use recover::Recovered;
 pub use settings::{Caps, Settings};
 pub use stats::{Stats, TierStats};
+pub use streams::{
+    AppendRequest, EntryFilter, GroupView, OffsetRequest, Placed, ReadPage, ReadRequest, StreamEdit, StreamPage, Watch,
+};
 pub use token::Key;
 pub use update::{Expiry, LabelEdit, UpdateRequest};
 pub use upload::Upload;

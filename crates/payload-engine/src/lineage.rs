@@ -74,7 +74,8 @@ impl Engine {
             ..ChangeSet::new(Vec::new(), self.repository().strongest())
         };
         match self.commit_set(set)? {
-            CommitOutcome::Applied => Ok(()),
+            CommitOutcome::Applied | CommitOutcome::Appended(_) => Ok(()),
+            CommitOutcome::StreamRefused(refusal) => Err(refusal.into()),
             CommitOutcome::Duplicate(record) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
                 self.first_answer(request, &record).map(|_| ())

@@ -24,6 +24,8 @@ pub struct Metrics {
     evictions_discarded: IntCounter,
     evicted_bytes: IntCounter,
     room_waits: IntCounterVec,
+    entries_appended: IntCounter,
+    entries_trimmed: IntCounter,
 }
 
 impl Metrics {
@@ -71,6 +73,11 @@ impl Metrics {
                 "payload_replicas_lost_total",
                 "Replicas found damaged or missing, by tier.",
                 "tier",
+            )?,
+            entries_appended: one("payload_stream_entries_appended_total", "Entries appended to streams.")?,
+            entries_trimmed: one(
+                "payload_stream_entries_trimmed_total",
+                "Entries removed from streams by retention, or with their stream.",
             )?,
             moves: {
                 let name = "payload_moves_total";
@@ -150,6 +157,14 @@ impl Metrics {
     pub(crate) fn waited_for_room(&self, found: bool) {
         let result = if found { "found" } else { "refused" };
         self.room_waits.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn appended(&self, entries: usize) {
+        self.entries_appended.inc_by(entries as u64);
+    }
+
+    pub(crate) fn trimmed(&self, entries: u64) {
+        self.entries_trimmed.inc_by(entries);
     }
 
     pub(crate) fn replica_lost(&self, tier: Tier) {

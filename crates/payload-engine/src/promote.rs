@@ -70,7 +70,8 @@ impl Engine {
             .field("to"));
         }
         let entry = self.entry(namespace, id)?;
-        entry.live().leasable(self.wall())?;
+        let moment = self.leasing_moment(&entry)?;
+        entry.live().leasable(moment)?;
         Ok(entry)
     }
 

@@ -107,7 +107,7 @@ impl Engine {
 
         let _making = self.table.make(row.id);
         match self.create(&row, &holder.principal, identity, place.durability, along) {
-            Ok(CommitOutcome::Applied) => {
+            Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 self.consider(&entry);
                 if let Some(at) = expires_at {
@@ -120,6 +120,10 @@ impl Engine {
                 placed.into_iter().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
                 Ok(self.first_answer(request, &record)?.row())
+            }
+            Ok(CommitOutcome::StreamRefused(refusal)) => {
+                placed.into_iter().for_each(|placed| self.discard(placed));
+                Err(refusal.into())
             }
             Ok(CommitOutcome::Refused(refusal)) => {
                 placed.into_iter().for_each(|placed| self.discard(placed));

@@ -42,9 +42,10 @@ impl Engine {
         lease: LeaseId,
         ttl: Option<Span>,
     ) -> Result<Option<Span>> {
+        let moment = self.leasing_moment(entry)?;
         let mut live = entry.live();
         let now = self.now();
-        live.leasable(self.wall())?;
+        live.leasable(moment)?;
         let Some(record) = live.leases.get_mut(&lease.serial()) else {
             return Err(holder.held().not_held(lease));
         };
@@ -72,6 +73,7 @@ impl Engine {
             return Err(unknown());
         }
         let entry = self.entry(namespace, payload)?;
+        let moment = self.leasing_moment(&entry)?;
         let mut live = entry.live();
         if live.leases.contains_key(&lease.serial()) {
             // Another renewal of the same lease was quicker.
@@ -85,7 +87,7 @@ impl Engine {
             ));
         }
         if live.row.state.kind() != StateKind::Deleting {
-            live.leasable(self.wall())?;
+            live.leasable(moment)?;
         }
         if live.row.replica(replica).is_none() {
             return Err(unknown());

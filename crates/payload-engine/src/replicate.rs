@@ -46,9 +46,10 @@ impl Engine {
         why: &'static str,
     ) -> Result<bool> {
         let _mover = entry.mover();
+        let moment = self.leasing_moment(entry)?;
         let (row, source) = {
             let live = entry.live();
-            let source = live.leasable(self.wall())?.clone();
+            let source = live.leasable(moment)?.clone();
             if live.has_ready(to) {
                 return Ok(false);
             }

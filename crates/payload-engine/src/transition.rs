@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payload_core::stream::StreamChange;
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
     NameChange, Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
@@ -65,6 +66,22 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Whether the record is of this very request.
+    pub(crate) fn is_the_request_of(&self, record: &RequestRecord) -> bool {
+        record.operation == self.operation && record.fingerprint == self.fingerprint
+    }
+}
+
+/// The answer to a request id that was used for another request.
+pub(crate) fn request_id_reused() -> Error {
+    Error::new(
+        Reason::RequestIdReused,
+        "request id was used before, for another request",
+    )
+    .field("request_id")
+}
+
 /// What is to be true together.
 pub(crate) struct Decision {
     /// Of one payload, one after the other.
@@ -73,6 +90,8 @@ pub(crate) struct Decision {
     pub(crate) along: Along,
     /// Whether it may only be done while the payload has no live descendants.
     pub(crate) without_dependents: bool,
+    /// What happens to streams.
+    pub(crate) streams: Vec<StreamChange>,
 }
 
 /// What is to be true together with a payload's commit.
@@ -90,6 +109,7 @@ impl From<Vec<Change>> for Decision {
             changes,
             along: Along::default(),
             without_dependents: false,
+            streams: Vec::new(),
         }
     }
 }
@@ -153,16 +173,18 @@ impl Engine {
         let set = ChangeSet {
             edges: decision.along.edges,
             name: decision.along.name,
+            streams: decision.streams,
             without_dependents: decision.without_dependents.then_some(entry.id),
             request: request.map(|r| self.record(principal, r, &last)),
             ..ChangeSet::new(decision.changes, durability)
         };
         match self.commit_set(set) {
-            Ok(CommitOutcome::Applied) => {
+            Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
                 entry.live().row = last;
                 Ok(Applied::Done)
             }
             Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
+            Ok(CommitOutcome::StreamRefused(refusal)) => Err(refusal.into()),
             Ok(CommitOutcome::Conflict) => {
                 self.reread_or_warn(gate);
                 Err(Error::new(
@@ -182,7 +204,11 @@ impl Engine {
 
     /// Commits a change set; a server that has been replaced stops here.
     pub(crate) fn commit_set(&self, set: ChangeSet) -> Result<CommitOutcome> {
-        self.stop_if_fenced(self.repository().commit(set))
+        let outcome = self.stop_if_fenced(self.repository().commit(set))?;
+        if let CommitOutcome::Appended(place) = &outcome {
+            self.streams.moved(place.stream);
+        }
+        Ok(outcome)
     }
 
     /// Looks at what became of any write.
@@ -203,6 +229,7 @@ impl Engine {
             operation: request.operation,
             payload: row.id,
             version: row.version,
+            appended: None,
             at: self.wall(),
         }
     }
@@ -218,12 +245,8 @@ impl Engine {
 
     /// The payload that an earlier request under the same id made, if it was the same request.
     pub(crate) fn first_answer(&self, request: &Request, record: &RequestRecord) -> Result<Arc<Entry>> {
-        if record.operation != request.operation || record.fingerprint != request.fingerprint {
-            return Err(Error::new(
-                Reason::RequestIdReused,
-                "request id was used before, for another request",
-            )
-            .field("request_id"));
+        if !request.is_the_request_of(record) {
+            return Err(request_id_reused());
         }
         self.table
             .get_or_load(record.payload, self.repository())?

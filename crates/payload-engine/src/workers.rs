@@ -20,6 +20,8 @@ const SWEEP_DELAY: Span = Span::from_millis(100);
 /// How often one looks whether freed memory that somebody still had is not had by anybody any more. Whoever is short of
 /// room looks at once.
 const ZOMBIE_LOOK: Span = Span::from_millis(400);
+/// Appends that come within this time are looked at together.
+const TRIM_DELAY: Span = Span::from_millis(200);
 /// How long the worker that makes memory ready rests after each piece, in times of what that took: a quarter of a
 /// processor is for it, and the rest for calls.
 const PREPARE_REST: u32 = 3;
@@ -82,6 +84,11 @@ impl Workers {
             engine.fetch_wishes();
             engine.fetch_signal.wait(None);
         })?;
+        workers.spawn("retention", |engine| {
+            let trimmed = engine.trim_streams();
+            engine.streams.signal.wait(engine.pause_after("retention", trimmed));
+            engine.streams.signal.wait(Some(TRIM_DELAY));
+        })?;
         workers.spawn("prepare", |engine| {
             let began = engine.now();
             let (signal, pause) = match engine.prepare() {
@@ -127,6 +134,7 @@ impl Drop for Workers {
             &self.engine.sweep_signal,
             &self.engine.evict_signal,
             &self.engine.fetch_signal,
+            &self.engine.streams.signal,
             &self.engine.prepare_signal,
             &self.engine.rest_signal,
         ] {

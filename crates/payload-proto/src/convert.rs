@@ -1,6 +1,7 @@
 //! Between the wire and the core. What comes in is checked here, before any I/O; what goes out cannot fail.
 
 pub mod event;
+pub mod streams;
 
 use std::collections::HashMap;
 use std::str::FromStr;

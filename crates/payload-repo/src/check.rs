@@ -1,6 +1,7 @@
 //! What every adapter asks of a change set before it looks at a row.
 
 use payload_core::payload::Version;
+use payload_core::stream::StreamChange;
 use payload_core::{
     Change, ChangeSet, Durability, Error, NameRefusal, Namespace, Payload, PayloadName, Reason, Result,
 };
@@ -17,7 +18,24 @@ pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
         )
         .field("durability"));
     }
-    set.changes.iter().try_for_each(change)
+    set.changes.iter().try_for_each(change)?;
+    streams(&set.streams)
+}
+
+/// An outcome says where one batch is, and an empty one would be nowhere.
+fn streams(changes: &[StreamChange]) -> Result<()> {
+    let appends = changes.iter().filter_map(|change| match change {
+        StreamChange::Append(append) => Some(append.entries.len()),
+        _ => None,
+    });
+    let sizes: Vec<usize> = appends.collect();
+    if sizes.len() > 1 || sizes.contains(&0) {
+        return Err(Error::new(
+            Reason::Internal,
+            "a change set has one append at most, and an append has entries",
+        ));
+    }
+    Ok(())
 }
 
 fn change(change: &Change) -> Result<()> {
@@ -107,7 +125,7 @@ pub(crate) fn namespace_exists(name: &Namespace) -> Error {
 pub(crate) fn namespace_in_use(name: &Namespace) -> Error {
     Error::new(
         Reason::NamespaceInUse,
-        format!("payloads in namespace {name} have not ended; delete or abort them first"),
+        format!("payloads in namespace {name} have not ended, or it has streams; delete or abort them first"),
     )
     .field("namespace")
 }

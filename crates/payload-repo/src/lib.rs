@@ -12,6 +12,7 @@ mod migration;
 mod observer;
 mod postgres;
 mod sqlite;
+mod stream_row;
 
 pub use memory::MemoryRepository;
 pub use observer::CommitObserver;

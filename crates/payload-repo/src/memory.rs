@@ -3,6 +3,7 @@
 mod lineage;
 mod names;
 mod namespaces;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -18,6 +19,7 @@ use payload_core::{
     RequestRecord, Result, StateKind, Tier, Timestamp, Version, delta,
 };
 
+use self::streams::StreamTables;
 use crate::check;
 use crate::log::{Listener, Pager};
 use lineage::Edges;
@@ -64,6 +66,7 @@ struct Tables {
     edges: Edges,
     names: BTreeMap<(Namespace, PayloadName), NameRecord>,
     moves: BTreeMap<(Namespace, PayloadName, Version), NameMove>,
+    streams: StreamTables,
 }
 
 /// The log of one namespace: events by their numbers, without gaps.
@@ -103,18 +106,31 @@ impl Tables {
         }
         let moved = set.name.as_ref().map(|name| self.decide_name(name)).transpose();
         let moved = moved.inspect_err(|_| self.undo(&set.changes))?;
+        let edges = self.edges.count();
         if let Err(refusal) = self.add_lineage(set) {
             self.undo(&set.changes);
             return Ok(CommitOutcome::Refused(refusal));
         }
+        let appended = match streams::apply(self, &set.streams) {
+            Ok(appended) => appended,
+            Err(refusal) => {
+                self.edges.truncate(edges);
+                self.undo(&set.changes);
+                return Ok(CommitOutcome::StreamRefused(refusal));
+            }
+        };
         if let (Some(change), Some(step)) = (&set.name, moved) {
             self.move_name(change, step);
         }
         if let Some(request) = &set.request {
             let key = (request.principal.clone(), request.request_id.clone());
-            self.requests.insert(key, request.clone());
+            let record = RequestRecord {
+                appended,
+                ..request.clone()
+            };
+            self.requests.insert(key, record);
         }
-        Ok(CommitOutcome::Applied)
+        Ok(appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended))
     }
 
     fn version(&self, id: PayloadId) -> Option<Version> {
@@ -281,6 +297,7 @@ impl Repository for MemoryRepository {
         let mut due: Vec<_> = tables
             .payloads
             .values()
+            .filter(|row| tables.streams.holds(row.id) == 0)
             .filter_map(|row| Some((row.state.deadline()?, row.id)))
             .filter(|(deadline, _)| *deadline <= now)
             .collect();
@@ -290,7 +307,8 @@ impl Repository for MemoryRepository {
 
     fn next_deadline(&self) -> Result<Option<Timestamp>> {
         let tables = self.tables.lock();
-        Ok(tables.payloads.values().filter_map(|row| row.state.deadline()).min())
+        let free = tables.payloads.values().filter(|row| tables.streams.holds(row.id) == 0);
+        Ok(free.filter_map(|row| row.state.deadline()).min())
     }
 
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {

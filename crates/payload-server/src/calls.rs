@@ -71,6 +71,17 @@ pub(crate) enum Rpc {
     ListNames,
     ListNameHistory,
     VerifyEvents,
+    CreateStream,
+    GetStream,
+    ListStreams,
+    UpdateStream,
+    DeleteStream,
+    Append,
+    ReadStream,
+    CommitOffset,
+    ResetOffset,
+    GetGroup,
+    ListGroups,
 }
 
 impl Rpc {
@@ -87,10 +98,16 @@ impl Rpc {
                 | Self::DeleteNamespace
                 | Self::SetName
                 | Self::RemoveName
+                | Self::CreateStream
+                | Self::UpdateStream
+                | Self::DeleteStream
+                | Self::Append
+                | Self::CommitOffset
+                | Self::ResetOffset
         )
     }
 
-    const ALL: [(Self, &'static str); 35] = [
+    const ALL: [(Self, &'static str); 46] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -126,6 +143,17 @@ impl Rpc {
         (Self::ListNames, "ListNames"),
         (Self::ListNameHistory, "ListNameHistory"),
         (Self::VerifyEvents, "VerifyEvents"),
+        (Self::CreateStream, "CreateStream"),
+        (Self::GetStream, "GetStream"),
+        (Self::ListStreams, "ListStreams"),
+        (Self::UpdateStream, "UpdateStream"),
+        (Self::DeleteStream, "DeleteStream"),
+        (Self::Append, "Append"),
+        (Self::ReadStream, "ReadStream"),
+        (Self::CommitOffset, "CommitOffset"),
+        (Self::ResetOffset, "ResetOffset"),
+        (Self::GetGroup, "GetGroup"),
+        (Self::ListGroups, "ListGroups"),
     ];
 }
 

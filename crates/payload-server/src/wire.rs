@@ -1,5 +1,7 @@
 //! Requests from the wire to the engine's words, and its answers back. Shared by gRPC and the local socket.
 
+pub(crate) mod streams;
+
 use std::os::fd::OwnedFd;
 
 use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, limits, name};

@@ -12,13 +12,14 @@ mod put;
 mod remove;
 mod show;
 mod stats;
+mod streams;
 mod update;
 mod verify;
 
 use std::time::Duration;
 
 use clap::CommandFactory;
-use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint, Namespace};
+use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint, Namespace, Streams};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -65,6 +66,10 @@ impl Server {
         Catalog::new(self.endpoint.clone(), &self.options)
     }
 
+    fn streams(&self) -> Streams {
+        Streams::new(self.endpoint.clone(), &self.options)
+    }
+
     fn admin(&self) -> Admin {
         Admin::new(self.endpoint.clone(), &self.options)
     }
@@ -102,6 +107,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
         Command::Events(args) => events::run(&server, args, output).await,
         Command::Verify(args) => verify::run(&server, &args, output).await,
+        Command::Stream(command) => streams::run(&server, command, output).await,
         Command::Stats => stats::run(&server, output).await,
         Command::Completions { .. } => Ok(()),
     }

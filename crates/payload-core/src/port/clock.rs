@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{FileId, PayloadId, ReplicaId, SegmentId};
+use crate::id::{FileId, PayloadId, ReplicaId, SegmentId, StreamId};
 use crate::time::{Instant, Timestamp};
 
 /// Tells the time.
@@ -55,6 +55,12 @@ impl Ids {
     pub fn file(&self) -> FileId {
         let (millis, random) = self.parts();
         FileId::from_parts(millis, random)
+    }
+
+    /// A new incarnation of a stream.
+    pub fn stream(&self) -> StreamId {
+        let (millis, random) = self.parts();
+        StreamId::from_parts(millis, random)
     }
 
     fn parts(&self) -> (u64, [u8; 10]) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::StreamReader;
 use crate::change::{ChangeSet, CommitOutcome, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId};
@@ -19,7 +20,7 @@ use crate::time::Timestamp;
 ///
 /// Several servers may share one repository: nothing here assumes that this process is the only writer. A row's
 /// replicas belong to nodes, and every change set is checked against the versions that its decision saw.
-pub trait Repository: Send + Sync {
+pub trait Repository: StreamReader {
     /// The strongest class that a commit here can promise.
     fn strongest(&self) -> Durability;
 
@@ -77,10 +78,11 @@ pub trait Repository: Send + Sync {
     /// deleted, and those with a replica of the node in the RAM tier. The cost depends on their number alone.
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>>;
 
-    /// At most `limit` allocated or active payloads whose deadline is at or before `now`, the earliest first.
+    /// At most `limit` allocated or active payloads whose deadline is at or before `now`, the earliest first. One that an
+    /// entry of a stream holds has none.
     fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>>;
 
-    /// The earliest deadline of an allocated or active payload.
+    /// The earliest deadline of an allocated or active payload that no entry of a stream holds.
     fn next_deadline(&self) -> Result<Option<Timestamp>>;
 
     /// For each container whether a replica of any state is in it.
@@ -97,8 +99,8 @@ pub trait Repository: Send + Sync {
     /// `NAMESPACE_NOT_FOUND` if it is not there.
     fn update_namespace(&self, record: &NamespaceRecord) -> Result<()>;
 
-    /// Removes a namespace in which every payload has ended. Their tombstones stay where they are, for whoever knows
-    /// their ids. Fails with `NAMESPACE_IN_USE`, `NAMESPACE_NOT_FOUND`, or `CONFLICT` if it is not at `version`.
+    /// Removes a namespace in which every payload has ended, and which has no streams. The payloads' tombstones stay
+    /// where they are, for whoever knows their ids. Fails with `NAMESPACE_IN_USE`, `NAMESPACE_NOT_FOUND`, or `CONFLICT` if it is not at `version`.
     fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()>;
 
     /// One namespace.

@@ -24,5 +24,6 @@ mod requests;
 mod restart;
 mod sessions;
 mod soak;
+mod streams;
 mod updates;
 mod waiting;

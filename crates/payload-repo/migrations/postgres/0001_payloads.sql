@@ -31,14 +31,16 @@ CREATE TABLE payloads (
     owner        text COLLATE "C" NOT NULL,
     created_at   bigint           NOT NULL,
     committed_at bigint,
-    ttl_ns       bigint
+    ttl_ns       bigint,
+    holds        bigint           NOT NULL DEFAULT 0
 );
 
 -- Listings: of one state by its range, of all states by merging their ranges.
 CREATE INDEX payloads_by_state ON payloads (namespace, state, id);
 
--- What the server has to do on its own, and when. Tombstones and payloads that live for ever are not in it.
-CREATE INDEX payloads_by_deadline ON payloads (deadline, id) WHERE deadline IS NOT NULL;
+-- What the server has to do on its own, and when. Tombstones, payloads that live for ever, and those that entries of
+-- streams hold (so many entries are in `holds`) are not in it.
+CREATE INDEX payloads_by_deadline ON payloads (deadline, id) WHERE deadline IS NOT NULL AND holds = 0;
 
 -- What a starting server has to take care of.
 CREATE INDEX payloads_unsettled ON payloads (id) WHERE state IN ('ALLOCATED', 'DELETING');
@@ -105,6 +107,9 @@ CREATE TABLE requests (
     payload     uuid             NOT NULL,
     version     bigint           NOT NULL,
     at          bigint           NOT NULL,
+    -- Where the entries are that the request appended: incarnation and first offset.
+    stream         uuid,
+    first_position bigint,
     PRIMARY KEY (principal, request_id)
 );
 

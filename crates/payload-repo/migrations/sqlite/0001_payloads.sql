@@ -27,14 +27,16 @@ CREATE TABLE payloads (
     owner        TEXT    NOT NULL,
     created_at   INTEGER NOT NULL,
     committed_at INTEGER,
-    ttl_ns       INTEGER
+    ttl_ns       INTEGER,
+    holds        INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
 
 -- Listings: of one state by its range, of all states by merging their ranges.
 CREATE INDEX payloads_by_state ON payloads (namespace, state, id);
 
--- What the server has to do on its own, and when. Tombstones and payloads that live for ever are not in it.
-CREATE INDEX payloads_by_deadline ON payloads (deadline, id) WHERE deadline IS NOT NULL;
+-- What the server has to do on its own, and when. Tombstones, payloads that live for ever, and those that entries of
+-- streams hold (so many entries are in `holds`) are not in it.
+CREATE INDEX payloads_by_deadline ON payloads (deadline, id) WHERE deadline IS NOT NULL AND holds = 0;
 
 -- What a starting server has to take care of.
 CREATE INDEX payloads_unsettled ON payloads (id) WHERE state IN ('ALLOCATED', 'DELETING');
@@ -98,6 +100,9 @@ CREATE TABLE requests (
     payload     BLOB    NOT NULL,
     version     INTEGER NOT NULL,
     at          INTEGER NOT NULL,
+    -- Where the entries are that the request appended: incarnation and first offset.
+    stream         BLOB,
+    first_position INTEGER,
     PRIMARY KEY (principal, request_id)
 ) WITHOUT ROWID, STRICT;
 

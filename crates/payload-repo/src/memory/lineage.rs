@@ -33,8 +33,13 @@ impl Edges {
         self.all.push(edge.clone());
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Takes back what was added since there were `count`.
-    fn truncate(&mut self, count: usize) {
+    pub(super) fn truncate(&mut self, count: usize) {
         for edge in self.all.split_off(count) {
             let rest = |far: PayloadId| (far, edge.operation.clone(), edge.role.clone());
             self.up.entry(edge.child).or_default().remove(&rest(edge.parent));

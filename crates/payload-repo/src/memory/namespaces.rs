@@ -39,7 +39,7 @@ impl Tables {
             return Err(check::namespace_changed(name));
         }
         let mut rows = self.payloads.values().filter(|row| row.namespace == *name);
-        if rows.any(|row| !row.state.kind().has_ended()) {
+        if rows.any(|row| !row.state.kind().has_ended()) || self.streams.count(name) > 0 {
             return Err(check::namespace_in_use(name));
         }
         self.namespaces.remove(name);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 use payload_core::delta;
+use payload_core::stream::Appended;
 use payload_core::{
     Change, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier,
     Timestamp, Version,
@@ -15,7 +16,7 @@ use super::decide::{Effects, Step};
 use super::fault::Fault;
 use super::names::Key;
 use super::row::{int, uuid};
-use super::{row, sql};
+use super::{row, sql, streams};
 use crate::body;
 
 /// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
@@ -23,10 +24,21 @@ use crate::body;
 pub(super) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// One column of some rows, as a parameter.
-type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 /// A statement and its parameters.
-type Write<'a> = (&'static str, Vec<Column<'a>>);
+pub(super) type Write<'a> = (&'static str, Vec<Column<'a>>);
+
+/// A statement with one value of each row in each of its columns; none if there are no rows.
+macro_rules! write {
+    ($sql:expr, $rows:expr, |$row:pat_param| $($value:expr),+ $(,)?) => {
+        (!$rows.is_empty()).then(|| {
+            let columns: Vec<Column<'_>> = vec![$(Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())),+];
+            ($sql, columns)
+        })
+    };
+}
+pub(super) use write;
 
 /// Writes and commits. The server works through all of it without an answer from us in between; after the first
 /// statement that fails, it refuses the others.
@@ -42,8 +54,8 @@ pub(super) async fn effects(session: &Session, effects: &Effects<'_>) -> Result<
 }
 
 /// The statements that have something to do.
-fn writes<'a>(effects: &Effects<'a>) -> Vec<Write<'a>> {
-    let steps: Vec<Step<'a>> = effects.payloads.values().copied().collect();
+fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
+    let steps: Vec<Step<'e>> = effects.payloads.values().copied().collect();
     let (known, new): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.before.is_some());
     let writes = [
         insert_payloads(&rows(&new)),
@@ -60,7 +72,8 @@ fn writes<'a>(effects: &Effects<'a>) -> Vec<Write<'a>> {
         insert_name_moves(&effects.names.moves),
         insert_requests(&effects.requests),
     ];
-    writes.into_iter().flatten().collect()
+    let writes = writes.into_iter().flatten();
+    writes.chain(streams::writes(&effects.streams)).collect()
 }
 
 fn rows<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
@@ -137,16 +150,6 @@ fn usage<'a>(steps: &[Step<'a>]) -> Vec<Moved<'a>> {
             charged,
         })
         .collect()
-}
-
-/// A statement with one value of each row in each of its columns; none if there are no rows.
-macro_rules! write {
-    ($sql:expr, $rows:expr, |$row:pat_param| $($value:expr),+ $(,)?) => {
-        (!$rows.is_empty()).then(|| {
-            let columns: Vec<Column<'_>> = vec![$(Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())),+];
-            ($sql, columns)
-        })
-    };
 }
 
 fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
@@ -323,16 +326,18 @@ fn insert_name_moves<'a>(rows: &[(&'a NameChange, NameMove)]) -> Option<Write<'a
     )
 }
 
-fn insert_requests<'a>(rows: &[&'a RequestRecord]) -> Option<Write<'a>> {
+fn insert_requests<'a>(rows: &[(&'a RequestRecord, Option<Appended>)]) -> Option<Write<'a>> {
     write!(
         sql::INSERT_REQUESTS,
         rows,
-        |request| request.principal.as_str(),
-        request.request_id.as_str(),
-        &request.fingerprint.as_bytes()[..],
-        request.operation.as_str(),
-        uuid(request.payload.as_bytes()),
-        int(request.version.as_u64()),
-        request.at.as_micros(),
+        |row| row.0.principal.as_str(),
+        row.0.request_id.as_str(),
+        &row.0.fingerprint.as_bytes()[..],
+        row.0.operation.as_str(),
+        uuid(row.0.payload.as_bytes()),
+        int(row.0.version.as_u64()),
+        row.0.at.as_micros(),
+        row.1.map(|place| uuid(place.stream.as_bytes())),
+        row.1.map(|place| int(place.first.as_u64())),
     )
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::{try_join3, try_join4};
+use payload_core::stream::StreamChange;
 use payload_core::{Change, ChangeSet, Edge, NodeId, PayloadId, RequestRecord, StateKind};
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ pub(super) enum Sync {
 /// What a transaction needs beyond its rows: locks on rules that span rows, until it ends. They cost no write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Locks {
-    /// That namespaces are not removed under new payloads.
+    /// That namespaces are not removed under new payloads and streams.
     namespaces: Option<Hold>,
     /// That nobody closes a circle, or deletes a payload on condition, past an edge that is being added.
     lineage: Option<Hold>,
@@ -49,7 +50,13 @@ impl Locks {
     }
 
     fn of(sets: &[ChangeSet]) -> Self {
-        let creates = |set: &ChangeSet| set.changes.iter().any(|change| change.before.is_none());
+        let creates = |set: &ChangeSet| {
+            set.changes.iter().any(|change| change.before.is_none())
+                || set
+                    .streams
+                    .iter()
+                    .any(|change| matches!(change, StreamChange::Create { .. }))
+        };
         Self {
             namespaces: sets.iter().any(creates).then_some(Hold::Shared),
             lineage: sets.iter().filter_map(lineage).max(),

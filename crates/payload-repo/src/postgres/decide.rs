@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use payload_core::lineage::{End, Graph};
+use payload_core::stream::{Appended, StreamChange, StreamRefusal};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Namespace, Payload, PayloadId, Principal, RequestId, RequestRecord, Version,
 };
@@ -10,6 +11,7 @@ use payload_core::{
 use super::fault::Fault;
 use super::names::{self, Moved, Pointer};
 use super::overlay::{self, Added, EdgeKey};
+use super::streams::Layer;
 use crate::check::Refusal;
 
 /// What the database holds of that which a batch touches.
@@ -42,8 +44,10 @@ pub(super) struct Effects<'a> {
     pub(super) lineage: Added<'a>,
     /// Names that are moved.
     pub(super) names: Moved<'a>,
-    /// To be remembered.
-    pub(super) requests: Vec<&'a RequestRecord>,
+    /// To be remembered, with where they appended.
+    pub(super) requests: Vec<(&'a RequestRecord, Option<Appended>)>,
+    /// What has become of streams.
+    pub(super) streams: Layer,
 }
 
 /// What became of each set. An error is that set's alone.
@@ -63,7 +67,19 @@ impl Effects<'_> {
             && self.names.moves.is_empty()
             && self.lineage.edges().is_empty()
             && self.requests.is_empty()
+            && self.streams.is_empty()
     }
+}
+
+/// Knows what streams allow, and keeps what has become of them.
+pub(super) trait Streams {
+    /// Makes the changes of a set, or says why not; then nothing of it stays. `written` knows the payloads that the batch is
+    /// about to write.
+    fn apply(
+        &mut self,
+        changes: &[StreamChange],
+        written: &dyn Fn(PayloadId) -> Option<Payload>,
+    ) -> Result<Result<Option<Appended>, StreamRefusal>, Fault>;
 }
 
 /// Decides the sets in order, as if each came by itself: later ones see what earlier ones did. `graph` is the lineage in
@@ -72,11 +88,12 @@ pub(super) fn decide<'a, G: Graph<Error = Fault>>(
     sets: &'a [ChangeSet],
     mut seen: Seen,
     graph: &G,
+    streams: &mut impl Streams,
 ) -> Result<(Outcomes, Effects<'a>), Fault> {
     let mut effects = Effects::default();
     let outcomes = sets
         .iter()
-        .map(|set| match decide_one(set, &mut seen, &mut effects, graph) {
+        .map(|set| match decide_one(set, &mut seen, &mut effects, graph, streams) {
             Err(fault) if !fault.is_refusal() => Err(fault),
             outcome => Ok(outcome),
         });
@@ -89,6 +106,7 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
     seen: &mut Seen,
     effects: &mut Effects<'a>,
     graph: &G,
+    streams: &mut impl Streams,
 ) -> Result<CommitOutcome, Fault> {
     let request = set.request.as_ref();
     let key = request.map(|request| (request.principal.clone(), request.request_id.clone()));
@@ -102,9 +120,18 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
         Some(change) => Some((change, names::decide(change, set, seen, effects)?)),
         None => None,
     };
+    let edges = effects.lineage.edges().len();
     if let Err(refusal) = overlay::add(set, seen, effects, graph)? {
         return Ok(CommitOutcome::Refused(refusal));
     }
+    let written = |id: PayloadId| effects.written(set, id);
+    let appended = match streams.apply(&set.streams, &written)? {
+        Ok(appended) => appended,
+        Err(refusal) => {
+            effects.lineage.truncate(edges);
+            return Ok(CommitOutcome::StreamRefused(refusal));
+        }
+    };
     for change in &set.changes {
         seen.versions.insert(change.after.id, change.after.version);
         effects.add(change);
@@ -113,10 +140,14 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
         names::note(change, step, seen, effects);
     }
     if let (Some(key), Some(request)) = (key, request) {
-        seen.requests.insert(key, request.clone());
-        effects.requests.push(request);
+        let record = RequestRecord {
+            appended,
+            ..request.clone()
+        };
+        seen.requests.insert(key, record);
+        effects.requests.push((request, appended));
     }
-    Ok(CommitOutcome::Applied)
+    Ok(appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended))
 }
 
 /// Whether each change starts from the current version; a new payload also needs a namespace.
@@ -138,6 +169,13 @@ fn fits(set: &ChangeSet, seen: &Seen) -> Result<bool, Fault> {
 }
 
 impl<'a> Effects<'a> {
+    /// The row of a payload that the set, or one before it, is about to write.
+    fn written(&self, set: &ChangeSet, id: PayloadId) -> Option<Payload> {
+        let own = set.changes.iter().rev().find(|change| change.after.id == id);
+        let own = own.map(|change| Payload::clone(&change.after));
+        own.or_else(|| self.payloads.get(&id).map(|step| step.after.clone()))
+    }
+
     fn add(&mut self, change: &'a Change) {
         let step = self.payloads.entry(change.after.id).or_insert(Step {
             before: change.before.as_deref(),
@@ -172,12 +210,26 @@ mod tests {
         }
     }
 
+    /// Nobody says anything about streams.
+    struct NoStreams;
+
+    impl Streams for NoStreams {
+        fn apply(
+            &mut self,
+            changes: &[StreamChange],
+            _: &dyn Fn(PayloadId) -> Option<Payload>,
+        ) -> Result<Result<Option<Appended>, StreamRefusal>, Fault> {
+            assert!(changes.is_empty());
+            Ok(Ok(None))
+        }
+    }
+
     fn decided(sets: &[ChangeSet], seen: Seen) -> (Vec<CommitOutcome>, Effects<'_>) {
         let seen = Seen {
             namespaces: [Namespace::default()].into(),
             ..seen
         };
-        let (outcomes, effects) = decide(sets, seen, &Nothing).unwrap();
+        let (outcomes, effects) = decide(sets, seen, &Nothing, &mut NoStreams).unwrap();
         (outcomes.into_iter().map(Result::unwrap).collect(), effects)
     }
 
@@ -247,7 +299,7 @@ mod tests {
         let (outcomes, effects) = decided(&sets, Seen::default());
         let duplicate = CommitOutcome::Duplicate(record.clone());
         assert_eq!(outcomes, [CommitOutcome::Conflict, CommitOutcome::Applied, duplicate]);
-        assert_eq!(effects.requests, [&record]);
+        assert_eq!(effects.requests, [(&record, None)]);
     }
 
     #[test]

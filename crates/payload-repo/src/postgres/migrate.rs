@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "names",
         sql: include_str!("../../migrations/postgres/0004_names.sql"),
     },
+    Migration {
+        number: 5,
+        name: "streams",
+        sql: include_str!("../../migrations/postgres/0005_streams.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -19,7 +19,9 @@ mod pool;
 mod read;
 mod row;
 mod safety;
+#[macro_use]
 mod sql;
+mod streams;
 mod writer;
 
 use std::sync::Arc;
@@ -103,7 +105,8 @@ impl PostgresRepository {
         let started = self.clock.now();
         let outcomes = self.writer.lock().commit(sync, sets);
         if outcomes.iter().any(Result::is_ok) {
-            let applied = |outcome: &Result<CommitOutcome, Fault>| matches!(outcome, Ok(CommitOutcome::Applied));
+            let applied =
+                |outcome: &Result<CommitOutcome, Fault>| outcome.as_ref().is_ok_and(CommitOutcome::is_applied);
             let synced = host && outcomes.iter().any(applied);
             let took = self.clock.now().since(started);
             self.observer.group(sets.len(), synced, took);

@@ -40,9 +40,11 @@ pub(super) async fn remove(session: &Session, name: &Namespace, version: Version
     let used = session
         .one(sql::NAMESPACE_IN_USE, &[&name.as_str()], row::payload_id)
         .await?;
-    match used {
-        Some(_) => Err(Fault::refused(Refusal::NamespaceInUse(name.clone()))),
-        None => Ok(()),
+    let read = |_: &tokio_postgres::Row| Ok(());
+    let streams = session.one(sql::NAMESPACE_HAS_STREAMS, &[&name.as_str()], read).await?;
+    match (used, streams) {
+        (None, None) => Ok(()),
+        _ => Err(Fault::refused(Refusal::NamespaceInUse(name.clone()))),
     }
 }
 

@@ -51,7 +51,7 @@ impl<'a> Added<'a> {
     }
 
     /// Takes back what was added since there were `count`.
-    fn truncate(&mut self, count: usize) {
+    pub(super) fn truncate(&mut self, count: usize) {
         for edge in self.edges.split_off(count).into_iter().rev() {
             let ends = [(&mut self.up, edge.child), (&mut self.down, edge.parent)];
             for (index, near) in ends {

@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use super::connect::{Conn, Session};
 use super::fault::Fault;
 use super::options::Target;
-use super::sql;
+use super::{sql, streams};
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -68,7 +68,7 @@ impl Pool {
 }
 
 fn connect(target: &Target) -> Result<Conn, Fault> {
-    Conn::open(target, &[sql::GRAPH, sql::READS])
+    Conn::open(target, &[sql::GRAPH, sql::READS, streams::sql::READS])
 }
 
 /// Goes back to the pool even if its user panics.

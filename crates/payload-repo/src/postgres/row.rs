@@ -1,11 +1,12 @@
 //! Rows as PostgreSQL holds them, and the only way to and from the words of the core.
 
 use payload_core::lineage::{End, Link, Node};
+use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
     NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Policy,
     Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind,
-    Tier, Timestamp, Version,
+    StreamId, Tier, Timestamp, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -68,27 +69,38 @@ pub(super) fn uint(row: &Row, column: &'static str) -> Result<u64, Fault> {
     unsigned(get(row, column)?, column)
 }
 
+/// The same, where there may be none.
+pub(super) fn uint_maybe(row: &Row, column: &'static str) -> Result<Option<u64>, Fault> {
+    let value = get::<Option<i64>>(row, column)?;
+    value.map(|value| unsigned(value, column)).transpose()
+}
+
 fn unsigned(value: i64, column: &'static str) -> Result<u64, Fault> {
     u64::try_from(value).map_err(|_| Fault::bad_row(column))
 }
 
-fn time(row: &Row, column: &'static str) -> Result<Timestamp, Fault> {
+/// A moment.
+pub(super) fn time(row: &Row, column: &'static str) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_micros(get(row, column)?))
 }
 
-fn id<T>(value: Uuid, column: &'static str, make: impl FnOnce([u8; 16]) -> Option<T>) -> Result<T, Fault> {
+/// An id of 16 bytes.
+pub(super) fn id<T>(value: Uuid, column: &'static str, make: impl FnOnce([u8; 16]) -> Option<T>) -> Result<T, Fault> {
     make(value.into_bytes()).ok_or_else(|| Fault::bad_row(column))
 }
 
-fn word<T>(row: &Row, column: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+/// A text that stands for something.
+pub(super) fn word<T>(row: &Row, column: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
     parse(get(row, column)?).ok_or_else(|| Fault::bad_row(column))
 }
 
-fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
+/// One of the words of the API.
+pub(super) fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
     move |text| all.iter().copied().find(|item| name(*item) == text)
 }
 
-fn state_kind(text: &str) -> Option<StateKind> {
+/// The name of a state.
+pub(super) fn state_kind(text: &str) -> Option<StateKind> {
     one_of(&StateKind::ALL, StateKind::as_str)(text)
 }
 
@@ -111,16 +123,20 @@ pub(super) fn version(row: &Row) -> Result<(PayloadId, Version), Fault> {
     Ok((payload_id(row)?, Version::from_u64(uint(row, "version")?)))
 }
 
+/// A state from its name and its deadline.
+pub(super) fn state(row: &Row) -> Result<State, Fault> {
+    let deadline = get::<Option<i64>>(row, "deadline")?.map(Timestamp::from_micros);
+    State::from_parts(word(row, "state", state_kind)?, deadline).ok_or_else(|| Fault::bad_row("deadline"))
+}
+
 /// Reads what `sql::PAYLOAD` and the listings select.
 pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
-    let deadline = get::<Option<i64>>(row, "deadline")?.map(Timestamp::from_micros);
-    let state = State::from_parts(word(row, "state", state_kind)?, deadline);
     let ttl = get::<Option<i64>>(row, "ttl_ns")?;
     let digest = get::<Option<&[u8]>>(row, "digest")?.map(|bytes| digest(bytes, "digest"));
     Ok(Payload {
         id: payload_id(row)?,
         namespace: word(row, "namespace", |text| text.parse().ok())?,
-        state: state.ok_or_else(|| Fault::bad_row("deadline"))?,
+        state: state(row)?,
         version: Version::from_u64(uint(row, "version")?),
         size: uint(row, "size")?,
         digest: digest.transpose()?,
@@ -370,8 +386,19 @@ pub(super) fn request(row: &Row) -> Result<RequestRecord, Fault> {
         operation: word(row, "operation", one_of(&Operation::ALL, Operation::as_str))?,
         payload: id(get(row, "payload")?, "payload", PayloadId::from_bytes)?,
         version: Version::from_u64(uint(row, "version")?),
+        appended: appended(row)?,
         at: time(row, "at")?,
     })
+}
+
+fn appended(row: &Row) -> Result<Option<Appended>, Fault> {
+    let Some(first) = uint_maybe(row, "first_position")? else {
+        return Ok(None);
+    };
+    Ok(Some(Appended {
+        stream: id(get(row, "stream")?, "stream", StreamId::from_bytes)?,
+        first: Offset::from_u64(first),
+    }))
 }
 
 /// Reads what `sql::USAGE` selects.

@@ -2,10 +2,10 @@
 
 macro_rules! statements {
     ($all:ident: $($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
-        $($(#[$doc])* pub(super) const $name: &str = $text;)*
+        $($(#[$doc])* pub(in crate::postgres) const $name: &str = $text;)*
 
         /// Their names and texts.
-        pub(super) const $all: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
+        pub(in crate::postgres) const $all: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
     };
 }
 
@@ -73,8 +73,8 @@ statements! { READS:
         (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND tier = 'ram' AND payload > $2
          ORDER BY payload LIMIT $3)
         ORDER BY 1 LIMIT $3) AS page JOIN payloads AS p ON p.id = page.id");
-    DUE = "SELECT id FROM payloads WHERE deadline <= $1 ORDER BY deadline, id LIMIT $2";
-    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= $1 ORDER BY deadline LIMIT 1";
+    DUE = "SELECT id FROM payloads WHERE deadline <= $1 AND holds = 0 ORDER BY deadline, id LIMIT $2";
+    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= $1 AND holds = 0 ORDER BY deadline LIMIT 1";
     CONTAINERS_IN_USE = "
         SELECT used.one IS NOT NULL AS used
         FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (container, tier, place)
@@ -100,7 +100,7 @@ statements! { READS:
         FROM events WHERE payload = $7 AND (transaction, number) > ($2, $3) AND transaction <= $4 AND namespace = $1
         ORDER BY transaction, number LIMIT $6";
     REQUEST = "
-        SELECT principal, request_id, fingerprint, operation, payload, version, at
+        SELECT principal, request_id, fingerprint, operation, payload, version, at, stream, first_position
         FROM requests WHERE principal = $1 AND request_id = $2";
 
     EDGES = "
@@ -139,7 +139,7 @@ statements! { WRITES:
     PROVE_WRITABLE = "UPDATE nodes SET checked_at = $2 WHERE node = $1";
 
     FIND_REQUESTS = "
-        SELECT r.principal, r.request_id, r.fingerprint, r.operation, r.payload, r.version, r.at
+        SELECT r.principal, r.request_id, r.fingerprint, r.operation, r.payload, r.version, r.at, r.stream, r.first_position
         FROM unnest($1::text[], $2::text[]) AS asked (principal, request_id)
         JOIN requests AS r ON r.principal = asked.principal AND r.request_id = asked.request_id";
     /// In order, so that two batches never wait for each other.
@@ -230,8 +230,9 @@ statements! { WRITES:
         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7::bytea[],
                              $8::bigint[])";
     INSERT_REQUESTS = "
-        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[])";
+        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream, first_position)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[],
+                             $8::uuid[], $9::bigint[])";
     FORGET_REQUESTS = "
         DELETE FROM requests AS r USING (
             SELECT principal, request_id FROM requests WHERE at < $1 ORDER BY at, principal, request_id LIMIT $2
@@ -241,6 +242,7 @@ statements! { WRITES:
     NAMESPACE_EXISTS = "SELECT name FROM namespaces WHERE name = $1";
     NAMESPACE_IN_USE = "
         SELECT id FROM payloads WHERE namespace = $1 AND state IN ('ALLOCATED', 'ACTIVE', 'DELETING') LIMIT 1";
+    NAMESPACE_HAS_STREAMS = "SELECT streams FROM stream_counts WHERE namespace = $1 AND streams > 0";
     INSERT_NAMESPACE = "
         INSERT INTO namespaces (name, version, quota_bytes, quota_payloads, created_at, created_by)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
@@ -261,6 +263,7 @@ mod tests {
     use super::super::fault::Fault;
     use super::super::migrate;
     use super::super::options::{PostgresOptions, Target};
+    use super::super::streams;
     use super::{GRAPH, READS, WRITES};
 
     /// The plan that a session of ours would use, a line for each of its parts.
@@ -315,7 +318,8 @@ mod tests {
         migrate::run(&target, migrate::MIGRATIONS, Timestamp::from_micros(0)).unwrap();
         let conn = Conn::open(&target, &[READS]).unwrap();
         let columns = conn.run(first_columns).unwrap();
-        for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES) {
+        let streams = streams::sql::READS.iter().chain(streams::sql::WRITES);
+        for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES).chain(streams) {
             let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
             assert!(!scans(&plan, &columns), "{name}: {plan:#?}");
         }

@@ -16,7 +16,7 @@ use super::connect::{Conn, Session};
 use super::decide::{Outcomes, decide};
 use super::fault::Fault;
 use super::options::{Target, Writers};
-use super::{apply, lineage, row, sql};
+use super::{apply, lineage, row, sql, streams};
 
 /// How often a set is tried that others keep getting in the way of.
 const TRIES_MAX: u32 = 8;
@@ -143,7 +143,9 @@ impl Writer {
         let (number, outcomes, effects) = self.with(|conn| {
             let begin = async |session: &Session| begin::batch(session, sync, (node, epoch), sets).await;
             let (number, seen) = conn.run(begin)?;
-            let (outcomes, effects) = decide(sets, seen, &lineage::Rows(conn))?;
+            let mut book = streams::Book::new(conn);
+            let (outcomes, mut effects) = decide(sets, seen, &lineage::Rows(conn), &mut book)?;
+            effects.streams = book.done();
             if effects.is_empty() {
                 conn.run(async |session: &Session| session.batch("ROLLBACK").await)?;
             }
@@ -222,7 +224,7 @@ impl Writer {
 
 /// A connection that writes, and if nobody else may, keeps everybody else out for as long as it lives.
 fn connect(target: &Target) -> Result<Conn, Fault> {
-    let conn = Conn::open(target, &[sql::GRAPH, sql::WRITES])?;
+    let conn = Conn::open(target, &[sql::GRAPH, sql::WRITES, streams::sql::WRITES])?;
     if target.options.writers == Writers::One {
         conn.run(async |session: &Session| session.batch(OCCUPY).await)?;
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{lineage, names, namespaces, read, row, sql};
+use super::{lineage, names, namespaces, read, row, sql, streams};
 use crate::body;
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
@@ -37,10 +37,17 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
     if let Some(name) = &set.name {
         names::apply(conn, name)?;
     }
-    match lineage::add(conn, set)? {
-        Ok(()) => Ok(CommitOutcome::Applied),
-        Err(refusal) => Ok(CommitOutcome::Refused(refusal)),
+    if let Err(refusal) = lineage::add(conn, set)? {
+        return Ok(CommitOutcome::Refused(refusal));
     }
+    let appended = match streams::apply(conn, &set.streams)? {
+        Ok(appended) => appended,
+        Err(refusal) => return Ok(CommitOutcome::StreamRefused(refusal)),
+    };
+    if let (Some(request), Some(appended)) = (&set.request, appended) {
+        streams::note_appended(conn, request, appended)?;
+    }
+    Ok(appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended))
 }
 
 fn insert_request(conn: &Connection, request: &RequestRecord) -> Result<bool, Fault> {

@@ -30,6 +30,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "names",
         sql: include_str!("../../migrations/sqlite/0004_names.sql"),
     },
+    Migration {
+        number: 5,
+        name: "streams",
+        sql: include_str!("../../migrations/sqlite/0005_streams.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

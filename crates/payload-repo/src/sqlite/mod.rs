@@ -15,7 +15,9 @@ mod namespaces;
 mod pool;
 mod read;
 mod row;
+#[macro_use]
 mod sql;
+mod streams;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -44,7 +46,7 @@ use pool::Pool;
 use writer::{Sync, Writer};
 
 /// More than there are statements.
-const STATEMENTS_CACHED: usize = 64;
+const STATEMENTS_CACHED: usize = 128;
 
 /// What can be chosen about a [`SqliteRepository`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +160,7 @@ impl SqliteRepository {
             Ok(outcomes) => {
                 let applied = outcomes
                     .iter()
-                    .any(|outcome| matches!(outcome, Ok(CommitOutcome::Applied)));
+                    .any(|outcome| outcome.as_ref().is_ok_and(CommitOutcome::is_applied));
                 let took = self.catalog.clock.now().since(started);
                 self.catalog.observer.group(sets.len(), host && applied, took);
                 let applied = sets.iter().zip(&outcomes);

@@ -49,11 +49,15 @@ pub(super) fn remove(conn: &Connection, name: &Namespace, version: Version) -> R
 
 /// Refuses what needs a namespace that is not there. Part of whatever makes a payload.
 pub(super) fn must_exist(conn: &Connection, name: &Namespace) -> Result<(), Fault> {
-    let mut statement = conn.prepare_cached(sql::NAMESPACE_EXISTS)?;
-    match statement.exists([name.as_str()])? {
+    match exists(conn, name)? {
         true => Ok(()),
         false => Err(Fault::refused(Refusal::NoNamespace(name.clone()))),
     }
+}
+
+/// Whether there is such a namespace.
+pub(super) fn exists(conn: &Connection, name: &Namespace) -> Result<bool, Fault> {
+    Ok(conn.prepare_cached(sql::NAMESPACE_EXISTS)?.exists([name.as_str()])?)
 }
 
 /// See the port.

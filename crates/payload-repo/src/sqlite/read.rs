@@ -174,6 +174,7 @@ pub(super) fn epoch(conn: &Connection, node: NodeId) -> Result<Option<u64>, Faul
     })
 }
 
+/// Every row of an answer.
 pub(super) fn all<T>(
     conn: &Connection,
     sql: &str,
@@ -189,6 +190,7 @@ pub(super) fn all<T>(
     Ok(items)
 }
 
+/// The first row of an answer, if there is one.
 pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,

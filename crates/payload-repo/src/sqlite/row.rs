@@ -4,10 +4,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use payload_core::lineage::{End, Link, Node};
+use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent, Namespace, NodeId,
     Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord,
-    SegmentId, Span, State, StateKind, Tier, Timestamp, Version,
+    SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
 };
 use rusqlite::Row;
 
@@ -30,15 +31,18 @@ pub(super) fn uint_maybe(row: &Row<'_>, index: usize, column: &'static str) -> R
     value.map_err(|_| Fault::bad_row(column))
 }
 
+/// A moment.
 pub(super) fn time(row: &Row<'_>, index: usize) -> Result<Timestamp, Fault> {
     Ok(Timestamp::from_micros(row.get(index)?))
 }
 
-fn time_maybe(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>, Fault> {
+/// A moment that need not be there.
+pub(super) fn time_maybe(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>, Fault> {
     Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
 }
 
-fn id<T>(
+/// An id of 16 bytes.
+pub(super) fn id<T>(
     row: &Row<'_>,
     index: usize,
     column: &'static str,
@@ -47,6 +51,7 @@ fn id<T>(
     make(row.get(index)?).ok_or_else(|| Fault::bad_row(column))
 }
 
+/// A text that stands for something.
 pub(super) fn word<T>(
     row: &Row<'_>,
     index: usize,
@@ -57,10 +62,12 @@ pub(super) fn word<T>(
     parse(text).ok_or_else(|| Fault::bad_row(column))
 }
 
-fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
+/// One of the words of the API.
+pub(super) fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
     move |text| all.iter().copied().find(|item| name(*item) == text)
 }
 
+/// The name of a state.
 pub(super) fn state_kind(text: &str) -> Option<StateKind> {
     one_of(&StateKind::ALL, StateKind::as_str)(text)
 }
@@ -78,13 +85,17 @@ pub(super) fn payload_id(row: &Row<'_>) -> Result<PayloadId, Fault> {
     id(row, 0, "payload", PayloadId::from_bytes)
 }
 
+/// A state from its name and its deadline.
+pub(super) fn state(kind: StateKind, deadline: Option<Timestamp>) -> Result<State, Fault> {
+    State::from_parts(kind, deadline).ok_or_else(|| Fault::bad_row("deadline"))
+}
+
 /// Reads what `sql::PAYLOAD` selects; labels and replicas are in tables of their own.
 pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Fault> {
-    let state = State::from_parts(word(row, 1, "state", state_kind)?, time_maybe(row, 2)?);
     Ok(Payload {
         id: payload,
         namespace: word(row, 0, "namespace", |text| Namespace::from_str(text).ok())?,
-        state: state.ok_or_else(|| Fault::bad_row("deadline"))?,
+        state: state(word(row, 1, "state", state_kind)?, time_maybe(row, 2)?)?,
         version: Version::from_u64(uint(row, 3, "version")?),
         size: uint(row, 4, "size")?,
         digest: row.get::<_, Option<[u8; 16]>>(5)?.map(Digest::from_bytes),
@@ -263,8 +274,19 @@ pub(super) fn request(principal: &Principal, request_id: &RequestId, row: &Row<'
         operation: word(row, 1, "operation", one_of(&Operation::ALL, Operation::as_str))?,
         payload: id(row, 2, "payload", PayloadId::from_bytes)?,
         version: Version::from_u64(uint(row, 3, "version")?),
+        appended: appended(row)?,
         at: time(row, 4)?,
     })
+}
+
+fn appended(row: &Row<'_>) -> Result<Option<Appended>, Fault> {
+    let Some(first) = uint_maybe(row, 6, "first_position")? else {
+        return Ok(None);
+    };
+    Ok(Some(Appended {
+        stream: id(row, 5, "stream", StreamId::from_bytes)?,
+        first: Offset::from_u64(first),
+    }))
 }
 
 /// Reads what `sql::USAGE` selects.

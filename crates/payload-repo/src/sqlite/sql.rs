@@ -2,10 +2,10 @@
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
-        $($(#[$doc])* pub(super) const $name: &str = $text;)*
+        $($(#[$doc])* pub(in crate::sqlite) const $name: &str = $text;)*
 
         #[cfg(test)]
-        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
+        pub(in crate::sqlite) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name),)*];
     };
 }
 
@@ -33,8 +33,8 @@ statements! {
         SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > ?2 UNION
         SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2
         ORDER BY 1 LIMIT ?3";
-    DUE = "SELECT id FROM payloads WHERE deadline <= ?1 ORDER BY deadline, id LIMIT ?2";
-    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= ?1 ORDER BY deadline LIMIT 1";
+    DUE = "SELECT id FROM payloads WHERE deadline <= ?1 AND holds = 0 ORDER BY deadline, id LIMIT ?2";
+    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= ?1 AND holds = 0 ORDER BY deadline LIMIT 1";
     CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
     USAGE = "SELECT tier, namespace, replicas, charged FROM usage WHERE node = ?1 AND replicas > 0";
     LOG = "
@@ -47,7 +47,8 @@ statements! {
     LOG_START = "SELECT removed_through FROM log_starts WHERE namespace = ?1";
     LOG_END = "SELECT max(position) FROM events WHERE namespace = ?1";
     REQUEST = "
-        SELECT fingerprint, operation, payload, version, at FROM requests WHERE principal = ?1 AND request_id = ?2";
+        SELECT fingerprint, operation, payload, version, at, stream, first_position
+        FROM requests WHERE principal = ?1 AND request_id = ?2";
 
     LINKS_UP = "
         SELECT parent, number FROM edges WHERE child = ?1 ORDER BY parent, operation, role LIMIT ?2";
@@ -101,7 +102,8 @@ statements! {
         FROM namespaces WHERE name > ?1 ORDER BY name LIMIT ?2";
     NAMESPACE_EXISTS = "SELECT 1 FROM namespaces WHERE name = ?1";
     NAMESPACE_IN_USE = "
-        SELECT EXISTS (SELECT 1 FROM payloads WHERE namespace = ?1 AND state IN ('ALLOCATED', 'ACTIVE', 'DELETING'))";
+        SELECT EXISTS (SELECT 1 FROM payloads WHERE namespace = ?1 AND state IN ('ALLOCATED', 'ACTIVE', 'DELETING'))
+            OR EXISTS (SELECT 1 FROM stream_counts WHERE namespace = ?1 AND streams > 0)";
     INSERT_NAMESPACE = "
         INSERT INTO namespaces (name, version, quota_bytes, quota_payloads, created_at, created_by)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
@@ -169,7 +171,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         let at = Timestamp::from_micros(0);
         migrate::run(&mut conn, Path::new("catalog.db"), migrate::MIGRATIONS, at).unwrap();
-        for (name, sql) in super::ALL {
+        for (name, sql) in super::ALL.iter().chain(super::super::streams::sql::ALL) {
             for step in plan(&conn, sql) {
                 assert!(!scans_a_table(&step), "{name}: {step}");
                 assert!(!step.contains("TEMP B-TREE"), "{name}: {step}");

@@ -159,7 +159,7 @@ fn apply_one(tx: &mut Transaction<'_>, set: &ChangeSet) -> Result<Result<CommitO
     savepoint.set_drop_behavior(DropBehavior::Ignore);
     let outcome = apply::change_set(&savepoint, set);
     match &outcome {
-        Ok(CommitOutcome::Applied) => savepoint.commit()?,
+        Ok(outcome) if outcome.is_applied() => savepoint.commit()?,
         Err(fault) if fault.ends_writing() || savepoint.is_autocommit() => return outcome.map(Ok),
         Ok(_) | Err(_) => {
             savepoint.rollback()?;

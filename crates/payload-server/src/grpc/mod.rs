@@ -1,4 +1,4 @@
-//! The gRPC door: three services, health and reflection, over TCP on loopback and over a unix socket.
+//! The gRPC door: four services, health and reflection, over TCP on loopback and over a unix socket.
 
 mod admin;
 mod catalog;
@@ -6,6 +6,7 @@ mod data;
 mod incoming;
 mod lineage;
 mod moves;
+mod stream;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use payload_engine::{Engine, Holder};
 use payload_proto::v1::admin_service_server::AdminServiceServer;
 use payload_proto::v1::catalog_service_server::CatalogServiceServer;
 use payload_proto::v1::data_service_server::DataServiceServer;
+use payload_proto::v1::stream_service_server::StreamServiceServer;
 use payload_proto::{DESCRIPTORS, status};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,7 @@ pub(crate) async fn serve(
     health.set_serving::<DataServiceServer<data::Service>>().await;
     health.set_serving::<CatalogServiceServer<catalog::Service>>().await;
     health.set_serving::<AdminServiceServer<admin::Service>>().await;
+    health.set_serving::<StreamServiceServer<stream::Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -70,6 +73,9 @@ pub(crate) async fn serve(
             )
             .add_service(
                 CatalogServiceServer::new(catalog::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+            )
+            .add_service(
+                StreamServiceServer::new(stream::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
                 AdminServiceServer::new(admin::Service::new(calls.clone(), Arc::clone(&identity)))

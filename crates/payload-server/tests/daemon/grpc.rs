@@ -256,6 +256,7 @@ fn health_is_serving_for_every_service() {
             "payload.v1.DataService",
             "payload.v1.CatalogService",
             "payload.v1.AdminService",
+            "payload.v1.StreamService",
         ] {
             let request = HealthCheckRequest {
                 service: service.to_owned(),
@@ -292,6 +293,7 @@ fn reflection_lists_the_services_that_the_protos_declare() {
             "payload.v1.DataService",
             "payload.v1.CatalogService",
             "payload.v1.AdminService",
+            "payload.v1.StreamService",
             "grpc.health.v1.Health",
         ] {
             assert!(names.contains(&expected), "{names:?}");

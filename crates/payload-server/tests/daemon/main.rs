@@ -24,5 +24,6 @@ mod postgres;
 mod pressure;
 mod roles;
 mod story;
+mod streams;
 mod support;
 mod tiers;

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{EventListener, Repository, Usage};
+use payload_core::port::{EventListener, Repository, StreamReader, Usage};
+use payload_core::stream::{
+    EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
+};
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp,
-    Version,
+    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, StreamId,
+    Timestamp, Version,
 };
 
 use super::Switch;
@@ -168,5 +171,48 @@ impl Repository for FaultyRepository {
 
     fn check(&self) -> Result<()> {
         self.switch.run("repository.check", || self.inner.check())
+    }
+}
+
+impl StreamReader for FaultyRepository {
+    fn stream(&self, namespace: &Namespace, name: &StreamName) -> Result<Option<Stream>> {
+        self.switch
+            .run("repository.stream", || self.inner.stream(namespace, name))
+    }
+
+    fn incarnation(&self, id: StreamId) -> Result<Option<Stream>> {
+        self.switch.run("repository.incarnation", || self.inner.incarnation(id))
+    }
+
+    fn streams(&self, query: &StreamQuery) -> Result<Vec<Stream>> {
+        self.switch.run("repository.streams", || self.inner.streams(query))
+    }
+
+    fn streams_to_trim(&self, after: Option<StreamId>, limit: u32) -> Result<Vec<Stream>> {
+        self.switch.run("repository.streams_to_trim", || {
+            self.inner.streams_to_trim(after, limit)
+        })
+    }
+
+    fn entries(&self, stream: StreamId, from: Offset, limit: u32) -> Result<Vec<EntryRead>> {
+        self.switch
+            .run("repository.entries", || self.inner.entries(stream, from, limit))
+    }
+
+    fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>> {
+        self.switch.run("repository.group", || self.inner.group(stream, name))
+    }
+
+    fn groups(&self, stream: StreamId) -> Result<Vec<Group>> {
+        self.switch.run("repository.groups", || self.inner.groups(stream))
+    }
+
+    fn producer(&self, stream: StreamId, name: &ProducerName) -> Result<Option<Producer>> {
+        self.switch
+            .run("repository.producer", || self.inner.producer(stream, name))
+    }
+
+    fn holds(&self, payload: PayloadId) -> Result<u64> {
+        self.switch.run("repository.holds", || self.inner.holds(payload))
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use payload_core::page::ListQuery;
 use payload_core::port::Repository;
+use payload_core::stream::Offset;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, LogFilter, LogPosition, LoggedEvent, NameChange,
     NameGuard, Namespace, NamespaceRecord, Naming, Payload, PayloadId, Priority, Quota, Reason, Replica, ReplicaState,
@@ -16,6 +17,7 @@ use super::names::label;
 use super::namespaces::namespace;
 use super::queries::summed;
 use super::sample::{Maker, at, created, edited, event, labels, name};
+use super::stream_history::Streams;
 use super::{Open, log};
 
 /// Drives both through `steps` random operations and compares every outcome and every read. Every so often the second
@@ -45,6 +47,7 @@ struct History {
     /// Every version of every payload that was applied, newest last.
     versions: Vec<Payload>,
     requests: Vec<RequestRecord>,
+    streams: Streams,
     now: i64,
 }
 
@@ -58,6 +61,7 @@ impl History {
             subject: Some(subject),
             versions: Vec::new(),
             requests: Vec::new(),
+            streams: Streams::default(),
             now: 0,
         };
         history.claim();
@@ -116,6 +120,7 @@ impl History {
             edges: self.edges(&changes),
             without_dependents: self.maker.rng.one_in(8).then(|| changes[0].after.id),
             name,
+            streams: self.streams.changes(&mut self.maker, &changes, self.now),
             request,
             ..ChangeSet::new(changes, Durability::Volatile)
         };
@@ -135,7 +140,10 @@ impl History {
             let filter = LogFilter::payload(change.after.namespace.clone(), change.after.id);
             self.same("log", |repo| Ok(placeless(log::read(repo, &filter, 1_000))));
         }
-        if outcome == Ok(payload_core::CommitOutcome::Applied) {
+        if let Ok(outcome) = outcome
+            && outcome.is_applied()
+        {
+            self.streams.applied(&set, &outcome);
             self.versions
                 .extend(set.changes.iter().map(|change| Payload::clone(&change.after)));
             self.requests.extend(set.request);
@@ -361,7 +369,7 @@ impl History {
         } else {
             self.maker.node
         };
-        match self.maker.rng.below(10) {
+        match self.maker.rng.below(11) {
             0 => drop(self.same("list", |repo| repo.list(&query))),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
             2 => drop(self.same("due", |repo| repo.due(now, limit))),
@@ -370,6 +378,7 @@ impl History {
             5 => self.read_containers(),
             6 | 7 => self.read_lineage(limit),
             8 => self.read_log(),
+            9 => self.read_streams(),
             _ => self.read_request(),
         }
     }
@@ -383,6 +392,18 @@ impl History {
         }
         containers.push(Location::Segment(self.maker.segment()).container());
         self.same("containers_in_use", |repo| repo.containers_in_use(&containers));
+    }
+
+    fn read_streams(&mut self) {
+        let asked = self.streams.question(&mut self.maker);
+        self.same("stream", |repo| asked.stream(repo));
+        self.same("streams", |repo| repo.streams(&asked.query));
+        self.same("incarnation", |repo| repo.incarnation(asked.id));
+        self.same("streams_to_trim", |repo| repo.streams_to_trim(asked.after, asked.limit));
+        self.same("entries", |repo| repo.entries(asked.id, asked.from, asked.limit));
+        self.same("groups", |repo| repo.groups(asked.id));
+        self.same("group", |repo| repo.group(asked.id, &asked.group));
+        self.same("producer", |repo| repo.producer(asked.id, &asked.producer));
     }
 
     fn read_request(&mut self) {
@@ -414,6 +435,13 @@ impl History {
             self.same("resident", |repo| repo.resident(node, None, u32::MAX));
         }
         self.same("due", |repo| repo.due(Timestamp::from_micros(i64::MAX), u32::MAX));
+        for row in &rows {
+            self.same("holds", |repo| repo.holds(row.id));
+        }
+        for id in self.streams.incarnations() {
+            self.same("entries", |repo| repo.entries(id, Offset::ZERO, u32::MAX));
+            self.same("groups", |repo| repo.groups(id));
+        }
     }
 
     /// I6: what happened to a payload adds up to its row.

@@ -18,6 +18,10 @@ pub mod namespaces;
 pub mod queries;
 pub mod rows;
 pub mod sample;
+pub mod stream_groups;
+mod stream_history;
+pub mod stream_sample;
+pub mod streams;
 
 use payload_core::port::Repository;
 
@@ -105,4 +109,28 @@ contract! { $
     concurrency::one_of_many_uses_of_a_request_id_wins,
     concurrency::fault_50_edges_that_close_a_circle_together_are_not_all_added,
     concurrency::a_payload_is_not_deleted_past_a_child_that_was_published,
+    streams::a_stream_comes_back_with_every_field,
+    streams::streams_are_listed_by_name_and_only_while_they_are_there,
+    streams::settings_change_from_the_version_that_was_seen,
+    streams::entries_are_dense_and_come_back_as_they_were_written,
+    streams::an_append_is_all_or_nothing_with_the_changes_of_its_set,
+    streams::only_live_payloads_of_the_namespace_are_appended,
+    streams::an_expected_offset_is_a_condition,
+    streams::a_request_id_remembers_where_its_entries_are,
+    streams::times_never_go_back_along_a_stream,
+    streams::a_stream_made_again_is_another_one,
+    streams::fault_40_a_repeated_batch_is_not_appended_twice,
+    streams::fault_40_an_old_life_of_a_producer_is_shut_out,
+    streams::the_idlest_producer_gives_way,
+    streams::fault_32_many_producers_leave_no_hole_that_a_reader_could_see,
+    streams::held_payloads_are_not_due_and_not_given_up,
+    streams::trimming_moves_the_beginning_and_lets_payloads_go,
+    streams::a_namespace_stays_while_it_has_streams,
+    streams::the_last_of_a_deleted_stream_is_dropped_when_it_is_empty,
+    stream_groups::a_group_moves_forward_up_to_the_head,
+    stream_groups::compare_and_set_knows_its_own_repetition,
+    stream_groups::fault_41_a_generation_that_is_over_commits_nothing,
+    stream_groups::a_reset_moves_anywhere_and_fences,
+    stream_groups::consuming_and_producing_is_one_transaction,
+    stream_groups::one_of_many_members_takes_a_group_over,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId,
     Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId, ReplicaState, RequestId,
-    RequestRecord, SegmentId, Span, SpillTarget, State, Tier, Timestamp, Version,
+    RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
 };
 
 use crate::clock::Rng;
@@ -45,6 +45,11 @@ impl Maker {
     /// A new file.
     pub fn file(&mut self) -> FileId {
         FileId::from_parts(3, random(&mut self.rng))
+    }
+
+    /// A new incarnation.
+    pub fn stream(&mut self) -> StreamId {
+        StreamId::from_parts(5, random(&mut self.rng))
     }
 
     /// A replica of `charged` bytes at `location`.
@@ -121,6 +126,7 @@ impl Maker {
             operation: Operation::Allocate,
             payload: payload.id,
             version: payload.version,
+            appended: None,
             at: at(3),
         }
     }

@@ -259,6 +259,9 @@ impl Rig {
         self.expire_due().unwrap();
         self.run_drains();
         self.forget_requests().unwrap();
+        self.trim_streams().unwrap();
+        self.expire_due().unwrap();
+        self.run_drains();
         self.sweep().unwrap();
     }
 

@@ -9,6 +9,7 @@ mod lineage;
 mod names;
 mod namespaces;
 mod state;
+mod streams;
 mod updates;
 mod values;
 
@@ -44,6 +45,7 @@ fn cases() -> Vec<Case> {
         updates::CASES,
         namespaces::CASES,
         lineage::CASES,
+        streams::CASES,
     ]
     .into_iter()
     .flatten()

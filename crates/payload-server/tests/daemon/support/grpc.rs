@@ -7,6 +7,7 @@ use payload_proto::v1;
 use payload_proto::v1::admin_service_client::AdminServiceClient;
 use payload_proto::v1::catalog_service_client::CatalogServiceClient;
 use payload_proto::v1::data_service_client::DataServiceClient;
+use payload_proto::v1::stream_service_client::StreamServiceClient;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -118,6 +119,19 @@ calls! {
         get_name(GetNameRequest) -> GetNameResponse;
         list_names(ListNamesRequest) -> ListNamesResponse;
         list_name_history(ListNameHistoryRequest) -> ListNameHistoryResponse;
+    }
+    StreamServiceClient {
+        create_stream(CreateStreamRequest) -> CreateStreamResponse;
+        get_stream(GetStreamRequest) -> GetStreamResponse;
+        list_streams(ListStreamsRequest) -> ListStreamsResponse;
+        update_stream(UpdateStreamRequest) -> UpdateStreamResponse;
+        delete_stream(DeleteStreamRequest) -> DeleteStreamResponse;
+        append(AppendRequest) -> AppendResponse;
+        read_stream(ReadStreamRequest) -> ReadStreamResponse;
+        commit_offset(CommitOffsetRequest) -> CommitOffsetResponse;
+        reset_offset(ResetOffsetRequest) -> ResetOffsetResponse;
+        get_group(GetGroupRequest) -> GetGroupResponse;
+        list_groups(ListGroupsRequest) -> ListGroupsResponse;
     }
     AdminServiceClient {
         get_stats(GetStatsRequest) -> GetStatsResponse;

@@ -173,3 +173,52 @@ pub(crate) fn get_lineage(payload_id: &str, scope: v1::LineageScope) -> v1::GetL
         ..Default::default()
     }
 }
+
+pub(crate) fn stream_ref(name: &str) -> Option<v1::StreamRef> {
+    Some(v1::StreamRef {
+        stream: name.to_owned(),
+        ..Default::default()
+    })
+}
+
+pub(crate) fn create_stream(name: &str) -> v1::CreateStreamRequest {
+    v1::CreateStreamRequest {
+        stream: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn append(name: &str, payload_ids: &[&str]) -> v1::AppendRequest {
+    let draft = |id: &&str| v1::EntryDraft {
+        payload_id: (*id).to_owned(),
+        tags: Vec::new(),
+    };
+    v1::AppendRequest {
+        stream: stream_ref(name),
+        entries: payload_ids.iter().map(draft).collect(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn read_stream(name: &str, offset: u64) -> v1::ReadStreamRequest {
+    v1::ReadStreamRequest {
+        stream: stream_ref(name),
+        start: from_offset(offset),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn from_offset(offset: u64) -> Option<v1::ReadStart> {
+    Some(v1::ReadStart {
+        start: Some(v1::read_start::Start::Offset(offset)),
+    })
+}
+
+pub(crate) fn commit_offset(name: &str, group: &str, offset: u64) -> v1::CommitOffsetRequest {
+    v1::CommitOffsetRequest {
+        stream: stream_ref(name),
+        group: group.to_owned(),
+        offset,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,71 @@
+//! `payloadctl stream` against a real server.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use world::World;
+
+#[test]
+fn a_stream_is_made_appended_to_read_followed_and_removed() {
+    let world = World::new();
+    let ids: Vec<String> = (0..5u8).map(|content| world.put(&[content], &[])).collect();
+    world.ok(&["stream", "create", "frames"]);
+    let appended = world.ok(&["stream", "append", "frames", &ids[0]]);
+    assert_eq!(appended, "offset 0\n");
+    let appended = world.ok(&["stream", "append", "frames", &ids[1], &ids[2], &ids[3], "--tag", "left"]);
+    assert_eq!(appended, "offsets 1 to 3\n");
+
+    let offsets = |args: &[&str]| -> Vec<u64> {
+        let document = world.json(&[&["stream", "read", "frames"], args].concat());
+        let entries = document["entries"].as_array().unwrap().clone();
+        entries.iter().map(|entry| entry["offset"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(offsets(&[]), [0, 1, 2, 3]);
+    assert_eq!(offsets(&["--from", "2"]), [2, 3]);
+    assert_eq!(offsets(&["--from", "1", "-n", "2"]), [1, 2]);
+    assert_eq!(offsets(&["--from", "latest"]), [0; 0]);
+    assert_eq!(offsets(&["--tag", "left", "-n", "1"]), [1]);
+
+    world.ok(&["stream", "commit", "frames", "--group", "archive", "--offset", "3"]);
+    let groups = world.json(&["stream", "groups", "frames"]);
+    assert_eq!(groups["groups"][0]["lag_entries"], 1);
+    let ran = world.run(&["stream", "commit", "frames", "--group", "archive", "--offset", "1"]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.stderr,
+        "payloadctl: commit in frames: the group is at offset 3 already; only a reset moves it back\n"
+    );
+    let reset = world.json(&["stream", "reset", "frames", "--group", "archive", "--to", "1"]);
+    assert_eq!(
+        (&reset["group"]["offset"], &reset["group"]["generation"]),
+        (&1.into(), &1.into())
+    );
+
+    let ran = world.run(&["rm", &ids[0]]);
+    assert!(ran.stderr.contains("holds payload"), "{}", ran.stderr);
+    world.ok(&["stream", "rm", "frames"]);
+    let ran = world.run(&["stream", "show", "frames"]);
+    assert_eq!(ran.code, 3);
+    assert_eq!(
+        ran.stderr,
+        "payloadctl: show stream frames: no such stream in this namespace; look at payloadctl stream ls\n"
+    );
+}
+
+#[test]
+fn settings_are_changed_one_by_one() {
+    let world = World::new();
+    world.ok(&["stream", "create", "s", "--keep-entries", "10", "--hold", "nothing"]);
+    world.ok(&["stream", "set", "s", "--keep-for", "90s"]);
+    let stream = &world.json(&["stream", "set", "s", "--batch-max", "7"])["stream"];
+    assert_eq!((&stream["hold"], &stream["batch_max"]), (&"NOTHING".into(), &7.into()));
+    let retention = serde_json::json!({ "entries": 10, "age_ms": 90_000 });
+    assert_eq!(stream["retention"], retention);
+    for bad in [
+        &["create", "../x"][..],
+        &["create", "s", "--batch-max", "0"],
+        &["read", "s", "--from", "-1"],
+    ] {
+        assert_eq!(world.run(&[&["stream"], bad].concat()).code, 2, "{bad:?}");
+    }
+}
