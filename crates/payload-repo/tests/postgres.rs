@@ -9,7 +9,7 @@ use std::thread;
 
 use payload_core::port::Repository;
 use payload_core::{ChangeSet, CommitOutcome, Error, NodeId, Outcome, Payload, Reason, Span};
-use payload_repo::{PostgresOptions, PostgresRepository, Settings, Writers};
+use payload_repo::{Database, PostgresOptions, PostgresRepository, Settings, Writers};
 use payload_testkit::clock::ManualClock;
 use payload_testkit::process::{Cut, Postgres, Proxy, until};
 use payload_testkit::repository::log::history;
@@ -18,7 +18,8 @@ use rustix::process::Signal;
 use support::Recorder;
 
 fn open(url: &str, options: PostgresOptions) -> payload_core::Result<PostgresRepository> {
-    PostgresRepository::open(url, options, Arc::new(ManualClock::default()), Arc::new(()))
+    let database = Database::parse(url, None)?;
+    PostgresRepository::open(&database, options, Arc::new(ManualClock::default()), Arc::new(()))
 }
 
 fn claimed(url: &str, node: NodeId) -> PostgresRepository {
@@ -33,15 +34,6 @@ fn logged(repo: &PostgresRepository, payload: &Payload, count: usize) {
     until("the events can be read", || {
         (history(repo, payload).len() == count).then_some(())
     });
-}
-
-/// Runs statements as the database's owner would.
-fn psql(server: &Postgres, sql: &str) -> String {
-    let mut psql = std::process::Command::new(server.program("psql"));
-    psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &server.url(), "-c", sql]);
-    let output = psql.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn unavailable(error: &Error) {
@@ -146,10 +138,8 @@ fn fault_28_nobody_notices_that_idle_connections_were_ended() {
     for _ in 0..3 {
         let payload = maker.allocated();
         assert_eq!(repo.commit(set([created(&payload)])).unwrap(), CommitOutcome::Applied);
-        psql(
-            &server,
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'payloadd'",
-        );
+        server
+            .psql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'payloadd'");
         assert_eq!(repo.get(payload.id).unwrap(), Some(payload));
     }
     repo.check().unwrap();
@@ -157,10 +147,8 @@ fn fault_28_nobody_notices_that_idle_connections_were_ended() {
 
 /// Makes inserts of payloads fail with `code` as long as `condition` holds for `n`, which counts them.
 fn fail_inserts(server: &Postgres, code: &str, condition: &str) {
-    psql(
-        server,
-        &format!(
-            "CREATE SEQUENCE tries;
+    server.psql(&format!(
+        "CREATE SEQUENCE tries;
              CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
              DECLARE n bigint := nextval('tries');
              BEGIN
@@ -168,8 +156,7 @@ fn fail_inserts(server: &Postgres, code: &str, condition: &str) {
                  RETURN NEW;
              END $$;
              CREATE TRIGGER fail BEFORE INSERT ON payloads FOR EACH ROW EXECUTE FUNCTION fail()"
-        ),
-    );
+    ));
 }
 
 #[test]
@@ -204,7 +191,7 @@ fn fault_30_who_stays_in_the_way_is_given_up_on() {
         (Reason::Conflict, Outcome::NotApplied)
     );
     // Once with its group, and eight times by itself.
-    assert_eq!(psql(&server, "SELECT last_value FROM tries").trim(), "9");
+    assert_eq!(server.psql("SELECT last_value FROM tries"), "9");
     assert_eq!(repo.commit(set([created(&free)])).unwrap(), CommitOutcome::Applied);
     assert_eq!(repo.get(stuck.id).unwrap(), None);
 }
@@ -250,7 +237,7 @@ fn fault_31_unsafe_settings_are_refused_unless_the_operator_answers_for_them() {
         assert!(error.message().contains(&format!("{setting} = off")), "{error}");
         assert!(error.message().contains("repository.unsafe_settings"), "{error}");
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
-        assert_eq!(psql(&server, tables).trim(), "0", "nothing was done to it");
+        assert_eq!(server.psql(tables), "0", "nothing was done to it");
         let options = PostgresOptions {
             settings: Settings::MayBeUnsafe,
             ..PostgresOptions::default()
@@ -289,24 +276,24 @@ fn fault_59_servers_that_start_together_migrate_once() {
             scope.spawn(|| support::open_postgres(&url).check().unwrap());
         }
     });
-    let applied = psql(&server, "SELECT count(*) = max(number) FROM migrations");
-    assert_eq!(applied.trim(), "t");
+    let applied = server.psql("SELECT count(*) = max(number) FROM migrations");
+    assert_eq!(applied, "t");
 }
 
 #[test]
 fn fault_59_a_database_of_a_newer_server_is_refused_and_left_alone() {
     let server = Postgres::start();
     drop(support::open_postgres(&server.url()));
-    let known = psql(&server, "SELECT max(number) FROM migrations");
-    psql(&server, "INSERT INTO migrations VALUES (99, 'from the future', '', 0)");
+    let known = server.psql("SELECT max(number) FROM migrations");
+    server.psql("INSERT INTO migrations VALUES (99, 'from the future', '', 0)");
     let error = open(&server.url(), PostgresOptions::default()).err().unwrap();
     assert_eq!(error.reason(), Reason::RepositoryIncompatible);
     let message = error.message();
     assert!(
-        message.contains("99") && message.contains(&format!("up to {}", known.trim())),
+        message.contains("99") && message.contains(&format!("up to {}", known)),
         "{message}"
     );
-    psql(&server, "DELETE FROM migrations WHERE number = 99");
+    server.psql("DELETE FROM migrations WHERE number = 99");
     support::open_postgres(&server.url()).check().unwrap();
 }
 
@@ -328,7 +315,7 @@ fn a_server_that_is_no_use_is_named_without_its_password() {
     let recorder = Arc::new(Recorder::default());
     let clock = Arc::new(ManualClock::default());
     PostgresRepository::open(
-        &server.url(),
+        &Database::parse(&server.url(), None).unwrap(),
         PostgresOptions::default(),
         clock,
         Arc::clone(&recorder) as _,

@@ -1,25 +1,70 @@
 //! Opens the catalog that the configuration names, and counts what it does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use payload_core::port::{Clock, Repository};
-use payload_core::{Error, Span};
+use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, MemoryRepository, PostgresOptions, PostgresRepository, Settings, SqliteOptions, SqliteRepository,
-    Writers,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Settings, SqliteOptions,
+    SqliteRepository, Writers,
 };
 use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 
 use crate::config::{self, Place, UnsafeSettings};
 use crate::fatal;
+use crate::http::{Condition, Readiness};
+use crate::supervisor::Supervisor;
 
-/// Opens the repository.
-pub(crate) fn open(
+/// How often a database is looked for that is not there.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Opens the repository. A database that cannot be reached, or takes no writes yet, is waited for: the server is alive
+/// meanwhile, and says why it is not ready.
+pub(crate) async fn open(
     config: &config::Repository,
     clock: Arc<dyn Clock>,
     registry: &Registry,
+    readiness: &Readiness,
+    supervisor: &Supervisor,
 ) -> anyhow::Result<Arc<dyn Repository>> {
-    let observer = || Observer::new(registry).map(Arc::new);
+    let observer = Arc::new(Observer::new(registry)?);
+    let is_far = matches!(config.place, Place::Postgres { .. });
+    let mut told = None;
+    loop {
+        let opened = tokio::task::block_in_place(|| try_open(config, Arc::clone(&clock), Arc::clone(&observer)));
+        let error = match opened {
+            Ok(repository) => {
+                readiness.clear(Condition::Repository);
+                return Ok(repository);
+            }
+            Err(error) if is_far && comes_late(&error) => anyhow::Error::from(error),
+            Err(error) => return Err(error.into()),
+        };
+        let trouble = format!("{error:#}");
+        readiness.set(Condition::Repository, trouble.clone());
+        supervisor.waiting(&trouble);
+        if told.as_ref() != Some(&trouble) {
+            tracing::warn!(%trouble, "waiting for the catalog");
+            told = Some(trouble);
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// What may go away by itself, or by somebody's work on the database.
+fn comes_late(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Reason::RepositoryUnavailable | Reason::RepositoryReadOnly
+    )
+}
+
+fn try_open(
+    config: &config::Repository,
+    clock: Arc<dyn Clock>,
+    observer: Arc<Observer>,
+) -> payload_core::Result<Arc<dyn Repository>> {
     Ok(match &config.place {
         Place::Memory => Arc::new(MemoryRepository::new()),
         Place::Sqlite(path) => {
@@ -27,9 +72,9 @@ pub(crate) fn open(
                 busy_timeout: config.busy_timeout,
                 ..SqliteOptions::default()
             };
-            Arc::new(SqliteRepository::open(path, options, clock, observer()?)?)
+            Arc::new(SqliteRepository::open(path, options, clock, observer)?)
         }
-        Place::Postgres(url) => {
+        Place::Postgres { url, ca_file } => {
             let options = PostgresOptions {
                 connect_timeout: config.busy_timeout,
                 statement_timeout: config.busy_timeout,
@@ -40,7 +85,8 @@ pub(crate) fn open(
                 writers: Writers::One,
                 ..PostgresOptions::default()
             };
-            Arc::new(PostgresRepository::open(url.reveal(), options, clock, observer()?)?)
+            let database = Database::parse(url.reveal(), ca_file.as_deref())?;
+            Arc::new(PostgresRepository::open(&database, options, clock, observer)?)
         }
     })
 }

@@ -123,7 +123,14 @@ impl Start {
             || NodeId::from_bytes(*ids.payload().as_bytes()).expect("a new id is not nil"),
             &*entropy,
         )?;
-        let repository = repository::open(&config.repository, Arc::clone(&clock), &registry)?;
+        let repository = repository::open(
+            &config.repository,
+            Arc::clone(&clock),
+            &registry,
+            &readiness,
+            &supervisor,
+        )
+        .await?;
         let asked = Arc::clone(&repository);
         readiness.ask_repository_by(move || asked.check());
         let tiers = tiers::open(&config.tiers, descriptors, &ids, &keeping, &repository.usage(node)?)?;
@@ -135,7 +142,7 @@ impl Start {
             repository,
             tiers,
             before_remote_leases: Box::new(move || data_dir::mark_remote_leases(&mark)),
-            on_fenced: Box::new(|error| fatal::exit("another server has taken over this node", error)),
+            on_fenced: Box::new(|error| fatal::exit("this server must not write for its node any more", error)),
         };
         let engine = Engine::new(
             ports,

@@ -8,6 +8,9 @@ use payload_engine::{Engine, Lives};
 use payload_keeper::systemd::Notifier;
 use tokio_util::sync::CancellationToken;
 
+/// How long a start may be silent that has asked for more time.
+const PATIENCE: Span = Span::from_secs(60);
+
 /// Who started this server and wants to hear of it.
 pub(crate) struct Supervisor {
     notifier: Option<Arc<Notifier>>,
@@ -21,6 +24,11 @@ impl Supervisor {
 
     pub(crate) fn starting(&self) {
         self.tell(|notifier| notifier.status("recovering"));
+    }
+
+    /// Still on the way, for a reason that the server can do nothing about; asks for more time.
+    pub(crate) fn waiting(&self, trouble: &str) {
+        self.tell(|notifier| notifier.waiting(PATIENCE, &format!("waiting: {trouble}")));
     }
 
     pub(crate) fn ready(&self) {

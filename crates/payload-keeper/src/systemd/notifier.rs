@@ -45,6 +45,12 @@ impl Notifier {
         self.send(&format!("READY=1\nSTATUS={status}"), &[])
     }
 
+    /// Tells that the start takes longer, and that the manager will hear of it again within `span`.
+    pub fn waiting(&self, span: Span, status: &str) -> io::Result<()> {
+        let micros = span.as_millis() * 1_000;
+        self.send(&format!("EXTEND_TIMEOUT_USEC={micros}\nSTATUS={status}"), &[])
+    }
+
     /// Tells that the process ends on purpose.
     pub fn stopping(&self, status: &str) -> io::Result<()> {
         self.send(&format!("STOPPING=1\nSTATUS={status}"), &[])

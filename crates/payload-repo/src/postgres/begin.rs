@@ -21,6 +21,17 @@ pub(super) enum Sync {
     Off,
 }
 
+/// Who writes, and what has been promised to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) node: NodeId,
+    /// The claim's own, whatever its epoch.
+    pub(super) token: Uuid,
+    /// The last batch that was acknowledged as safe. The next one has a higher number, unless the database has forgotten
+    /// what it promised: it was restored from a backup, or a standby has taken over that lagged.
+    pub(super) synced: u64,
+}
+
 /// What a transaction needs beyond its rows: locks on rules that span rows, until it ends. They cost no write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Locks {
@@ -95,22 +106,21 @@ fn lineage(set: &ChangeSet) -> Option<Hold> {
 }
 
 /// Begins, and takes the node's row; gives the number of the batch.
-pub(super) async fn fenced(
-    session: &Session,
-    sync: Sync,
-    locks: Locks,
-    (node, epoch): (NodeId, u64),
-) -> Result<u64, Fault> {
+pub(super) async fn fenced(session: &Session, sync: Sync, locks: Locks, claim: Claim) -> Result<u64, Fault> {
     let begin = match sync {
         Sync::On => "BEGIN",
         Sync::Off => "BEGIN; SET LOCAL synchronous_commit = off",
     };
     let begin = format!("{begin}{}", locks.sql());
-    let (node, epoch) = (row::uuid(node.as_bytes()), row::int(epoch));
-    let fence: Params<'_> = &[&node, &epoch];
+    let node = row::uuid(claim.node.as_bytes());
+    let fence: Params<'_> = &[&node, &claim.token];
     let number = session.one(sql::FENCE, fence, |found| row::uint(found, "batch"));
     let ((), number) = futures_util::future::try_join(session.batch(&begin), number).await?;
-    number.ok_or_else(Fault::fenced)
+    match number {
+        None => Err(Fault::fenced()),
+        Some(number) if number <= claim.synced => Err(Fault::forgotten()),
+        Some(number) => Ok(number),
+    }
 }
 
 /// Begins a batch, locks its payloads and finds out what else it meets. All of it is sent at once; each statement sees
@@ -118,7 +128,7 @@ pub(super) async fn fenced(
 pub(super) async fn batch(
     session: &Session,
     sync: Sync,
-    claim: (NodeId, u64),
+    claim: Claim,
     sets: &[ChangeSet],
 ) -> Result<(u64, Seen), Fault> {
     let (number, (versions, requests, namespaces), names, lineage) = try_join4(

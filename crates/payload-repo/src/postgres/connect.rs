@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use payload_core::Span;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{Client, Connection, Row, Socket, Statement};
 
+use super::database::Database;
 use super::fault::Fault;
 use super::options::Target;
+use super::tls::Encrypted;
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -95,8 +97,13 @@ fn block_on<T>(runtime: &Runtime, limit: Span, work: impl Future<Output = Result
     result.unwrap_or_else(|_| Err(Fault::timed_out()))
 }
 
+async fn connect(database: &Database) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
+    let connecting = database.config.connect(database.tls.clone());
+    connecting.await.map_err(Fault::connecting)
+}
+
 async fn open(target: &Target, statements: &[Statements]) -> Result<Session, Fault> {
-    let (client, connection) = target.config.connect(NoTls).await?;
+    let (client, connection) = connect(&target.database).await?;
     // It ends with the client, and what goes wrong with it is told to whoever waits for an answer.
     drop(tokio::spawn(async move { connection.await.ok() }));
     let millis = target.options.statement_timeout.as_millis();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use payload_core::{Error, Reason};
 use tokio_postgres::error::SqlState;
+use tokio_rustls::rustls;
 
 use crate::check::{self, Refusal};
 
@@ -21,6 +22,8 @@ enum Kind {
     Lost,
     /// The server let us in no further: wrong password, no such database, no such role.
     Denied,
+    /// Its certificate is not one that may be believed.
+    Untrusted,
     /// No answer in time.
     TimedOut,
     /// Another transaction was in the way: this one did nothing and can be tried again.
@@ -32,6 +35,8 @@ enum Kind {
     BadRow(&'static str),
     Unclaimed,
     Fenced,
+    /// It has lost what it had acknowledged.
+    Forgotten,
     /// The rows say that it cannot be.
     Refused(Refusal),
     /// Somebody else keeps the lock that a connection needs which writes.
@@ -60,12 +65,33 @@ fn is_of_the_connection(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || source.is_none_or(|source| source.is::<std::io::Error>())
 }
 
+/// Whether it is the certificate by which the connection failed.
+fn is_of_the_certificate(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let of_stream = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    let of_tls = of_stream.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+    matches!(of_tls, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 impl Fault {
     const fn of(kind: Kind) -> Self {
         Self {
             kind,
             outcome_unknown: false,
             source: None,
+        }
+    }
+
+    /// There is no connection: whatever the database did not say itself is about the way to it.
+    pub(super) fn connecting(error: tokio_postgres::Error) -> Self {
+        let kind = match error.code() {
+            Some(code) => kind_of(code),
+            None if is_of_the_certificate(&error) => Kind::Untrusted,
+            None => Kind::Lost,
+        };
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::of(kind)
         }
     }
 
@@ -82,6 +108,11 @@ impl Fault {
     /// Somebody else has claimed the node since.
     pub(super) const fn fenced() -> Self {
         Self::of(Kind::Fenced)
+    }
+
+    /// The database is not at the point any more that it was at.
+    pub(super) const fn forgotten() -> Self {
+        Self::of(Kind::Forgotten)
     }
 
     /// The rows do not allow it.
@@ -138,6 +169,10 @@ impl Fault {
                 Reason::RepositoryUnavailable,
                 format!("{database} does not let this server in"),
             ),
+            Kind::Untrusted => Error::new(
+                Reason::RepositoryUnavailable,
+                format!("{database} shows a certificate that repository.ca_file does not vouch for"),
+            ),
             Kind::TimedOut => Error::new(
                 Reason::RepositoryUnavailable,
                 format!("{database} did not answer in time"),
@@ -163,6 +198,12 @@ impl Fault {
             ),
             Kind::Unclaimed => check::unclaimed(),
             Kind::Fenced => check::fenced(),
+            Kind::Forgotten => Error::new(
+                Reason::Fenced,
+                format!(
+                    "{database} has lost commits that it acknowledged: it was restored, or a standby took over that lagged"
+                ),
+            ),
             Kind::Refused(refusal) => refusal.error(),
             Kind::Other => Error::new(Reason::Internal, format!("{database} refused a statement")),
         };

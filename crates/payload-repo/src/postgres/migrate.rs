@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "streams",
         sql: include_str!("../../migrations/postgres/0005_streams.sql"),
     },
+    Migration {
+        number: 6,
+        name: "claims",
+        sql: include_str!("../../migrations/postgres/0006_claims.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

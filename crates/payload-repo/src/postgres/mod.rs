@@ -7,6 +7,7 @@
 mod apply;
 mod begin;
 mod connect;
+mod database;
 mod decide;
 mod fault;
 mod lineage;
@@ -22,6 +23,7 @@ mod safety;
 #[macro_use]
 mod sql;
 mod streams;
+mod tls;
 mod writer;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::log::Listener;
 use crate::observer::CommitObserver;
 use begin::{Locks, Sync};
 use connect::Session;
+pub use database::Database;
 use fault::Fault;
 use options::Target;
 pub use options::{PostgresOptions, Settings, Writers};
@@ -60,14 +63,14 @@ pub struct PostgresRepository {
 }
 
 impl PostgresRepository {
-    /// Connects to the database that `url` names, looks whether it can be trusted, and makes or migrates its tables if need be.
+    /// Connects to a database, looks whether it can be trusted, and makes or migrates its tables if need be.
     pub fn open(
-        url: &str,
+        database: &Database,
         options: PostgresOptions,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self> {
-        let target = Arc::new(Target::parse(url, options)?);
+        let target = Arc::new(Target::new(database, options));
         if let Some(warning) = safety::check(&target)? {
             observer.warning(&warning);
         }

@@ -130,12 +130,14 @@ statements! { READS:
 
 statements! { WRITES:
     CLAIM = "
-        INSERT INTO nodes (node, epoch, claimed_at) VALUES ($1, 1, $2)
-        ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";
+        INSERT INTO nodes (node, epoch, claim, claimed_at) VALUES ($1, 1, gen_random_uuid(), $2)
+        ON CONFLICT (node) DO UPDATE SET epoch = nodes.epoch + 1, claim = excluded.claim,
+            claimed_at = excluded.claimed_at
+        RETURNING epoch, claim, batch";
     /// Waits for the batch before this one, and for a claim.
-    FENCE = "UPDATE nodes SET batch = batch + 1 WHERE node = $1 AND epoch = $2 RETURNING batch";
+    FENCE = "UPDATE nodes SET batch = batch + 1 WHERE node = $1 AND claim = $2 RETURNING batch";
     /// Waits until the transaction that holds the row has ended, however it does.
-    LAST_BATCH = "SELECT epoch, batch FROM nodes WHERE node = $1 FOR UPDATE";
+    LAST_BATCH = "SELECT claim, batch FROM nodes WHERE node = $1 FOR UPDATE";
     PROVE_WRITABLE = "UPDATE nodes SET checked_at = $2 WHERE node = $1";
 
     FIND_REQUESTS = "
@@ -260,6 +262,7 @@ mod tests {
     use payload_testkit::process::Postgres;
 
     use super::super::connect::{Conn, Session};
+    use super::super::database::Database;
     use super::super::fault::Fault;
     use super::super::migrate;
     use super::super::options::{PostgresOptions, Target};
@@ -314,7 +317,8 @@ mod tests {
     #[test]
     fn no_statement_scans_a_table() {
         let server = Postgres::start();
-        let target = Target::parse(&server.url(), PostgresOptions::default()).unwrap();
+        let database = Database::parse(&server.url(), None).unwrap();
+        let target = Target::new(&database, PostgresOptions::default());
         migrate::run(&target, migrate::MIGRATIONS, Timestamp::from_micros(0)).unwrap();
         let conn = Conn::open(&target, &[READS]).unwrap();
         let columns = conn.run(first_columns).unwrap();

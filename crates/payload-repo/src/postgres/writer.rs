@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use payload_core::sync::Signal;
 use payload_core::{ChangeSet, CommitOutcome, Digest, NodeId, Span, Timestamp};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::begin::{self, Locks, Sync};
+use super::begin::{self, Claim, Locks, Sync};
 use super::connect::{Conn, Session};
 use super::decide::{Outcomes, decide};
 use super::fault::Fault;
@@ -35,7 +36,7 @@ const OCCUPY: &str = "
 pub(super) struct Writer {
     target: Arc<Target>,
     conn: Option<Conn>,
-    claim: Option<(NodeId, u64)>,
+    claim: Option<Claim>,
 }
 
 /// What became of a COMMIT whose answer was lost.
@@ -59,11 +60,18 @@ impl Writer {
     pub(super) fn claim(&mut self, node: NodeId, at: Timestamp) -> Result<u64, Fault> {
         let claim = async |session: &Session| {
             let params: super::connect::Params<'_> = &[&id(node), &at.as_micros()];
-            let epoch = session.one(sql::CLAIM, params, |found| row::uint(found, "epoch"));
-            epoch.await?.ok_or_else(|| Fault::bad_row("epoch"))
+            let claimed = session.one(sql::CLAIM, params, |found| {
+                let claim = Claim {
+                    node,
+                    token: found.try_get("claim")?,
+                    synced: row::uint(found, "batch")?,
+                };
+                Ok((row::uint(found, "epoch")?, claim))
+            });
+            claimed.await?.ok_or_else(|| Fault::bad_row("epoch"))
         };
-        let epoch = self.twice(|writer| writer.run(claim))?;
-        self.claim = Some((node, epoch));
+        let (epoch, claim) = self.twice(|writer| writer.run(claim))?;
+        self.claim = Some(claim);
         Ok(epoch)
     }
 
@@ -99,7 +107,7 @@ impl Writer {
 
     /// Writes something: only that shows whether writing works.
     pub(super) fn prove_writable(&mut self, at: Timestamp) -> Result<(), Fault> {
-        let Some((node, _)) = self.claim else {
+        let Some(Claim { node, .. }) = self.claim else {
             return self.twice(|writer| writer.run(async |session: &Session| session.batch("SELECT 1").await));
         };
         let prove = async |session: &Session| {
@@ -133,15 +141,15 @@ impl Writer {
 
     /// Nodes that met wait for different times, so that they do not meet again.
     fn backoff(&self, tries: u32) -> Span {
-        let node = self.claim.map_or([0; 16], |(node, _)| *node.as_bytes());
+        let node = self.claim.map_or([0; 16], |claim| *claim.node.as_bytes());
         let jitter = Digest::of(&[&node[..], &tries.to_le_bytes()].concat()).as_bytes()[0];
         BACKOFF * 2_u32.pow(tries - 1) * (128 + u32::from(jitter)) / 256
     }
 
     fn batch(&mut self, sync: Sync, sets: &[ChangeSet]) -> Result<Outcomes, Fault> {
-        let (node, epoch) = self.claim.ok_or_else(Fault::unclaimed)?;
+        let claim = self.claim.ok_or_else(Fault::unclaimed)?;
         let (number, outcomes, effects) = self.with(|conn| {
-            let begin = async |session: &Session| begin::batch(session, sync, (node, epoch), sets).await;
+            let begin = async |session: &Session| begin::batch(session, sync, claim, sets).await;
             let (number, seen) = conn.run(begin)?;
             let mut book = streams::Book::new(conn);
             let (outcomes, mut effects) = decide(sets, seen, &lineage::Rows(conn), &mut book)?;
@@ -155,26 +163,35 @@ impl Writer {
             return Ok(outcomes);
         }
         match self.run(async |session: &Session| apply::effects(session, &effects).await) {
-            Ok(()) => Ok(outcomes),
-            Err(fault) if fault.spoils_connection() => match self.fate(node, epoch, number) {
-                Fate::Committed => Ok(outcomes),
-                Fate::RolledBack => Err(fault),
-                Fate::Unknown => Err(fault.in_commit()),
+            Ok(()) => {}
+            Err(fault) if fault.spoils_connection() => match self.fate(claim, number) {
+                Fate::Committed => {}
+                Fate::RolledBack => return Err(fault),
+                Fate::Unknown => return Err(fault.in_commit()),
             },
-            Err(fault) => Err(fault),
+            Err(fault) => return Err(fault),
+        }
+        self.acknowledged(sync, number);
+        Ok(outcomes)
+    }
+
+    /// What is not synced may be forgotten; that is what it means.
+    fn acknowledged(&mut self, sync: Sync, number: u64) {
+        if let (Sync::On, Some(claim)) = (sync, &mut self.claim) {
+            claim.synced = number;
         }
     }
 
     /// Asks on a new connection, for as long as a statement may take.
-    fn fate(&mut self, node: NodeId, epoch: u64, number: u64) -> Fate {
+    fn fate(&mut self, claim: Claim, number: u64) -> Fate {
         let ask = async |session: &Session| {
-            let read = |found: &tokio_postgres::Row| Ok((row::uint(found, "epoch")?, row::uint(found, "batch")?));
-            session.one(sql::LAST_BATCH, &[&id(node)], read).await
+            let read = |found: &Row| Ok((found.try_get::<_, Option<Uuid>>("claim")?, row::uint(found, "batch")?));
+            session.one(sql::LAST_BATCH, &[&id(claim.node)], read).await
         };
         for _ in 0..QUESTIONS {
             match self.run(ask) {
-                Ok(Some((now, last))) if now == epoch && last >= number => return Fate::Committed,
-                Ok(Some((now, _))) if now == epoch => return Fate::RolledBack,
+                Ok(Some((now, last))) if now == Some(claim.token) && last >= number => return Fate::Committed,
+                Ok(Some((now, _))) if now == Some(claim.token) => return Fate::RolledBack,
                 Err(fault) if fault.is_lost() => pause(self.target.options.statement_timeout / QUESTIONS),
                 // The node was claimed meanwhile, or nobody can say.
                 Ok(_) | Err(_) => return Fate::Unknown,
@@ -191,12 +208,14 @@ impl Writer {
         work: &impl AsyncFn(&Session) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let claim = self.claim.ok_or_else(Fault::unclaimed)?;
-        self.run(async |session: &Session| {
-            begin::fenced(session, sync, locks, claim).await?;
+        let (number, done) = self.run(async |session: &Session| {
+            let number = begin::fenced(session, sync, locks, claim).await?;
             let done = work(session).await?;
             session.batch(apply::COMMIT).await?;
-            Ok(done)
-        })
+            Ok((number, done))
+        })?;
+        self.acknowledged(sync, number);
+        Ok(done)
     }
 
     fn run<T>(&mut self, work: impl AsyncFnOnce(&Session) -> Result<T, Fault>) -> Result<T, Fault> {

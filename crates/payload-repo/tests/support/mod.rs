@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use payload_core::port::Repository;
 use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, MemoryRepository, PostgresOptions, PostgresRepository, SqliteOptions, SqliteRepository,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, SqliteOptions, SqliteRepository,
 };
 use payload_testkit::clock::ManualClock;
 use payload_testkit::process::Postgres;
@@ -46,7 +46,8 @@ pub(crate) fn postgres() -> impl Fn() -> Box<dyn Repository> {
 /// Opens the database as most tests want it.
 pub(crate) fn open_postgres(url: &str) -> PostgresRepository {
     let clock = Arc::new(ManualClock::default());
-    PostgresRepository::open(url, PostgresOptions::default(), clock, Arc::new(())).unwrap()
+    let database = Database::parse(url, None).unwrap();
+    PostgresRepository::open(&database, PostgresOptions::default(), clock, Arc::new(())).unwrap()
 }
 
 /// Remembers what it was told.

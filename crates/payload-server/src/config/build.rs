@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::keys::{self, Key};
 use super::reader::Reader;
 use payload_core::tiering::Watermarks;
+use payload_repo::Database;
 
 use super::unit::{Capacity, show_size};
-use super::value::{KeeperKind, RepositoryUrl, Value, Written, quote};
+use super::value::{KeeperKind, RepositoryUrl, Secret, Value, Written, quote};
 use super::{Bytes, Config, Keeper, Leases, Log, Place, Repository, Sessions, Tiers, defaults, machine};
 
 /// Less would not hold one payload of middling size.
@@ -186,12 +187,30 @@ fn place(reader: &mut Reader, data_dir: &Path) -> Place {
         None => url,
         Some(file) => url_in(reader, &file).unwrap_or(url),
     };
+    let ca_file = reader.find(&keys::REPOSITORY_CA_FILE);
     match url {
+        RepositoryUrl::Postgres(url) => postgres(reader, url, ca_file),
+        _ if ca_file.is_some() => {
+            let message = "repository.url is not one of PostgreSQL".to_owned();
+            reader.refuse(&keys::REPOSITORY_CA_FILE, message, Some("leave it out".to_owned()));
+            Place::Memory
+        }
         RepositoryUrl::Memory => Place::Memory,
         RepositoryUrl::Sqlite(Some(path)) => Place::Sqlite(path),
         RepositoryUrl::Sqlite(None) => Place::Sqlite(data_dir.join("catalog.db")),
-        RepositoryUrl::Postgres(url) => Place::Postgres(url),
     }
+}
+
+fn postgres(reader: &mut Reader, url: Secret, ca_file: Option<PathBuf>) -> Place {
+    if let Err(error) = Database::parse(url.reveal(), ca_file.as_deref()) {
+        let message = error.message().to_owned();
+        match ca_file.is_some() {
+            true => reader.refuse(&keys::REPOSITORY_CA_FILE, message, None),
+            false if reader.is_set(&keys::REPOSITORY_URL) => reader.refuse(&keys::REPOSITORY_URL, message, None),
+            false => reader.refuse(&keys::REPOSITORY_URL_FILE, message, None),
+        }
+    }
+    Place::Postgres { url, ca_file }
 }
 
 fn url_in(reader: &mut Reader, file: &Path) -> Option<RepositoryUrl> {
@@ -221,7 +240,7 @@ fn url_in(reader: &mut Reader, file: &Path) -> Option<RepositoryUrl> {
 fn keeper(reader: &mut Reader, repository: &Repository) -> Keeper {
     // Segments without rows are worth nothing, and rows in memory die with the server.
     let kind = reader.get_or(&keys::KEEPER_KIND, || match repository.place {
-        Place::Sqlite(_) | Place::Postgres(_) => KeeperKind::BuiltIn,
+        Place::Sqlite(_) | Place::Postgres { .. } => KeeperKind::BuiltIn,
         Place::Memory => KeeperKind::None,
     });
     Keeper {

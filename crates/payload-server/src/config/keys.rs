@@ -159,6 +159,8 @@ keys! {
         "Where the catalog is: `sqlite:` (`catalog.db` in the data directory), `sqlite:/path`, `postgres://…`, or `memory:`.";
     REPOSITORY_URL_FILE: PathBuf = "repository.url_file", Is(""), None,
         "A file whose first line is `repository.url`, for one with a password in it.";
+    REPOSITORY_CA_FILE: PathBuf = "repository.ca_file", Is(""), None,
+        "Certificates (PEM) of those who vouch for the PostgreSQL server, with `sslmode=verify-full` in the url.";
     REPOSITORY_UNSAFE_SETTINGS: UnsafeSettings = "repository.unsafe_settings", Is("refuse"), None,
         "A PostgreSQL with `fsync` or `full_page_writes` off: `refuse` to start, or `accept` that a crash of its host damages it.";
     REPOSITORY_BUSY_TIMEOUT: Span = "repository.busy_timeout", Is("5s"), Some((ms(10), ms(60 * SECOND))),

@@ -149,8 +149,13 @@ pub enum Place {
     Memory,
     /// In this file; absolute.
     Sqlite(PathBuf),
-    /// In the PostgreSQL database that this connection string leads to.
-    Postgres(Secret),
+    /// In the PostgreSQL database that a connection string leads to.
+    Postgres {
+        /// The connection string.
+        url: Secret,
+        /// Whose certificates to believe.
+        ca_file: Option<PathBuf>,
+    },
 }
 
 /// What is logged and how.

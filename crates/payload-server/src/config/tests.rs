@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use payload_testkit::process::Authority;
 use tempfile::TempDir;
 
 use super::keys::ALL;
@@ -276,7 +277,7 @@ fn a_url_may_come_from_a_file_and_its_password_is_shown_to_nobody() {
     let load = || world.load(&[], &[("repository.url_file", path)]);
     set("postgres://ann:secret@db/catalog\nnothing else\n");
     let config = load().unwrap();
-    let Place::Postgres(url) = &config.repository.place else {
+    let Place::Postgres { url, .. } = &config.repository.place else {
         panic!("not {:?}", config.repository.place);
     };
     assert_eq!(url.reveal(), "postgres://ann:secret@db/catalog");
@@ -374,7 +375,8 @@ fn every_key_changes_the_configuration() {
     let url_file = world.directory.path().join("url");
     std::fs::write(&url_file, "postgres://ann:secret@db/catalog\n").unwrap();
     let url_file = url_file.to_str().unwrap().to_owned();
-    for key in ALL {
+    // One that makes sense together with another alone has a test of its own, below.
+    for key in ALL.iter().filter(|key| key.path() != "repository.ca_file") {
         let value = match key.path() {
             "data_dir" | "tiers.disk.path" => "/somewhere/else",
             "grpc.listen" | "http.listen" | "bytes.listen" => "127.0.0.1:9",
@@ -401,6 +403,46 @@ fn every_key_changes_the_configuration() {
             .unwrap_or_else(|lines| panic!("{}: {lines:?}", key.path()));
         assert_ne!(changed, default, "{} has no effect", key.path());
     }
+}
+
+#[test]
+fn certificates_are_believed_for_whoever_asks_for_them() {
+    let world = World::new("");
+    let ca_file = world.directory.path().join("ca.pem");
+    std::fs::write(&ca_file, Authority::new().certificate()).unwrap();
+    let place = |url: &str, ca_file: &str| {
+        let set = [("repository.url", url), ("repository.ca_file", ca_file)];
+        world.load(&[], &set).map(|config| config.repository.place)
+    };
+    let path = ca_file.to_str().unwrap();
+    match place("postgres://ann:secret@db/catalog?sslmode=verify-full", path).unwrap() {
+        Place::Postgres { ca_file: believed, .. } => assert_eq!(believed, Some(ca_file.clone())),
+        other => panic!("not {other:?}"),
+    }
+    for (url, ca_file, why) in [
+        (
+            "postgres://ann:secret@db/catalog?sslmode=require",
+            path,
+            "sslmode=verify-full alone",
+        ),
+        (
+            "postgres://ann:secret@db/catalog?sslmode=verify-full",
+            "/nowhere",
+            "/nowhere",
+        ),
+        ("sqlite:", path, "not one of PostgreSQL"),
+    ] {
+        let lines = place(url, ca_file).unwrap_err();
+        assert!(lines.len() == 1 && lines[0].contains("repository.ca_file"), "{lines:?}");
+        assert!(lines[0].contains(why) && !lines[0].contains("secret"), "{lines:?}");
+    }
+    let lines = world
+        .load(
+            &[],
+            &[("repository.url", "postgres://ann:secret@db/catalog?sslmode=verify-full")],
+        )
+        .unwrap_err();
+    assert!(lines[0].contains("needs repository.ca_file"), "{lines:?}");
 }
 
 fn reference_page() -> String {

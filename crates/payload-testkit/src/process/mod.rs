@@ -4,6 +4,7 @@
 //! The harness knows the server only as its users do: a command line, a configuration file, `endpoint.json` and signals.
 
 mod daemon;
+mod identity;
 mod manager;
 mod numbers;
 mod postgres;
@@ -11,6 +12,7 @@ mod proxy;
 mod wait;
 
 pub use daemon::{Daemon, Endpoint, Setup};
+pub use identity::{Authority, Identity};
 pub use manager::Manager;
 pub use numbers::{cpu_time, descriptors, memory, memory_peak, parent, sleeps, threads};
 pub use postgres::Postgres;

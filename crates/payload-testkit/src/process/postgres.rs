@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Signal, getuid, kill_process, test_kill_process};
 
+use super::identity::Identity;
 use super::numbers::{parent, processes};
 use super::wait::until;
+
+/// Of all servers, in a folder or at an address of their own. Nobody else's, and never given out by the kernel.
+pub(super) const PORT: u16 = 27032;
 
 /// Quick, small, and without anything that makes it less safe.
 const SETTINGS: [&str; 7] = [
@@ -52,17 +57,47 @@ impl Postgres {
     ///
     /// With its log, if it does not start.
     pub fn with(settings: &[&str]) -> Self {
-        let user = User::other_than_root();
-        let dir = tempfile::Builder::new().prefix("payload-postgres-").tempdir();
-        let dir = dir.expect("a folder can be made").keep();
-        chown(&dir, Some(user.uid), Some(user.gid)).expect("a folder can be given away");
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).expect("own folders can be changed");
+        let (user, dir) = folder();
+        Self::run(&user, dir, Path::new(""), settings)
+    }
+
+    /// A new server that follows this one: a standby, reached as any other, that takes no writes.
+    ///
+    /// # Panics
+    ///
+    /// With its log, if it does not start.
+    pub fn standby(&self) -> Self {
+        let (user, dir) = folder();
+        Self::run(&user, dir, &self.dir, &[])
+    }
+
+    /// A new server that can also be reached over TCP, encrypted if its guest likes. One for each test.
+    ///
+    /// # Panics
+    ///
+    /// With its log, if it does not start.
+    pub fn encrypted(identity: &Identity) -> Self {
+        let (user, dir) = folder();
+        let write = |name: &str, text: &str| {
+            let file = dir.join(name);
+            fs::write(&file, text).expect("own folders can be written to");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("own files can be changed");
+            chown(&file, Some(user.uid), Some(user.gid)).expect("a file can be given away");
+            file.display().to_string()
+        };
+        let certificate = format!("ssl_cert_file={}", write("server.crt", &identity.certificate));
+        let key = format!("ssl_key_file={}", write("server.key", &identity.key));
+        let listen = format!("listen_addresses={}", address());
+        Self::run(&user, dir, Path::new(""), &["ssl=on", &certificate, &key, &listen])
+    }
+
+    fn run(user: &User, dir: PathBuf, primary: &Path, settings: &[&str]) -> Self {
         let shared = std::env::temp_dir().join(format!("payload-postgres-template-{}", user.uid));
         let settings = SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]);
         let mut command = Command::new("sh");
         command
             .args(["-c", include_str!("postgres.sh"), "postgres.sh"])
-            .args([&programs(), &shared, &dir])
+            .args([&programs(), &shared, &dir, primary])
             .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -92,7 +127,25 @@ impl Postgres {
             .to_str()
             .expect("the folder's name is text")
             .replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        format!("postgres://postgres@{host}:{PORT}/{database}")
+    }
+
+    /// Where to connect over TCP, to a host of this name; for one that is [`encrypted`](Self::encrypted).
+    pub fn tcp_url(&self, host: &str) -> String {
+        format!("postgres://postgres@{host}:{PORT}/postgres?hostaddr={}", address())
+    }
+
+    /// Runs statements as the database's owner would; gives their rows.
+    ///
+    /// # Panics
+    ///
+    /// With what is wrong with them.
+    pub fn psql(&self, sql: &str) -> String {
+        let mut psql = Command::new(self.program("psql"));
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", sql]);
+        let output = psql.output().expect("PostgreSQL comes with psql");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// The folder of its sockets.
@@ -153,6 +206,22 @@ impl Postgres {
         let text = fs::read_to_string(self.dir.join("data/postmaster.pid")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// A new folder that belongs to whoever runs the server.
+fn folder() -> (User, PathBuf) {
+    let user = User::other_than_root();
+    let dir = tempfile::Builder::new().prefix("payload-postgres-").tempdir();
+    let dir = dir.expect("a folder can be made").keep();
+    chown(&dir, Some(user.uid), Some(user.gid)).expect("a folder can be given away");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).expect("own folders can be changed");
+    (user, dir)
+}
+
+/// A loopback address that no other test has: all of them listen on the same port.
+fn address() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), middle, low)
 }
 
 impl Drop for Postgres {

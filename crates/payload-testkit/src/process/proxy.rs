@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::postgres::PORT;
+
 /// What to do with the next COMMIT, and with everything after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -51,7 +53,7 @@ struct Wire {
     pumps: Mutex<Vec<JoinHandle<()>>>,
 }
 
-const SOCKET: &str = ".s.PGSQL.5432";
+const SOCKET: &str = ".s.PGSQL.27032";
 
 impl Proxy {
     /// In front of a server.
@@ -92,7 +94,7 @@ impl Proxy {
     /// If the folder's name is not text.
     pub fn url(&self) -> String {
         let host = self.dir.path().to_str().expect("the folder's name is text");
-        format!("postgres://postgres@{}/postgres", host.replace('/', "%2F"))
+        format!("postgres://postgres@{}:{PORT}/postgres", host.replace('/', "%2F"))
     }
 
     /// What to do from now on.
