@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "payload",
+    "holder",
+    "placement",
     "namespace",
     "naming",
     "event",

@@ -84,6 +84,17 @@ pub(crate) enum Command {
         #[arg(long, default_value = "disk", value_parser = words(&["disk"]).try_map(|word| word.parse::<Tier>()))]
         to: Tier,
     },
+    /// Explain why a payload is where it is, what keeps it there, and what happens next
+    Explain {
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
+    },
+    /// Show how full each tier is, of what, and what goes next
+    Tiers,
+    /// List what is on its way from tier to tier
+    Transfers,
+    /// List who holds how much, those first who hold most
+    Holders,
     /// List leases: who holds what
     Leases {
         /// Only the leases on this payload

@@ -6,6 +6,7 @@
 mod lineage;
 mod names;
 mod namespaces;
+mod placement;
 pub(crate) mod streams;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,9 @@ use serde::Serialize;
 pub(crate) use self::lineage::{AddedLineage, Impact, Lineage, LineageNode};
 pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
 pub(crate) use self::namespaces::{Namespace, Namespaces, OneNamespace, RemovedNamespace};
+pub(crate) use self::placement::{
+    Candidate, Explained, HolderSum, Holders, Plan, Pressure, Standing, TierView, Tiers, Transfer, Transfers,
+};
 use crate::failure::Failure;
 
 /// `ls` and `put`.
@@ -341,25 +345,31 @@ impl From<v1::EventFault> for EventFault {
 
 impl From<v1::LeaseInfo> for Lease {
     fn from(lease: v1::LeaseInfo) -> Self {
-        let v1::Holder {
-            principal,
-            kind,
-            pid,
-            command,
-        } = lease.holder.unwrap_or_default();
         Self {
             lease_serial: lease.lease_serial,
             namespace: lease.namespace,
             payload_id: lease.payload_id,
             replica_id: lease.replica_id,
-            holder: Holder {
-                principal,
-                kind,
-                pid,
-                command,
-            },
+            holder: lease.holder.unwrap_or_default().into(),
             age_ms: lease.age_ms,
             expires_in_ms: lease.expires_in_ms,
+        }
+    }
+}
+
+impl From<v1::Holder> for Holder {
+    fn from(holder: v1::Holder) -> Self {
+        let v1::Holder {
+            principal,
+            kind,
+            pid,
+            command,
+        } = holder;
+        Self {
+            principal,
+            kind,
+            pid,
+            command,
         }
     }
 }

@@ -46,6 +46,7 @@ mod moves;
 mod names;
 mod namespaces;
 mod options;
+mod placement;
 mod ranges;
 mod reclaim;
 mod registry;

@@ -22,6 +22,7 @@ use crate::streams::Streams;
 use crate::table::Table;
 use crate::timers::{Due, Timers};
 use crate::token::{Key, Mint};
+use crate::transfers::Transfers;
 
 /// The outside world.
 pub struct Ports {
@@ -58,6 +59,7 @@ pub struct Engine {
     pub(crate) evict_signal: Signal,
     pub(crate) room: Room,
     pub(crate) wishes: Wishes,
+    pub(crate) transfers: Transfers,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
     /// Raised when something that was ready may have been used.
@@ -124,6 +126,7 @@ impl Engine {
             evict_signal: Signal::new(),
             room: Room::default(),
             wishes: Wishes::default(),
+            transfers: Transfers::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),
             prepare_signal: Signal::new(),

@@ -11,6 +11,7 @@ use payload_core::{Error, Instant, Payload, PayloadId, Replica, ReplicaId, Repli
 
 use crate::acquire::Waiter;
 use crate::holder::Holder;
+use crate::promote::Wish;
 use crate::timers::Moment;
 
 /// One payload in memory. Locks are taken in the order mover, gate, live, holder.
@@ -47,8 +48,8 @@ pub(crate) struct Live {
     pub(crate) uses: u8,
     /// How often the payload was leased lately, from whatever tier.
     pub(crate) heat: Heat,
-    /// Whether it waits to be fetched into RAM.
-    pub(crate) wished: bool,
+    /// Why it waits to be fetched into RAM, if it does.
+    pub(crate) wished: Option<Wish>,
     /// When the replica in RAM was fetched, if it was.
     pub(crate) promoted_at: Option<Instant>,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
@@ -86,7 +87,7 @@ impl Entry {
             evictable: false,
             uses: 0,
             heat: Heat::default(),
-            wished: false,
+            wished: None,
             promoted_at: None,
             in_doubt: false,
         };
@@ -195,5 +196,10 @@ impl Live {
     /// Whether a lease holds the replica.
     pub(crate) fn is_leased(&self, replica: ReplicaId) -> bool {
         self.leases.values().any(|lease| lease.replica == replica)
+    }
+
+    /// How many leases hold the replica.
+    pub(crate) fn leases_on(&self, replica: ReplicaId) -> usize {
+        self.leases.values().filter(|lease| lease.replica == replica).count()
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use payload_core::policy::RANKS;
 use payload_core::port::TierStore;
-use payload_core::tiering::{Look, Victims, Watermarks};
-use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Result, Span, SpillTarget, StateKind, Tier};
+use payload_core::tiering::{Facts, Look, Victims, Watermarks};
+use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Replica, Result, Span, SpillTarget, StateKind, Tier};
 
 use crate::delete::Guards;
 use crate::engine::Engine;
@@ -36,6 +36,8 @@ pub(crate) struct Evictor {
     index: Mutex<[Victims<PayloadId>; RANKS]>,
     /// Doubled by each round that fails.
     pause: Mutex<Option<Span>>,
+    /// Those that are to go in this round.
+    chosen: Mutex<Vec<PayloadId>>,
 }
 
 /// What became of one victim.
@@ -58,7 +60,9 @@ impl Engine {
                 return Ok(None);
             }
             let shared = batch.iter().any(|entry| is_in_shared(entry));
+            *self.evictor.chosen.lock() = batch.iter().map(|entry| entry.id).collect();
             let gone = self.evict_batch(&batch);
+            self.evictor.chosen.lock().clear();
             batch.iter().for_each(|entry| self.consider(entry));
             if shared {
                 self.sweep()?;
@@ -75,7 +79,7 @@ impl Engine {
     }
 
     /// How much has to go, if anything has to.
-    fn missing_room(&self, store: &dyn TierStore) -> u64 {
+    pub(crate) fn missing_room(&self, store: &dyn TierStore) -> u64 {
         self.room_short_of(store, Watermarks::excess)
     }
 
@@ -128,17 +132,24 @@ impl Engine {
 
     /// Whether the replica in RAM may be given up now.
     fn may_go(&self, entry: &Entry, live: &Live) -> bool {
-        let Some(replica) = live.replica_in(Tier::Ram) else {
-            return false;
-        };
-        live.row.policy.rank().is_some()
-            && live.row.state.kind() == StateKind::Active
-            && replica.node == self.settings.node
-            && !live.closing
-            && !live.in_doubt
-            && !live.is_leased(replica.id)
-            && !entry.is_moving()
-            && !self.may_be_held_unknown(entry)
+        let replica = live.replica_in(Tier::Ram);
+        replica.is_some_and(|replica| self.facts(entry, live, replica).may_go())
+    }
+
+    /// All that decides whether a replica may be given up.
+    pub(crate) fn facts(&self, entry: &Entry, live: &Live, replica: &Replica) -> Facts {
+        let tier = replica.tier();
+        Facts {
+            tier,
+            policy: live.row.policy,
+            settled: live.row.state.kind() == StateKind::Active && !live.closing,
+            in_doubt: live.in_doubt,
+            here: replica.node == self.settings.node,
+            leased: live.is_leased(replica.id),
+            moving: entry.is_moving(),
+            may_return: self.may_be_held_unknown(entry),
+            copy_below: live.readable().any(|other| other.tier() > tier),
+        }
     }
 
     /// Puts a replica into the index, if it may be evicted and is not there. To be called whenever that may have begun.
@@ -279,6 +290,20 @@ impl Engine {
 }
 
 impl Evictor {
+    /// Those that are to go in the round that is under way, if one is.
+    pub(crate) fn chosen(&self) -> Vec<PayloadId> {
+        self.chosen.lock().clone()
+    }
+
+    /// How many replicas may go when their turn comes, and how many bytes they take up. One that is held since it was put
+    /// there still counts, until it is met.
+    pub(crate) fn candidates(&self) -> (usize, u64) {
+        let index = self.index.lock();
+        index.iter().fold((0, 0), |(count, bytes), rank| {
+            (count + rank.len(), bytes + rank.bytes())
+        })
+    }
+
     fn next_pause(&self, error: &Error) -> Span {
         let mut pause = self.pause.lock();
         let next = pause.map_or(PAUSE_MIN, |last| (last * 2).min(PAUSE_MAX));

@@ -28,15 +28,23 @@ const WISHES_MAX: usize = 4_096;
 
 /// Payloads that are to be fetched when there is time.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes(Mutex<VecDeque<(Arc<Entry>, Wish)>>);
+pub(crate) struct Wishes(Mutex<VecDeque<Arc<Entry>>>);
 
 /// Why a payload is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub enum Wish {
     /// Somebody asked for it.
     Asked,
     /// It is read a lot; it must be read clearly more than what would have to go for it.
     Hot,
+}
+
+impl Wishes {
+    /// The first few, and how many there are.
+    pub(crate) fn first(&self, count: usize) -> (Vec<Arc<Entry>>, usize) {
+        let wishes = self.0.lock();
+        (wishes.iter().take(count).cloned().collect(), wishes.len())
+    }
 }
 
 impl Engine {
@@ -107,30 +115,31 @@ impl Engine {
 
     /// Has a payload fetched when there is time; false if too many wait already.
     pub(crate) fn wish_for(&self, entry: &Arc<Entry>, live: &mut Live, wish: Wish) -> bool {
-        if live.wished {
+        if live.wished.is_some() {
             return true;
         }
         let mut wishes = self.wishes.0.lock();
-        live.wished = wishes.len() < WISHES_MAX;
-        if live.wished {
-            wishes.push_back((Arc::clone(entry), wish));
-            self.fetch_signal.raise();
+        if wishes.len() >= WISHES_MAX {
+            return false;
         }
-        live.wished
+        live.wished = Some(wish);
+        wishes.push_back(Arc::clone(entry));
+        self.fetch_signal.raise();
+        true
     }
 
     /// Fetches what was wished for, as long as there is room. That may bring RAM above its high watermark: then something
     /// goes that is used less.
     pub fn fetch_wishes(&self) {
         loop {
-            let Some((entry, wish)) = self.wishes.0.lock().pop_front() else {
+            let Some(entry) = self.wishes.0.lock().pop_front() else {
                 return;
             };
             let mut live = entry.live();
-            live.wished = false;
+            let wish = live.wished.take();
             let (size, heat) = (live.row.size, live.heat);
             drop(live);
-            if !self.is_worth_fetching(size, heat, wish) {
+            if !wish.is_some_and(|wish| self.is_worth_fetching(size, heat, wish)) {
                 continue;
             }
             if let Err(error) = self.fetch(&entry, Patience::None, "prefetch") {

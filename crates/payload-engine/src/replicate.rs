@@ -56,6 +56,7 @@ impl Engine {
             (Arc::clone(&live.row), source)
         };
         let began = self.now();
+        let _running = self.transfers.begin(&row, source.tier(), to, why, began);
         let copied = self.copy_replica(entry, &row, &source, to, patience);
         let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, why));
         self.metrics
@@ -188,6 +189,8 @@ impl Engine {
         live.promoted_at = None;
         drop(live);
         applied?;
+        // Before somebody else can add one there, which goes into the index anew.
+        self.forget_victim(entry);
         drop(gate);
         self.remove_bytes(&replica.location, replica.charged);
         if !replica.location.is_shared() {

@@ -60,6 +60,10 @@ pub(crate) enum Rpc {
     GetStats,
     ListLeases,
     RevokeLease,
+    ListHolders,
+    Explain,
+    ListTiers,
+    ListTransfers,
     CreateNamespace,
     GetNamespace,
     ListNamespaces,
@@ -107,7 +111,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 46] = [
+    const ALL: [(Self, &'static str); 50] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -132,6 +136,10 @@ impl Rpc {
         (Self::GetStats, "GetStats"),
         (Self::ListLeases, "ListLeases"),
         (Self::RevokeLease, "RevokeLease"),
+        (Self::ListHolders, "ListHolders"),
+        (Self::Explain, "Explain"),
+        (Self::ListTiers, "ListTiers"),
+        (Self::ListTransfers, "ListTransfers"),
         (Self::CreateNamespace, "CreateNamespace"),
         (Self::GetNamespace, "GetNamespace"),
         (Self::ListNamespaces, "ListNamespaces"),

@@ -4,10 +4,11 @@ pub(crate) mod streams;
 
 use std::os::fd::OwnedFd;
 
-use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, ReplicaId, Result, limits, name};
+use payload_core::lease::HolderKind;
+use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, Principal, ReplicaId, Result, limits, name};
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, PutRequest,
+    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::policy::policy;
@@ -239,21 +240,26 @@ fn attach(fd: OwnedFd, fds: &mut Vec<OwnedFd>) -> u32 {
     fds.len() as u32 - 1
 }
 
+pub(crate) fn holder(principal: &Principal, kind: HolderKind, peer: Peer) -> v1::Holder {
+    let kind = match kind {
+        HolderKind::Local => "local",
+        HolderKind::Remote => "remote",
+    };
+    v1::Holder {
+        principal: principal.to_string(),
+        kind: kind.to_owned(),
+        pid: peer.pid,
+        command: peer.command,
+    }
+}
+
 pub(crate) fn lease_info(view: LeaseView) -> v1::LeaseInfo {
     v1::LeaseInfo {
         lease_serial: view.serial,
         namespace: view.namespace.to_string(),
         payload_id: view.payload.to_string(),
         replica_id: view.replica.to_string(),
-        holder: Some(v1::Holder {
-            principal: view.principal.to_string(),
-            kind: match view.kind {
-                payload_core::lease::HolderKind::Local => "local".to_owned(),
-                payload_core::lease::HolderKind::Remote => "remote".to_owned(),
-            },
-            pid: view.peer.pid,
-            command: view.peer.command,
-        }),
+        holder: Some(holder(&view.principal, view.kind, view.peer)),
         age_ms: millis(view.age),
         expires_in_ms: view.expires_in.map(millis),
     }

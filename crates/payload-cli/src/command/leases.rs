@@ -6,7 +6,7 @@ use payload_core::limits;
 use super::Server;
 use crate::failure::Failure;
 use crate::human;
-use crate::json::{Lease, Leases, Revoked};
+use crate::json::{Holder, Lease, Leases, Revoked};
 use crate::output::Output;
 
 pub(super) async fn list(server: &Server, payload: Option<PayloadId>, output: &Output) -> Result<(), Failure> {
@@ -23,19 +23,7 @@ pub(super) async fn list(server: &Server, payload: Option<PayloadId>, output: &O
         }
     }
     let document = Leases { leases };
-    output.print(&document, |output| {
-        let header = [
-            "SERIAL",
-            "PAYLOAD",
-            "PRINCIPAL",
-            "KIND",
-            "PID",
-            "COMMAND",
-            "AGE",
-            "EXPIRES",
-        ];
-        output.table(header, document.leases.iter().map(row))
-    })
+    output.print(&document, |output| table(&document.leases, output))
 }
 
 pub(super) async fn revoke(server: &Server, serial: u64, reason: &str, output: &Output) -> Result<(), Failure> {
@@ -44,20 +32,37 @@ pub(super) async fn revoke(server: &Server, serial: u64, reason: &str, output: &
     output.print(&Revoked { lease_serial: serial }, |_| format!("{serial}  revoked"))
 }
 
+pub(super) fn table(leases: &[Lease], output: &Output) -> String {
+    let header = [
+        "SERIAL",
+        "PAYLOAD",
+        "PRINCIPAL",
+        "KIND",
+        "PID",
+        "COMMAND",
+        "AGE",
+        "EXPIRES",
+    ];
+    output.table(header, leases.iter().map(row))
+}
+
+/// The holder's process, if it is on this host.
+pub(super) fn pid(holder: &Holder) -> String {
+    match holder.pid {
+        0 => "-".to_owned(),
+        pid => pid.to_string(),
+    }
+}
+
 fn row(lease: &Lease) -> [String; 8] {
     let holder = &lease.holder;
-    let pid = if holder.pid == 0 {
-        "-".to_owned()
-    } else {
-        holder.pid.to_string()
-    };
     let expires = lease.expires_in_ms.map_or_else(|| "-".to_owned(), human::span);
     [
         lease.lease_serial.to_string(),
         lease.payload_id.clone(),
         holder.principal.clone(),
         holder.kind.clone(),
-        pid,
+        pid(holder),
         holder.command.clone(),
         human::span(lease.age_ms),
         expires,

@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
 mod events;
+mod explain;
 mod get;
+mod holders;
 mod leases;
 mod lineage;
 mod list;
@@ -13,6 +15,8 @@ mod remove;
 mod show;
 mod stats;
 mod streams;
+mod tiers;
+mod transfers;
 mod update;
 mod verify;
 
@@ -99,6 +103,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
         Command::Rm(args) => remove::run(&server, args, output).await,
         Command::Lineage(command) => lineage::run(&server, command, output).await,
+        Command::Explain { id } => explain::run(&server, id, output).await,
+        Command::Tiers => tiers::run(&server, output).await,
+        Command::Transfers => transfers::run(&server, output).await,
+        Command::Holders => holders::run(&server, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,
         Command::Label(args) => update::label(&server, args, output).await,

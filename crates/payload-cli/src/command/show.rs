@@ -104,7 +104,7 @@ fn event(event: &Event) -> [String; 6] {
 }
 
 /// Only what is not as usual.
-fn policy(policy: &Policy) -> String {
+pub(super) fn policy(policy: &Policy) -> String {
     let mut words = Vec::new();
     if policy.priority != "NORMAL" {
         words.push(format!("priority {}", policy.priority.to_lowercase()));

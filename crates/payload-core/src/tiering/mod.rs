@@ -4,11 +4,12 @@
 //! *add* a replica in another tier, and *drop* one that is not the last. A spill is an add below and then a drop above,
 //! a promotion is an add above, and a replica that has a copy below is *clean*: dropping it costs no copy.
 //!
-//! Four questions are answered in this module, each by a part that knows nothing of the others:
+//! Five questions are answered in this module, each by a part that knows nothing of the others:
 //!
 //! | question | part |
 //! |---|---|
 //! | How much has to go? | [`Watermarks`]: nothing below the high mark, then as much as brings the tier to the low one |
+//! | May it go at all, and how? | [`Facts`]: every reason to stay has a name, which operators see too |
 //! | What goes first? | [`Victims`]: low priority before high, and among equals by S3-FIFO |
 //! | What comes up unasked? | [`Heat`]: what is used clearly more than what would have to go for it |
 //! | Who gets the room? | [`Turns`]: whoever waits, fair between namespaces by bytes |
@@ -18,11 +19,13 @@
 
 mod heat;
 mod pressure;
+mod standing;
 mod turns;
 mod victims;
 
 pub use heat::Heat;
 pub use pressure::Watermarks;
+pub use standing::{Exit, Facts, Keep};
 pub use turns::Turns;
 pub use victims::{Look, Victims};
 

@@ -31,6 +31,16 @@ impl Watermarks {
         Ok(Self { high, low })
     }
 
+    /// The low one, in per cent.
+    pub const fn low(&self) -> u8 {
+        self.low
+    }
+
+    /// The high one, in per cent.
+    pub const fn high(&self) -> u8 {
+        self.high
+    }
+
     /// How many bytes have to go from a tier of which `used` are taken up, while requests for `waiting` more stand in line.
     pub fn excess(&self, capacity: u64, used: u64, waiting: u64) -> u64 {
         match used.saturating_add(waiting) > share(capacity, self.high) {

@@ -11,6 +11,7 @@ mod doubt;
 mod events;
 mod evicting;
 mod expiry;
+mod explaining;
 mod full;
 mod leases;
 mod lifecycle;

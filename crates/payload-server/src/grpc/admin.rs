@@ -11,7 +11,7 @@ use payload_proto::v1::admin_service_server::AdminService;
 use payload_proto::{status, v1};
 use tonic::{Request, Response, Status};
 
-use super::{Messages, answer, principal};
+use super::{Messages, answer, placement, principal};
 use crate::calls::{Calls, Rpc};
 use crate::identity::Identity;
 use crate::wire;
@@ -82,6 +82,31 @@ impl AdminService for Service {
             Ok(v1::RevokeLeaseResponse {})
         })
         .await
+    }
+
+    async fn list_holders(
+        &self,
+        _request: Request<v1::ListHoldersRequest>,
+    ) -> Result<Response<v1::ListHoldersResponse>, Status> {
+        placement::holders(&self.calls).await
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        placement::explain(&self.calls, request).await
+    }
+
+    async fn list_tiers(
+        &self,
+        _request: Request<v1::ListTiersRequest>,
+    ) -> Result<Response<v1::ListTiersResponse>, Status> {
+        placement::tiers(&self.calls).await
+    }
+
+    async fn list_transfers(
+        &self,
+        _request: Request<v1::ListTransfersRequest>,
+    ) -> Result<Response<v1::ListTransfersResponse>, Status> {
+        placement::transfers(&self.calls).await
     }
 
     async fn create_namespace(
@@ -259,7 +284,7 @@ fn stats_message(stats: &Stats, identity: &Identity, epoch: u64) -> v1::GetStats
     }
 }
 
-fn tier_message(tier: &TierStats) -> v1::TierStats {
+pub(super) fn tier_message(tier: &TierStats) -> v1::TierStats {
     v1::TierStats {
         tier: v1::Tier::from(tier.tier).into(),
         capacity_bytes: tier.usage.capacity,

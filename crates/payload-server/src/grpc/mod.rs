@@ -6,6 +6,7 @@ mod data;
 mod incoming;
 mod lineage;
 mod moves;
+mod placement;
 mod stream;
 
 use std::net::SocketAddr;

@@ -121,3 +121,57 @@ fn an_acquire_may_insist_on_a_tier_or_take_what_there_is() {
     assert_eq!((tier_of(&fast), fast.read()), (Ram, bytes.clone()));
     assert_eq!(slower.read(), bytes);
 }
+
+#[test]
+fn operators_see_why_bytes_are_where_they_are_and_who_holds_them() {
+    let world = World::of(SMALL);
+    let (session, grpc) = (world.session(), world.grpc());
+    let id = session.publish(&content(SIZE, 1)).payload_id;
+    let held = session.lease(&id);
+    moved(grpc.spill(to_tier(&id, Disk)).unwrap()).unwrap();
+    let explained = grpc.explain(explain(&id)).unwrap();
+    let standing: Vec<_> = explained
+        .replicas
+        .iter()
+        .map(|view| (view.tier(), view.kept_by().collect()))
+        .collect();
+    let expected = [(Ram, vec![v1::Keep::Leased]), (Disk, vec![v1::Keep::LowestTier])];
+    assert_eq!(standing, expected);
+    assert_eq!(explained.replicas[1].arrival.as_ref().unwrap().reason, "spill");
+    assert_eq!(explained.leases[0].holder.as_ref().unwrap().pid, std::process::id());
+    let next = explained.plan.unwrap().next.unwrap();
+    assert_eq!(next, v1::plan::Next::LeavesWhenReleased(Ram.into()));
+
+    let holders = grpc.list_holders(v1::ListHoldersRequest {}).unwrap().holders;
+    let sums: Vec<_> = holders
+        .iter()
+        .map(|sum| (sum.leases, sum.payloads, sum.bytes))
+        .collect();
+    assert_eq!(sums, [(1, 1, SIZE as u64)]);
+    session.release(release(&[&held.lease.lease_id])).unwrap();
+    until("the replica in RAM to go", || {
+        (grpc.explain(explain(&id)).unwrap().replicas.len() == 1).then_some(())
+    });
+
+    let other = session.publish(&content(SIZE, 2)).payload_id;
+    let tiers = grpc.list_tiers(v1::ListTiersRequest {}).unwrap().tiers;
+    let pressure = tiers[0].pressure.as_ref().unwrap();
+    assert_eq!(
+        (pressure.high_watermark, pressure.low_watermark, pressure.candidates),
+        (90, 80, 1)
+    );
+    assert_eq!(
+        (&*pressure.next[0].payload_id, pressure.next[0].exit()),
+        (&*other, v1::Exit::Spill)
+    );
+    assert!(tiers[1].pressure.is_none());
+    let moves = grpc.list_transfers(v1::ListTransfersRequest {}).unwrap();
+    assert_eq!((moves.running.len(), moves.queued_total), (0, 0));
+}
+
+fn explain(payload_id: &str) -> v1::ExplainRequest {
+    v1::ExplainRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,11 +1,13 @@
 //! Ports that fail on purpose: decorators around the real ones, steered by a [`Switch`], and a keeper that is only a map.
 
 mod fds;
+mod gate;
 mod repository;
 mod switch;
 mod tier;
 
 pub use fds::{FaultyFds, MapFds};
+pub use gate::Gate;
 pub use repository::FaultyRepository;
 pub use switch::{Moment, Switch};
 pub use tier::FaultyTier;

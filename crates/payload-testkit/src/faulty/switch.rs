@@ -1,9 +1,11 @@
 //! Decides which call to a port fails: counts them all, and "kills" the process at the chosen one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use payload_core::{Error, Reason, Result};
+
+use super::gate::{Gate, Shared};
 
 /// Shared by all decorators of one simulated process.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ struct State {
     kill: Option<(u64, Moment)>,
     kill_before: Option<&'static str>,
     fail: Vec<(&'static str, Moment)>,
+    hold: Option<(&'static str, Arc<Shared>)>,
     dead: bool,
 }
 
@@ -51,6 +54,13 @@ impl Switch {
         self.state().fail.push((name, moment));
     }
 
+    /// The next call of this name waits in front of the gate, once.
+    pub fn hold_next(&self, name: &'static str) -> Gate {
+        let gate = Gate::default();
+        self.state().hold = Some((name, gate.shared()));
+        gate
+    }
+
     /// Whether the kill has happened.
     pub fn is_dead(&self) -> bool {
         self.state().dead
@@ -63,6 +73,10 @@ impl Switch {
 
     /// Makes a call, or what the fault leaves of it.
     pub fn run<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        let held = self.state().hold.take_if(|(held, _)| *held == name);
+        if let Some((_, gate)) = held {
+            gate.pass();
+        }
         match self.fate(name) {
             None => call(),
             Some((error, Moment::Before)) => Err(error),

@@ -10,6 +10,7 @@ mod names;
 mod namespaces;
 mod state;
 mod streams;
+mod tiers;
 mod updates;
 mod values;
 
@@ -46,6 +47,7 @@ fn cases() -> Vec<Case> {
         namespaces::CASES,
         lineage::CASES,
         streams::CASES,
+        tiers::CASES,
     ]
     .into_iter()
     .flatten()

@@ -137,6 +137,10 @@ calls! {
         get_stats(GetStatsRequest) -> GetStatsResponse;
         list_leases(ListLeasesRequest) -> ListLeasesResponse;
         revoke_lease(RevokeLeaseRequest) -> RevokeLeaseResponse;
+        list_holders(ListHoldersRequest) -> ListHoldersResponse;
+        explain(ExplainRequest) -> ExplainResponse;
+        list_tiers(ListTiersRequest) -> ListTiersResponse;
+        list_transfers(ListTransfersRequest) -> ListTransfersResponse;
         create_namespace(CreateNamespaceRequest) -> CreateNamespaceResponse;
         get_namespace(GetNamespaceRequest) -> GetNamespaceResponse;
         list_namespaces(ListNamespacesRequest) -> ListNamespacesResponse;

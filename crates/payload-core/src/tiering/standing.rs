@@ -1,0 +1,204 @@
+//! Whether a replica may be given up, and if not why not. One function decides for the evictor and explains to people.
+
+use crate::policy::{Policy, SpillTarget};
+use crate::tier::Tier;
+
+/// Why a replica stays where it is, however short the room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keep {
+    /// The payload is not committed yet, or is ending: its bytes follow the state, not the pressure.
+    Unsettled,
+    /// The repository has not said yet what became of the last change.
+    InDoubt,
+    /// Another node has it.
+    Elsewhere,
+    /// Leases keep it.
+    Leased,
+    /// Its bytes are being copied into another tier.
+    Moving,
+    /// Somebody who held it before a restart may still come back.
+    MayReturn,
+    /// Its priority is `never`.
+    Priority,
+    /// There is no tier below it.
+    LowestTier,
+}
+
+/// What is known of a replica when somebody looks whether it may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The tier it is in.
+    pub tier: Tier,
+    /// How the payload is to be kept.
+    pub policy: Policy,
+    /// The payload is active and nobody is ending it.
+    pub settled: bool,
+    /// What became of the last change is not known.
+    pub in_doubt: bool,
+    /// It belongs to this node.
+    pub here: bool,
+    /// Leases keep it.
+    pub leased: bool,
+    /// The payload's bytes are being copied.
+    pub moving: bool,
+    /// A session of before the restart may keep it.
+    pub may_return: bool,
+    /// There is another complete replica in a tier below.
+    pub copy_below: bool,
+}
+
+/// How a replica leaves its tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// There is a copy below: it is just dropped.
+    Drop,
+    /// The payload ends with it.
+    Discard,
+    /// It is copied down first.
+    Spill,
+}
+
+impl Keep {
+    /// Every reason there is.
+    pub const ALL: [Self; 8] = [
+        Self::Unsettled,
+        Self::InDoubt,
+        Self::Elsewhere,
+        Self::Leased,
+        Self::Moving,
+        Self::MayReturn,
+        Self::Priority,
+        Self::LowestTier,
+    ];
+
+    fn applies(self, facts: &Facts) -> bool {
+        match self {
+            Self::Unsettled => !facts.settled,
+            Self::InDoubt => facts.in_doubt,
+            Self::Elsewhere => !facts.here,
+            Self::Leased => facts.leased,
+            Self::Moving => facts.moving,
+            Self::MayReturn => facts.may_return,
+            Self::Priority => facts.policy.rank().is_none(),
+            Self::LowestTier => facts.tier == Tier::Disk,
+        }
+    }
+}
+
+impl Facts {
+    /// Everything that keeps the replica where it is.
+    pub fn keeps(&self) -> impl Iterator<Item = Keep> + '_ {
+        Keep::ALL.into_iter().filter(|keep| keep.applies(self))
+    }
+
+    /// Whether nothing does.
+    pub fn may_go(&self) -> bool {
+        self.keeps().next().is_none()
+    }
+
+    /// How it leaves when it does.
+    pub fn exit(&self) -> Exit {
+        match self.policy.spill_to {
+            _ if self.copy_below => Exit::Drop,
+            SpillTarget::Void => Exit::Discard,
+            SpillTarget::Disk => Exit::Spill,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Priority;
+
+    fn free() -> Facts {
+        Facts {
+            tier: Tier::Ram,
+            policy: Policy::default(),
+            settled: true,
+            in_doubt: false,
+            here: true,
+            leased: false,
+            moving: false,
+            may_return: false,
+            copy_below: false,
+        }
+    }
+
+    fn never() -> Policy {
+        Policy {
+            priority: Priority::Never,
+            ..Policy::default()
+        }
+    }
+
+    #[test]
+    fn each_fact_alone_keeps_a_replica_and_names_itself() {
+        assert!(free().may_go());
+        let table = [
+            (
+                Keep::Unsettled,
+                Facts {
+                    settled: false,
+                    ..free()
+                },
+            ),
+            (
+                Keep::InDoubt,
+                Facts {
+                    in_doubt: true,
+                    ..free()
+                },
+            ),
+            (Keep::Elsewhere, Facts { here: false, ..free() }),
+            (Keep::Leased, Facts { leased: true, ..free() }),
+            (Keep::Moving, Facts { moving: true, ..free() }),
+            (
+                Keep::MayReturn,
+                Facts {
+                    may_return: true,
+                    ..free()
+                },
+            ),
+            (
+                Keep::Priority,
+                Facts {
+                    policy: never(),
+                    ..free()
+                },
+            ),
+            (
+                Keep::LowestTier,
+                Facts {
+                    tier: Tier::Disk,
+                    ..free()
+                },
+            ),
+        ];
+        assert_eq!(table.map(|(keep, _)| keep), Keep::ALL);
+        for (keep, facts) in table {
+            assert_eq!(facts.keeps().collect::<Vec<_>>(), [keep]);
+            assert!(!facts.may_go());
+        }
+    }
+
+    #[test]
+    fn a_copy_below_makes_leaving_cheap_whatever_the_policy_says() {
+        let void = Policy {
+            spill_to: SpillTarget::Void,
+            ..Policy::default()
+        };
+        let exit = |policy, copy_below| {
+            Facts {
+                policy,
+                copy_below,
+                ..free()
+            }
+            .exit()
+        };
+        assert_eq!(exit(Policy::default(), false), Exit::Spill);
+        assert_eq!(exit(Policy::default(), true), Exit::Drop);
+        assert_eq!(exit(void, false), Exit::Discard);
+        assert_eq!(exit(void, true), Exit::Drop);
+    }
+}
