@@ -118,6 +118,8 @@ reasons! {
     PayloadDeleted = "PAYLOAD_DELETED" => FailedPrecondition,
     /// The payload's time to live is over.
     PayloadExpired = "PAYLOAD_EXPIRED" => FailedPrecondition,
+    /// The payload's bytes, and the leases on them, are with another server; the message names its node.
+    PayloadElsewhere = "PAYLOAD_ELSEWHERE" => FailedPrecondition,
     /// The event is not due yet.
     NotDue = "NOT_DUE" => FailedPrecondition,
     /// The allocation belongs to another session.

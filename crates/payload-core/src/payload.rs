@@ -84,6 +84,16 @@ impl Payload {
             .min_by_key(|replica| replica.tier())
     }
 
+    /// The replicas that a node has.
+    pub fn replicas_of(&self, node: NodeId) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(move |replica| replica.node == node)
+    }
+
+    /// Whether a node has any of its replicas.
+    pub fn is_on(&self, node: NodeId) -> bool {
+        self.replicas_of(node).next().is_some()
+    }
+
     /// One of its replicas.
     pub fn replica(&self, id: ReplicaId) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.id == id)

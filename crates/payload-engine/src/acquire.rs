@@ -128,7 +128,7 @@ impl Engine {
         if live.row.namespace != *namespace {
             return Some(Err(not_found()));
         }
-        if live.in_doubt {
+        if live.in_doubt || !entry.is_of(self.table.era()) {
             return None;
         }
         let replica = match live.leasable(self.wall()) {
@@ -255,6 +255,10 @@ impl Engine {
             Err(error) => return done(Err(error)),
         };
         let mut live = entry.live();
+        if let (StateKind::Allocated, Err(error)) = (live.row.state.kind(), live.elsewhere()) {
+            drop(live);
+            return done(Err(error));
+        }
         if live.row.state.kind() != StateKind::Allocated || wait.is_zero() {
             drop(live);
             return done(self.acquire_entry(holder, &entry, options));

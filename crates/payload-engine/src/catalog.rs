@@ -19,7 +19,7 @@ pub struct Page {
 impl Engine {
     /// One payload, tombstones too.
     pub fn get(&self, namespace: &Namespace, id: PayloadId) -> Result<Arc<Payload>> {
-        match self.table.get(id) {
+        match self.table.get(id).filter(|entry| self.is_known(entry)) {
             Some(entry) => Some(entry.row()),
             None => self.repository().get(id)?.map(Arc::new),
         }

@@ -221,6 +221,7 @@ impl Engine {
         token: Option<AllocationToken>,
     ) -> Result<()> {
         let mut live = entry.live();
+        live.elsewhere()?;
         match &live.owner {
             Some(owner) if Arc::ptr_eq(owner, holder) => Ok(()),
             None if token.is_some_and(|token| self.mint.is_allocation(token, &holder.principal, entry.id)) => {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use payload_core::stream::{StreamChange, StreamRefusal};
 use payload_core::{
-    Container, LifecycleEvent, Namespace, Operation, Payload, PayloadId, PayloadRef, Principal, Reason, ReplicaState,
-    RequestId, Result, StateKind, limits,
+    Change, Container, EventKind, LifecycleEvent, Namespace, Operation, Payload, PayloadId, PayloadRef, Principal,
+    Reason, Replica, ReplicaState, RequestId, Result, StateKind, limits,
 };
 
 use crate::dependents::{Dependents, OnDependents};
@@ -79,7 +79,9 @@ impl Engine {
         let identity = request.identity();
         let deletion = match request.dependents {
             OnDependents::Cascade => self.cascade(principal, request, identity.as_ref()),
-            OnDependents::Ignore | OnDependents::Refuse => self.delete_once(principal, request, identity.as_ref()),
+            OnDependents::Ignore | OnDependents::Refuse => {
+                self.unless_overtaken(|| self.delete_once(principal, request, identity.as_ref()))
+            }
         };
         match deletion {
             Ok(deletion) => Ok(deletion),
@@ -98,6 +100,7 @@ impl Engine {
         if request.guards().holds == Holds::Respected && self.repository().holds(entry.id)? > 0 {
             return Err(StreamRefusal::PayloadHeld(entry.id).into());
         }
+        self.check_force(request, &entry)?;
         let mut next = match request.dependents {
             OnDependents::Ignore => Vec::new(),
             OnDependents::Refuse => self.check_dependents(entry.id).map(|()| Vec::new())?,
@@ -106,7 +109,7 @@ impl Engine {
         let left = next.len() as u64;
         next.truncate(limits::CASCADE_MAX);
         let leases = if request.force { 0 } else { entry.live().leases.len() };
-        let held = leases > 0 || self.may_be_held_unknown(&entry);
+        let held = leases > 0 || self.may_be_held_unknown(&entry) || self.is_elsewhere_too(&entry.row());
         Ok(Deletion {
             payload: entry.id,
             state: if held { StateKind::Deleting } else { StateKind::Deleted },
@@ -157,6 +160,7 @@ impl Engine {
         let entry = self.entry(&request.namespace, payload)?;
         let gate = entry.gate();
         payload_core::step(entry.row().state, LifecycleEvent::Delete, self.wall())?;
+        self.check_force(request, &entry)?;
         if request.force {
             // The transaction looks again; but what it refuses must not have cost anybody a lease.
             if request.dependents != OnDependents::Ignore {
@@ -175,6 +179,19 @@ impl Engine {
         }
     }
 
+    /// Leases can be ended by the server alone that granted them.
+    pub(crate) fn check_force(&self, request: &DeleteRequest, entry: &Entry) -> Result<()> {
+        match request.force {
+            true => entry.live().elsewhere(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether another node has bytes to free.
+    fn is_elsewhere_too(&self, row: &Payload) -> bool {
+        row.replicas.iter().any(|replica| replica.node != self.settings.node)
+    }
+
     /// Deletes or expires: in one transaction to the tombstone if nobody holds the bytes, else as far as `Deleting`.
     pub(crate) fn end(
         &self,
@@ -190,7 +207,7 @@ impl Engine {
         let mut changes = vec![self.decide(&row, event, cause, drain)?];
         let mut live = entry.live();
         live.closing = true;
-        let held = !live.leases.is_empty() || self.may_be_held_unknown(entry);
+        let held = !live.leases.is_empty() || self.may_be_held_unknown(entry) || self.is_elsewhere_too(&row);
         drop(live);
         let at_once = changes[0].after.state.kind() == StateKind::Deleting && !held;
         if at_once {
@@ -224,7 +241,7 @@ impl Engine {
         applied
     }
 
-    /// Finishes a deletion that nothing holds up any more. Does nothing if something does.
+    /// Finishes this node's part of a deletion that nothing holds up any more. Does nothing if something does.
     pub(crate) fn drain(&self, entry: &Arc<Entry>) {
         // A commit that was found out about only afterwards has left its waiters to be answered here.
         if entry.row().state.kind() != StateKind::Allocated {
@@ -241,12 +258,13 @@ impl Engine {
         // Asked under the lock under which earlier holders come back: whoever comes later is told that it is too late.
         let held = held || self.may_be_held_unknown(entry);
         drop(live);
-        if held {
+        let others = row.replicas.iter().filter(|replica| replica.node != self.settings.node);
+        let others: Vec<Replica> = others.cloned().collect();
+        if held || (!others.is_empty() && others.len() == row.replicas.len()) {
             return;
         }
-        let cause = Cause::server("drain");
         let drained = self
-            .decide(&row, LifecycleEvent::Drained, &cause, |after| after.replicas.clear())
+            .without_own(&row, others)
             .and_then(|change| self.apply(&gate, vec![change], row.durability, &row.owner, None));
         match drained {
             Ok(_) => self.bury(entry, &row),
@@ -257,6 +275,17 @@ impl Engine {
         }
     }
 
+    /// Whoever takes the last replica out of the row ends the payload.
+    fn without_own(&self, row: &Arc<Payload>, others: Vec<Replica>) -> Result<Change> {
+        let cause = Cause::server("drain");
+        if others.is_empty() {
+            return self.decide(row, LifecycleEvent::Drained, &cause, |after| after.replicas.clear());
+        }
+        let mut after = Payload::clone(row);
+        after.replicas = others;
+        Ok(self.change(row, after, EventKind::ReplicaDropped, &cause))
+    }
+
     pub(crate) fn drain_later(&self, entry: Arc<Entry>) {
         self.drains.lock().push(entry);
         self.drain_signal.raise();
@@ -265,12 +294,9 @@ impl Engine {
     /// Frees what a tombstone's row had, now that no row names it, and forgets the payload.
     fn bury(&self, entry: &Arc<Entry>, row: &Payload) {
         self.forget_victim(entry);
-        let containers: Vec<Container> = row
-            .replicas
-            .iter()
-            .map(|replica| replica.location.container())
-            .collect();
-        for replica in &row.replicas {
+        let own = || row.replicas_of(self.settings.node);
+        let containers: Vec<Container> = own().map(|replica| replica.location.container()).collect();
+        for replica in own() {
             self.remove_bytes(&replica.location, replica.charged);
         }
         self.tell_gone(&containers, |replica| !is_shared(row, replica));

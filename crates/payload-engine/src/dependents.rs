@@ -128,6 +128,7 @@ impl Engine {
         if entry.row().state.kind() != StateKind::Active {
             return Ok(false);
         }
+        self.check_force(request, &entry)?;
         if request.force {
             self.close_by_force(&entry);
         }

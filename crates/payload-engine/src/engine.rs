@@ -15,11 +15,12 @@ use crate::evict::Evictor;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
 use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
+use crate::peers::Peers;
 use crate::promote::Wishes;
 use crate::room::Room;
 use crate::settings::Settings;
 use crate::streams::Streams;
-use crate::table::Table;
+use crate::table::{Keeps, Table};
 use crate::timers::{Due, Timers};
 use crate::token::{Key, Mint};
 use crate::transfers::Transfers;
@@ -60,6 +61,7 @@ pub struct Engine {
     pub(crate) room: Room,
     pub(crate) wishes: Wishes,
     pub(crate) transfers: Transfers,
+    pub(crate) peers: Peers,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
     /// Raised when something that was ready may have been used.
@@ -112,9 +114,13 @@ impl Engine {
             true => grace_until.max(started_at.after(settings.lease_terms.term_max)),
             false => grace_until,
         };
+        let keeps = match ports.repository.is_shared() {
+            true => Keeps::Own,
+            false => Keeps::All,
+        };
         let engine = Arc::new(Self {
             mint: Mint::new(key, epoch),
-            table: Table::new(settings.cold_entries_max),
+            table: Table::new(settings.cold_entries_max, settings.node, keeps),
             epoch,
             started_at,
             timers: Timers::default(),
@@ -127,6 +133,7 @@ impl Engine {
             room: Room::default(),
             wishes: Wishes::default(),
             transfers: Transfers::default(),
+            peers: Peers::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),
             prepare_signal: Signal::new(),
@@ -235,11 +242,15 @@ impl Engine {
             .get_or_load(id, self.repository())?
             .filter(|entry| entry.row().namespace == *namespace)
             .ok_or_else(not_found)?;
-        let in_doubt = entry.live().in_doubt;
-        if in_doubt {
+        if !self.is_known(&entry) {
             self.resolve_doubt(&entry)?;
         }
         Ok(entry)
+    }
+
+    /// Whether the row in memory can be gone by.
+    pub(crate) fn is_known(&self, entry: &Entry) -> bool {
+        entry.is_of(self.table.era()) && !entry.live().in_doubt
     }
 
     /// Whether a payload may still be held by somebody that this server does not know yet.

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use payload_core::lease::Term;
 use payload_core::tiering::Heat;
-use payload_core::{Error, Instant, Payload, PayloadId, Replica, ReplicaId, ReplicaState, Result, StateKind, Tier};
+use payload_core::{
+    Error, Instant, NodeId, Payload, PayloadId, Replica, ReplicaId, ReplicaState, Result, StateKind, Tier,
+};
 
 use crate::acquire::Waiter;
 use crate::holder::Holder;
@@ -25,12 +27,16 @@ pub(crate) struct Entry {
     live: Mutex<Live>,
     /// The row was there before this server started: sessions that it does not know yet may still hold it.
     pub(crate) inherited: AtomicBool,
+    /// The [era](crate::table::Table::era) in which the row was read or written.
+    era: AtomicU64,
 }
 
 /// The part that changes from call to call.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) row: Arc<Payload>,
+    /// The node of this server: the replicas of others are out of its reach.
+    node: NodeId,
     /// By serial number.
     pub(crate) leases: HashMap<u64, LeaseRecord>,
     pub(crate) waiters: Vec<Waiter>,
@@ -75,9 +81,10 @@ pub(crate) struct Gate<'a> {
 }
 
 impl Entry {
-    pub(crate) fn new(row: Arc<Payload>, inherited: bool) -> Self {
+    pub(crate) fn new(row: Arc<Payload>, node: NodeId, inherited: bool, era: u64) -> Self {
         let live = Live {
             row,
+            node,
             leases: HashMap::new(),
             waiters: Vec::new(),
             owner: None,
@@ -97,6 +104,7 @@ impl Entry {
             gate: Mutex::new(()),
             live: Mutex::new(live),
             inherited: AtomicBool::new(inherited),
+            era: AtomicU64::new(era),
         }
     }
 
@@ -126,6 +134,16 @@ impl Entry {
         self.live.lock()
     }
 
+    /// Whether the row was read or written in this era.
+    pub(crate) fn is_of(&self, era: u64) -> bool {
+        self.era.load(Ordering::Acquire) == era
+    }
+
+    /// Notes that the row was read after an era had begun.
+    pub(crate) fn read_in(&self, era: u64) {
+        self.era.store(era, Ordering::Release);
+    }
+
     pub(crate) fn row(&self) -> Arc<Payload> {
         Arc::clone(&self.live.lock().row)
     }
@@ -138,7 +156,7 @@ impl Entry {
             && live.owner.is_none()
             && !live.closing
             && !matches!(live.row.state.kind(), StateKind::Allocated | StateKind::Deleting)
-            && !live.row.replicas.iter().any(|replica| replica.tier() == Tier::Ram)
+            && !live.own().any(|replica| replica.tier() == Tier::Ram)
     }
 }
 
@@ -160,11 +178,34 @@ impl Live {
         self.row.state.check_leasable(now)?;
         let best = self.readable().min_by_key(|replica| replica.tier());
         best.ok_or_else(|| {
-            Error::new(
-                payload_core::Reason::BytesMissing,
-                "payload has no replica that can be read",
-            )
+            self.elsewhere().err().unwrap_or_else(|| {
+                Error::new(
+                    payload_core::Reason::BytesMissing,
+                    "payload has no replica that can be read",
+                )
+            })
         })
+    }
+
+    /// Refuses what only the node of the bytes can do, if that is another one.
+    pub(crate) fn elsewhere(&self) -> Result<()> {
+        match self.row.replicas.first() {
+            Some(replica) if !self.is_here() => Err(Error::new(
+                payload_core::Reason::PayloadElsewhere,
+                format!("payload is on node {}, and not on this one", replica.node),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this node has anything of it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.own().next().is_some()
+    }
+
+    /// The replicas of this node.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Replica> {
+        self.row.replicas_of(self.node)
     }
 
     /// The replicas that a new lease may get.
@@ -172,10 +213,9 @@ impl Live {
         self.ready().filter(|replica| Some(replica.id) != self.leaving)
     }
 
-    /// The complete replicas, whether or not one of them is about to go.
+    /// The complete replicas of this node, whether or not one of them is about to go.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &Replica> {
-        let replicas = self.row.replicas.iter();
-        replicas.filter(|replica| replica.state == ReplicaState::Ready)
+        self.own().filter(|replica| replica.state == ReplicaState::Ready)
     }
 
     /// Whether there is a complete replica in a tier.

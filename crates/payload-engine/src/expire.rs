@@ -21,7 +21,7 @@ impl Engine {
     pub fn expire_due(&self) -> Result<Option<Span>> {
         let mut stuck = false;
         loop {
-            let due = self.repository().due(self.wall(), BATCH)?;
+            let due = self.repository().due(self.settings.node, self.wall(), BATCH)?;
             let mut ended = 0;
             for id in &due {
                 // One that cannot be ended now must not hold up the others.
@@ -36,7 +36,7 @@ impl Engine {
             }
         }
         let mut next = self.expiry.next.lock();
-        *next = self.repository().next_deadline()?;
+        *next = self.repository().next_deadline(self.settings.node)?;
         if stuck {
             return Ok(Some(RETRY));
         }
@@ -87,6 +87,10 @@ impl Engine {
             Ok(_) => {}
             // An entry of a stream was quicker; the payload is not due any more.
             Err(error) if error.reason() == Reason::PayloadHeld => return Ok(true),
+            // Another server was.
+            Err(error) if error.reason() == Reason::Conflict && entry.row().state.kind() != StateKind::Active => {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         }
         self.metrics.expired();

@@ -26,6 +26,7 @@ mod lineage;
 mod metrics;
 mod names;
 mod namespaces;
+mod peers;
 mod placement;
 mod promote;
 mod put;

@@ -13,6 +13,9 @@ use crate::transition::Cause;
 /// How many rows are read, and changed, at a time.
 const BATCH: u32 = 512;
 
+/// How often rows are read again that other servers keep changing.
+const ATTEMPTS: u32 = 10;
+
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -33,13 +36,17 @@ impl Engine {
     pub fn recover(&self) -> Result<Recovered> {
         let mut found = Recovered::default();
         let mut after: Option<PayloadId> = None;
+        let mut attempts = ATTEMPTS;
         loop {
             let rows = self.repository().resident(self.settings.node, after, BATCH)?;
-            after = rows.last().map(|row| row.id);
+            let last = rows.last().map(|row| row.id);
             let full = rows.len() == BATCH as usize;
-            self.recover_rows(rows, &mut found)?;
-            if !full {
-                break;
+            match self.recover_rows(rows, &mut found) {
+                // Another server has changed one of them meanwhile: they are read again.
+                Err(error) if error.reason() == Reason::Conflict && attempts > 1 => attempts -= 1,
+                Err(error) => return Err(error),
+                Ok(()) if full => (after, attempts) = (last, ATTEMPTS),
+                Ok(()) => break,
             }
         }
         self.sweep_signal.raise();
@@ -47,8 +54,8 @@ impl Engine {
     }
 
     fn recover_rows(&self, rows: Vec<Payload>, found: &mut Recovered) -> Result<()> {
-        let mut losses = Vec::new();
-        let mut living = Vec::new();
+        let (mut losses, mut living) = (Vec::new(), Vec::new());
+        let (mut lost, mut degraded) = (0, 0);
         for row in rows {
             let row = Arc::new(row);
             let gone: Vec<Replica> = row
@@ -63,7 +70,7 @@ impl Engine {
             }
             let change = self.loss(&row, &gone)?;
             let ended = change.after.replicas.is_empty();
-            *if ended { &mut found.lost } else { &mut found.degraded } += 1;
+            *if ended { &mut lost } else { &mut degraded } += 1;
             tracing::warn!(payload = %row.id, state = row.state.kind().as_str(), replicas = gone.len(), "replicas did not survive");
             if !ended {
                 living.push(Arc::clone(&change.after));
@@ -71,6 +78,8 @@ impl Engine {
             losses.push(change);
         }
         self.write_losses(losses)?;
+        found.lost += lost;
+        found.degraded += degraded;
         for row in living {
             self.take_up(row, found);
         }

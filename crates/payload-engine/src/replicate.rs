@@ -204,7 +204,7 @@ impl Engine {
         let last = !live.ready().any(|other| other.tier() > from);
         let active = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
         let held = live.is_leased(replica.id) || self.may_be_held_unknown(entry);
-        (active && !last && !held && replica.node == self.settings.node).then_some(replica)
+        (active && !last && !held).then_some(replica)
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::btree_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 use payload_core::port::Repository;
-use payload_core::{Payload, PayloadId, Result};
+use payload_core::{NodeId, Payload, PayloadId, Result};
 
 use crate::entry::Entry;
 
@@ -23,6 +23,18 @@ pub(crate) struct Table {
     shards: Vec<Shard>,
     hasher: RandomState,
     shard_max: usize,
+    node: NodeId,
+    keeps: Keeps,
+    era: AtomicU64,
+}
+
+/// Which rows stay in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// All: nobody else changes them.
+    All,
+    /// Those with a replica of this node, whose changes by others are told. All others are read each time.
+    Own,
 }
 
 #[derive(Debug, Default)]
@@ -48,12 +60,30 @@ enum Known {
 
 impl Table {
     /// Keeps about `cold_max` entries that could be read again.
-    pub(crate) fn new(cold_max: usize) -> Self {
+    pub(crate) fn new(cold_max: usize, node: NodeId, keeps: Keeps) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             shard_max: cold_max.div_ceil(SHARDS),
+            node,
+            keeps,
+            era: AtomicU64::new(0),
         }
+    }
+
+    /// A new one begins when others may have changed rows without a word of it: what was read before is read again before
+    /// it is used.
+    pub(crate) fn era(&self) -> u64 {
+        self.era.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begin_era(&self) {
+        self.era.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the row is one that may be gone by.
+    pub(crate) fn keeps(&self, row: &Payload) -> bool {
+        self.keeps == Keeps::All || row.is_on(self.node)
     }
 
     /// What is in memory; never blocks on I/O.
@@ -83,8 +113,12 @@ impl Table {
         drop(slots);
 
         let _load = Load { shard, id };
+        let era = self.era();
         let row = repository.get(id)?;
-        Ok(row.map(|row| self.insert(Arc::new(row), true)))
+        Ok(row.map(|row| match self.keeps(&row) {
+            true => self.insert_of(Arc::new(row), true, era),
+            false => self.entry(Arc::new(row), true, era),
+        }))
     }
 
     /// Lets everybody who asks for a payload that is being made wait until it is put in, or until this is dropped. Without
@@ -97,6 +131,14 @@ impl Table {
 
     /// Puts a row in, unless there is an entry already, and returns the entry.
     pub(crate) fn insert(&self, row: Arc<Payload>, inherited: bool) -> Arc<Entry> {
+        self.insert_of(row, inherited, self.era())
+    }
+
+    fn entry(&self, row: Arc<Payload>, inherited: bool, era: u64) -> Arc<Entry> {
+        Arc::new(Entry::new(row, self.node, inherited, era))
+    }
+
+    fn insert_of(&self, row: Arc<Payload>, inherited: bool, era: u64) -> Arc<Entry> {
         let mut slots = self.shard(row.id).slots.lock();
         if let Some(Known::Here(entry)) = slots.map.get(&row.id) {
             // Somebody may have read a row that was just written before whoever wrote it came here.
@@ -104,7 +146,7 @@ impl Table {
             return Arc::clone(entry);
         }
         slots.make_room(self.shard_max);
-        let entry = Arc::new(Entry::new(row, inherited));
+        let entry = self.entry(row, inherited, era);
         slots.map.insert(entry.id, Known::Here(Arc::clone(&entry)));
         entry
     }
@@ -178,8 +220,8 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use payload_core::{
-        Actor, Change, ChangeSet, Durability, EventKind, EventRecord, Namespace, NodeId, PayloadId, Principal, State,
-        StateKind, Tier, Timestamp, Version,
+        Actor, Change, ChangeSet, Durability, EventKind, EventRecord, Namespace, Principal, State, StateKind, Tier,
+        Timestamp, Version,
     };
     use payload_repo::MemoryRepository;
 
@@ -203,6 +245,10 @@ mod tests {
             ttl: None,
             replicas: Vec::new(),
         })
+    }
+
+    fn table() -> Table {
+        Table::new(10, NodeId::from_parts(1, [1; 10]), Keeps::All)
     }
 
     /// Knows the row already, as the repository does while its maker has not heard of it yet.
@@ -231,7 +277,7 @@ mod tests {
     #[test]
     fn nobody_reads_a_payload_that_is_being_made() {
         for _ in 0..200 {
-            let (table, row) = (Table::new(10), row());
+            let (table, row) = (table(), row());
             let repository = repository(&row);
             let making = table.make(row.id);
             std::thread::scope(|scope| {
@@ -243,7 +289,7 @@ mod tests {
                 assert!(Arc::ptr_eq(&asked, &made) && Arc::ptr_eq(&asked.row(), &row));
             });
         }
-        let (table, row) = (Table::new(10), row());
+        let (table, row) = (table(), row());
         drop(table.make(row.id));
         assert!(table.get_or_load(row.id, &MemoryRepository::new()).unwrap().is_none());
     }
@@ -251,7 +297,7 @@ mod tests {
     #[test]
     fn a_row_that_was_just_written_is_not_inherited_whoever_brings_it_first() {
         let row = row();
-        let table = Table::new(10);
+        let table = table();
         let read = table.insert(Arc::clone(&row), true);
         assert!(read.inherited.load(Ordering::Relaxed));
         let written = table.insert(row, false);

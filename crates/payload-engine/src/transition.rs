@@ -258,11 +258,11 @@ impl Engine {
             })
     }
 
-    /// Takes over what the repository says, after a change whose basis or outcome is in doubt. If it says nothing, the
-    /// entry stays in doubt: dropping it would forget who holds leases on the payload.
-    fn reread(&self, gate: &Gate<'_>) -> Result<()> {
+    /// Takes over what the repository says, after a change whose basis or outcome is in doubt, or that somebody else made.
+    /// If it says nothing, the entry stays in doubt: dropping it would forget who holds leases on the payload.
+    pub(crate) fn reread(&self, gate: &Gate<'_>) -> Result<()> {
         let entry = gate.entry;
-        let before = entry.row();
+        let (before, era) = (entry.row(), self.table.era());
         let row = match self.repository().get(entry.id) {
             Ok(Some(row)) => Arc::new(row),
             Ok(None) => return Err(Error::new(Reason::Internal, "a payload has vanished from the catalog")),
@@ -275,6 +275,7 @@ impl Engine {
         live.row = Arc::clone(&row);
         live.in_doubt = false;
         drop(live);
+        entry.read_in(era);
         self.settle(gate, &before, &row);
         Ok(())
     }
@@ -288,7 +289,7 @@ impl Engine {
     /// Asks the repository again about a payload that is in doubt.
     pub(crate) fn resolve_doubt(&self, entry: &Arc<Entry>) -> Result<()> {
         let gate = entry.gate();
-        if !entry.live().in_doubt {
+        if self.is_known(entry) {
             return Ok(());
         }
         self.reread(&gate)
@@ -297,7 +298,7 @@ impl Engine {
     /// Does what follows from a change that was found out about only afterwards.
     fn settle(&self, gate: &Gate<'_>, before: &Payload, row: &Payload) {
         let entry = gate.entry;
-        for replica in &before.replicas {
+        for replica in before.replicas_of(self.settings.node) {
             let stays = row
                 .replica(replica.id)
                 .is_some_and(|after| after.location == replica.location);
@@ -309,6 +310,9 @@ impl Engine {
             self.disown(entry);
             // Waiters are answered there too: that may need the gate, which is held here.
             self.drain_later(Arc::clone(entry));
+        }
+        if !self.table.keeps(row) {
+            self.table.remove(entry);
         }
         if let Some(at) = row.state.deadline() {
             self.note_deadline(at);

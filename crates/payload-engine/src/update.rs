@@ -59,7 +59,7 @@ impl Engine {
     /// Changes a committed payload, with one event. One that has expired or ended is changed no more.
     pub fn update(&self, principal: &Principal, request: &UpdateRequest) -> Result<Arc<Payload>> {
         let identity = request.identity();
-        match self.update_once(principal, request, identity.as_ref()) {
+        match self.unless_overtaken(|| self.update_once(principal, request, identity.as_ref())) {
             Ok(row) => Ok(row),
             Err(error) => match self.answered(principal, identity.as_ref())? {
                 Some(entry) => Ok(entry.row()),

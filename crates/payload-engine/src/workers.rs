@@ -76,6 +76,10 @@ impl Workers {
             engine.sweep_signal.wait(engine.pause_after("sweep", swept));
             engine.sweep_signal.wait(Some(SWEEP_DELAY));
         })?;
+        workers.spawn("peers", |engine| {
+            let followed = engine.follow_peers().map(|()| None);
+            engine.peers.signal.wait(engine.pause_after("peers", followed));
+        })?;
         workers.spawn("evict", |engine| {
             let pause = engine.make_room();
             engine.evict_signal.wait(engine.pause_after("evict", pause));
@@ -132,6 +136,7 @@ impl Drop for Workers {
             &self.engine.drain_signal,
             &self.engine.expiry.signal,
             &self.engine.sweep_signal,
+            &self.engine.peers.signal,
             &self.engine.evict_signal,
             &self.engine.fetch_signal,
             &self.engine.streams.signal,

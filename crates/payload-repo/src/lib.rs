@@ -16,5 +16,5 @@ mod stream_row;
 
 pub use memory::MemoryRepository;
 pub use observer::CommitObserver;
-pub use postgres::{Database, PostgresOptions, PostgresRepository, Settings, Writers};
+pub use postgres::{Database, PostgresOptions, PostgresRepository, Rivals, Settings};
 pub use sqlite::{SqliteOptions, SqliteRepository};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use parking_lot::RwLock;
 use payload_core::port::EventListener;
-use payload_core::{ChangeSet, LogPage, LogPosition, LogQuery, LoggedEvent, Result, limits, log};
+use payload_core::{ChangeSet, LogPage, LogPosition, LogQuery, LoggedEvent, Namespace, Result, limits, log};
 
 /// Fills one page, event after event.
 pub(crate) struct Pager {
@@ -79,11 +79,21 @@ impl Listener {
 
     /// Tells of sets that were applied, each namespace once.
     pub(crate) fn tell<'a>(&self, sets: impl IntoIterator<Item = &'a ChangeSet>) {
-        let Some(listener) = &*self.0.read() else { return };
-        let changes = sets.into_iter().flat_map(|set| &set.changes);
-        let namespaces: BTreeSet<_> = changes.map(|change| &change.after.namespace).collect();
-        namespaces.into_iter().for_each(|namespace| listener(namespace));
+        logs_of(sets).into_iter().for_each(|namespace| self.tell_of(namespace));
     }
+
+    /// Tells of one namespace.
+    pub(crate) fn tell_of(&self, namespace: &Namespace) {
+        if let Some(listener) = &*self.0.read() {
+            listener(namespace);
+        }
+    }
+}
+
+/// Those to whose logs some sets add.
+pub(crate) fn logs_of<'a>(sets: impl IntoIterator<Item = &'a ChangeSet>) -> BTreeSet<&'a Namespace> {
+    let changes = sets.into_iter().flat_map(|set| &set.changes);
+    changes.map(|change| &change.after.namespace).collect()
 }
 
 impl fmt::Debug for Listener {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{EventListener, Repository, Usage};
+use payload_core::port::{EventListener, PeerListener, Repository, Usage};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent, NameMove,
     NameRecord, Namespace, NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId,
@@ -246,6 +246,14 @@ impl Repository for MemoryRepository {
         self.listener.set(listener);
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn on_peers(&self, _node: NodeId, _listener: PeerListener) -> Result<()> {
+        Ok(())
+    }
+
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
         self.tables.lock().lineage_page(query)
     }
@@ -278,37 +286,40 @@ impl Repository for MemoryRepository {
 
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
         let unsettled = |row: &Payload| matches!(row.state.kind(), StateKind::Allocated | StateKind::Deleting);
-        let in_ram = |row: &Payload| {
-            let mut replicas = row.replicas.iter();
-            replicas.any(|replica| replica.node == node && replica.tier() == Tier::Ram)
-        };
+        let in_ram = |row: &Payload| row.replicas_of(node).any(|replica| replica.tier() == Tier::Ram);
         let tables = self.tables.lock();
         let rows = tables.payloads.values();
         Ok(rows
             .filter(|row| after.is_none_or(|after| row.id > after))
-            .filter(|row| unsettled(row) || in_ram(row))
+            .filter(|row| row.is_on(node) && unsettled(row) || in_ram(row))
             .take(limit as usize)
             .cloned()
             .collect())
     }
 
-    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+    fn deletions(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<PayloadId>> {
         let tables = self.tables.lock();
-        let mut due: Vec<_> = tables
-            .payloads
-            .values()
-            .filter(|row| tables.streams.holds(row.id) == 0)
-            .filter_map(|row| Some((row.state.deadline()?, row.id)))
+        let rows = tables.payloads.values();
+        Ok(rows
+            .filter(|row| after.is_none_or(|after| row.id > after))
+            .filter(|row| row.is_on(node) && row.state.kind() == StateKind::Deleting)
+            .map(|row| row.id)
+            .take(limit as usize)
+            .collect())
+    }
+
+    fn due(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        let tables = self.tables.lock();
+        let mut due: Vec<_> = deadlines(&tables, node)
             .filter(|(deadline, _)| *deadline <= now)
             .collect();
         due.sort();
         Ok(due.into_iter().map(|(_, id)| id).take(limit as usize).collect())
     }
 
-    fn next_deadline(&self) -> Result<Option<Timestamp>> {
+    fn next_deadline(&self, node: NodeId) -> Result<Option<Timestamp>> {
         let tables = self.tables.lock();
-        let free = tables.payloads.values().filter(|row| tables.streams.holds(row.id) == 0);
-        Ok(free.filter_map(|row| row.state.deadline()).min())
+        Ok(deadlines(&tables, node).map(|(deadline, _)| deadline).min())
     }
 
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
@@ -324,7 +335,7 @@ impl Repository for MemoryRepository {
         let tables = self.tables.lock();
         let mut sums: BTreeMap<(Tier, Namespace), (u64, u64)> = BTreeMap::new();
         for row in tables.payloads.values() {
-            for replica in row.replicas.iter().filter(|replica| replica.node == node) {
+            for replica in row.replicas_of(node) {
                 let sum = sums.entry((replica.tier(), row.namespace.clone())).or_default();
                 *sum = (sum.0 + 1, sum.1 + replica.charged);
             }
@@ -407,4 +418,11 @@ impl Repository for MemoryRepository {
             Ok(())
         }
     }
+}
+
+/// What a node has to do some day, and when.
+fn deadlines(tables: &Tables, node: NodeId) -> impl Iterator<Item = (Timestamp, PayloadId)> {
+    let free = tables.payloads.values().filter(|row| tables.streams.holds(row.id) == 0);
+    free.filter(move |row| row.state.kind() == StateKind::Active || row.is_on(node))
+        .filter_map(|row| Some((row.state.deadline()?, row.id)))
 }

@@ -9,7 +9,7 @@ use std::thread;
 
 use payload_core::port::Repository;
 use payload_core::{ChangeSet, CommitOutcome, Error, NodeId, Outcome, Payload, Reason, Span};
-use payload_repo::{Database, PostgresOptions, PostgresRepository, Settings, Writers};
+use payload_repo::{Database, PostgresOptions, PostgresRepository, Rivals, Settings};
 use payload_testkit::clock::ManualClock;
 use payload_testkit::process::{Cut, Postgres, Proxy, until};
 use payload_testkit::repository::log::history;
@@ -247,24 +247,31 @@ fn fault_31_unsafe_settings_are_refused_unless_the_operator_answers_for_them() {
 }
 
 #[test]
-fn fault_57_a_second_server_does_not_write_to_a_database_that_has_one() {
+fn fault_57_two_servers_of_one_node_are_one_too_many() {
     let server = Postgres::start();
     let mut maker = Maker::new(9);
-    let alone = PostgresOptions {
-        writers: Writers::One,
+    let exclusive = PostgresOptions {
+        rivals: Rivals::Refused,
         ..PostgresOptions::default()
     };
-    let first = open(&server.url(), alone).unwrap();
+    let first = open(&server.url(), exclusive).unwrap();
     first.claim(maker.node, at(0)).unwrap();
-    let second = open(&server.url(), alone).unwrap();
-    let error = second.claim(Maker::new(10).node, at(0)).unwrap_err();
+    let second = open(&server.url(), exclusive).unwrap();
+    let error = second.claim(maker.node, at(0)).unwrap_err();
     assert_eq!(error.reason(), Reason::RepositoryInUse, "{error}");
-    assert_eq!(
-        first.commit(set([created(&maker.allocated())])).unwrap(),
-        CommitOutcome::Applied
-    );
+    let mut commit = |repo: &PostgresRepository| repo.commit(set([created(&maker.allocated())]));
+    assert!(commit(&first).unwrap().is_applied());
+    // Another node is welcome, and so is the next server of this one.
+    open(&server.url(), exclusive)
+        .unwrap()
+        .claim(Maker::new(10).node, at(0))
+        .unwrap();
+    server.psql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'payloadd'");
+    assert!(commit(&first).unwrap().is_applied());
+    let node = maker.node;
+    assert_eq!(second.claim(node, at(0)).unwrap_err().reason(), Reason::RepositoryInUse);
     drop(first);
-    second.claim(Maker::new(10).node, at(0)).unwrap();
+    assert_eq!(second.claim(node, at(0)).unwrap(), 2);
 }
 
 #[test]

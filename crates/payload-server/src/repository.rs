@@ -6,8 +6,8 @@ use std::time::Duration;
 use payload_core::port::{Clock, Repository};
 use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Settings, SqliteOptions,
-    SqliteRepository, Writers,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Rivals, Settings, SqliteOptions,
+    SqliteRepository,
 };
 use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 
@@ -82,7 +82,8 @@ fn try_open(
                     UnsafeSettings::Refuse => Settings::MustBeSafe,
                     UnsafeSettings::Accept => Settings::MayBeUnsafe,
                 },
-                writers: Writers::One,
+                rivals: Rivals::Refused,
+                poll: config.poll,
                 ..PostgresOptions::default()
             };
             let database = Database::parse(url.reveal(), ca_file.as_deref())?;

@@ -153,6 +153,7 @@ impl Start {
         )?;
         let recovered = engine.recover()?;
         let workers = Workers::start(&engine)?;
+        engine.hear_peers()?;
 
         let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
         registry.register(Box::new(Gauges::new(calls.clone())?))?;

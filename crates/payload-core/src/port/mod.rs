@@ -11,6 +11,6 @@ mod tier_store;
 
 pub use clock::{Clock, Entropy, Ids};
 pub use fd_store::FdStore;
-pub use repository::{EventListener, Repository, Usage};
+pub use repository::{EventListener, PeerListener, PeerNews, Repository, Usage};
 pub use streams::StreamReader;
 pub use tier_store::{Claim, Placed, Sealed, Source, TierStore, TierUsage};

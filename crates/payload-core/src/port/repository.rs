@@ -62,6 +62,14 @@ pub trait Repository: StreamReader {
     /// block. There is one; a later one takes its place.
     fn on_events(&self, listener: EventListener);
 
+    /// Whether other servers may change rows. If so, a row that was read is what it is only until somebody says otherwise.
+    fn is_shared(&self) -> bool;
+
+    /// Has `listener` told what other servers do to payloads with a replica of `node`, and has what they add to logs told to
+    /// whoever listens with [`on_events`](Self::on_events). It must not block. There is one; a repository that is not shared
+    /// never calls it.
+    fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()>;
+
     /// A page of the lineage graph around a payload, as [`lineage::page`](crate::lineage::page) defines it.
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage>;
 
@@ -74,16 +82,20 @@ pub trait Repository: StreamReader {
     /// Forgets at most `limit` requests made before `before`; returns how many.
     fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32>;
 
-    /// What a node must know before it serves, in order of ids, after `after`: payloads that are allocated or being
-    /// deleted, and those with a replica of the node in the RAM tier. The cost depends on their number alone.
+    /// What a node must know before it serves, in order of ids, after `after`: of the payloads with a replica of the node
+    /// those that are allocated or being deleted, and those with one in the RAM tier. The cost depends on their number
+    /// alone, and on that of all payloads that are allocated or being deleted.
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>>;
 
-    /// At most `limit` allocated or active payloads whose deadline is at or before `now`, the earliest first. One that an
-    /// entry of a stream holds has none.
-    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>>;
+    /// Payloads with a replica of the node that are being deleted, in order of ids, after `after`.
+    fn deletions(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<PayloadId>>;
 
-    /// The earliest deadline of an allocated or active payload that no entry of a stream holds.
-    fn next_deadline(&self) -> Result<Option<Timestamp>>;
+    /// At most `limit` payloads whose deadline is at or before `now`, the earliest first: active ones, and allocated ones with
+    /// a replica of the node. One that an entry of a stream holds has none.
+    fn due(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>>;
+
+    /// The earliest deadline of a payload that [`due`](Self::due) will name.
+    fn next_deadline(&self, node: NodeId) -> Result<Option<Timestamp>>;
 
     /// For each container whether a replica of any state is in it.
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>>;
@@ -139,6 +151,20 @@ pub trait Repository: StreamReader {
 
 /// Hears in whose log there are new events.
 pub type EventListener = Arc<dyn Fn(&Namespace) + Send + Sync>;
+
+/// Hears what other servers do.
+pub type PeerListener = Arc<dyn Fn(PeerNews) + Send + Sync>;
+
+/// What other servers have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerNews {
+    /// They have changed these payloads.
+    Changed(Vec<PayloadId>),
+    /// Nobody could say for a while: they may have changed any.
+    Missed,
+    /// Nothing that is known; it is time to make sure.
+    Look,
+}
 
 /// What the replicas of one namespace in one tier of one node add up to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Writes what a batch adds up to: a statement for each kind of row, however many rows, all sent in one go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future;
 use payload_core::delta;
@@ -16,7 +16,7 @@ use super::decide::{Effects, Step};
 use super::fault::Fault;
 use super::names::Key;
 use super::row::{int, uuid};
-use super::{row, sql, streams};
+use super::{feed, row, sql, streams};
 use crate::body;
 
 /// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
@@ -42,8 +42,11 @@ pub(super) use write;
 
 /// Writes and commits. The server works through all of it without an answer from us in between; after the first
 /// statement that fails, it refuses the others.
-pub(super) async fn effects(session: &Session, effects: &Effects<'_>) -> Result<(), Fault> {
-    let writes = writes(effects);
+pub(super) async fn effects(session: &Session, node: NodeId, effects: &Effects<'_>) -> Result<(), Fault> {
+    let writes: Vec<Write<'_>> = writes(effects)
+        .into_iter()
+        .chain(notify_owners(node, effects))
+        .collect();
     let writes = writes.iter().map(async |(sql, columns)| {
         let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
         session.execute(sql, &params).await
@@ -90,6 +93,30 @@ fn hanging<'a, T: 'a, I: Iterator<Item = &'a T>>(
         of(*step).map(move |item| (id, item))
     };
     steps.iter().flat_map(items).collect()
+}
+
+/// How many ids go into one notification: it holds less than 8,000 bytes.
+const IDS_MAX: usize = 200;
+
+/// Tells other nodes which of their payloads were changed.
+fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Option<Write<'e>> {
+    let mut changed: BTreeMap<NodeId, BTreeSet<PayloadId>> = BTreeMap::new();
+    for step in effects.payloads.values() {
+        let replicas = replicas_before(step).iter().chain(&step.after.replicas);
+        for other in replicas.map(|replica| replica.node).filter(|other| *other != node) {
+            changed.entry(other).or_default().insert(step.after.id);
+        }
+    }
+    let words = changed.into_iter().flat_map(|(node, ids)| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let words: Vec<_> = ids
+            .chunks(IDS_MAX)
+            .map(|few| (feed::channel(node), few.join(",")))
+            .collect();
+        words
+    });
+    let words: Vec<(String, String)> = words.collect();
+    write!(sql::NOTIFY, words, |word| word.0.clone(), word.1.clone())
 }
 
 /// Only what differs: the version vouches for `before` being what the rows say.

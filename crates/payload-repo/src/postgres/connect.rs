@@ -97,7 +97,8 @@ fn block_on<T>(runtime: &Runtime, limit: Span, work: impl Future<Output = Result
     result.unwrap_or_else(|_| Err(Fault::timed_out()))
 }
 
-async fn connect(database: &Database) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
+/// A connection that nothing drives yet.
+pub(super) async fn connect(database: &Database) -> Result<(Client, Connection<Socket, Encrypted>), Fault> {
     let connecting = database.config.connect(database.tls.clone());
     connecting.await.map_err(Fault::connecting)
 }

@@ -136,6 +136,11 @@ impl Fault {
         Self::of(Kind::NoResources)
     }
 
+    /// The connection has ended.
+    pub(super) const fn lost() -> Self {
+        Self::of(Kind::Lost)
+    }
+
     /// Whether the connection is gone.
     pub(super) fn is_lost(&self) -> bool {
         self.kind == Kind::Lost
@@ -190,7 +195,10 @@ impl Fault {
             Kind::BadRow(column) => damaged(format!("{database} is damaged: impossible value in {column}")),
             Kind::Occupied => Error::new(
                 Reason::RepositoryInUse,
-                format!("another server works with {database}; give each server a database of its own"),
+                format!(
+                    "another server works for this node in {database}: its data directory, or a copy of it, is in use \
+                     elsewhere"
+                ),
             ),
             Kind::NoResources => Error::new(
                 Reason::RepositoryUnavailable,

@@ -10,6 +10,7 @@ mod connect;
 mod database;
 mod decide;
 mod fault;
+mod feed;
 mod lineage;
 mod migrate;
 mod names;
@@ -28,10 +29,10 @@ mod writer;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Clock, EventListener, Repository, Usage};
+use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
@@ -40,14 +41,15 @@ use payload_core::{
 };
 
 use crate::check;
-use crate::log::Listener;
+use crate::log::{Listener, logs_of};
 use crate::observer::CommitObserver;
 use begin::{Locks, Sync};
 use connect::Session;
 pub use database::Database;
 use fault::Fault;
+use feed::Feed;
 use options::Target;
-pub use options::{PostgresOptions, Settings, Writers};
+pub use options::{PostgresOptions, Rivals, Settings};
 use pool::Pool;
 use writer::Writer;
 
@@ -59,7 +61,9 @@ pub struct PostgresRepository {
     readers: Pool,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn CommitObserver>,
-    listener: Listener,
+    listener: Arc<Listener>,
+    /// There once somebody wants to hear of other servers.
+    feed: RwLock<Option<Feed>>,
 }
 
 impl PostgresRepository {
@@ -83,7 +87,8 @@ impl PostgresRepository {
             target,
             clock,
             observer,
-            listener: Listener::default(),
+            listener: Arc::default(),
+            feed: RwLock::default(),
         })
     }
 
@@ -114,7 +119,11 @@ impl PostgresRepository {
             let took = self.clock.now().since(started);
             self.observer.group(sets.len(), synced, took);
             let applied = sets.iter().zip(&outcomes).filter(|(_, outcome)| applied(outcome));
-            self.listener.tell(applied.map(|(set, _)| set));
+            let namespaces = logs_of(applied.map(|(set, _)| set));
+            namespaces.iter().for_each(|namespace| self.listener.tell_of(namespace));
+            if let Some(feed) = &*self.feed.read() {
+                feed.tell(namespaces.into_iter());
+            }
         }
         outcomes
     }
@@ -156,6 +165,19 @@ impl Repository for PostgresRepository {
         self.listener.set(listener);
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()> {
+        let (target, events) = (Arc::clone(&self.target), Arc::clone(&self.listener));
+        let feed = Feed::start(target, node, listener, events).map_err(|_| self.error(Fault::no_resources()))?;
+        // The one before ends when nobody holds the lock.
+        let before = self.feed.write().replace(feed);
+        drop(before);
+        Ok(())
+    }
+
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
         let page = self.readers.snapshot(|conn| lineage::page(conn, query));
         page.map_err(|fault| self.error(fault))?
@@ -178,12 +200,16 @@ impl Repository for PostgresRepository {
         self.read(async |session| read::resident(session, node, after, limit).await)
     }
 
-    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
-        self.read(async |session| read::due(session, now, limit).await)
+    fn deletions(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<PayloadId>> {
+        self.read(async |session| read::deletions(session, node, after, limit).await)
     }
 
-    fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        self.read(read::next_deadline)
+    fn due(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        self.read(async |session| read::due(session, node, now, limit).await)
+    }
+
+    fn next_deadline(&self, node: NodeId) -> Result<Option<Timestamp>> {
+        self.read(async |session| read::next_deadline(session, node).await)
     }
 
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
@@ -248,7 +274,7 @@ impl Repository for PostgresRepository {
 
     fn check(&self) -> Result<()> {
         let now = self.clock.wall();
-        self.read(read::next_deadline)?;
+        self.namespace(&Namespace::default())?;
         self.write(|writer| writer.prove_writable(now))
     }
 }

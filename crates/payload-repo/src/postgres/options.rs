@@ -13,8 +13,10 @@ pub struct PostgresOptions {
     pub statement_timeout: Span,
     /// What the database's settings must promise.
     pub settings: Settings,
-    /// Who else may write.
-    pub writers: Writers,
+    /// What becomes of a second server of the same node.
+    pub rivals: Rivals,
+    /// How often one looks for what other servers may have done without a word of it.
+    pub poll: Span,
     /// How many reads run at a time.
     pub readers: usize,
     /// How many change sets share a transaction at most.
@@ -30,13 +32,13 @@ pub enum Settings {
     MayBeUnsafe,
 }
 
-/// Who else may write to the database.
+/// What becomes of a server that claims a node while another one works for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writers {
-    /// Nobody: whoever comes second is refused.
-    One,
-    /// Other nodes.
-    Several,
+pub enum Rivals {
+    /// It is refused for as long as the other one is connected.
+    Refused,
+    /// It takes the node over, and the other one is fenced.
+    TakeOver,
 }
 
 impl Default for PostgresOptions {
@@ -45,7 +47,8 @@ impl Default for PostgresOptions {
             connect_timeout: Span::from_secs(5),
             statement_timeout: Span::from_secs(10),
             settings: Settings::MustBeSafe,
-            writers: Writers::Several,
+            rivals: Rivals::TakeOver,
+            poll: Span::from_secs(30),
             readers: 4,
             group_max: 256,
         }

@@ -9,7 +9,7 @@ use payload_core::{
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connect::Session;
+use super::connect::{Params, Session};
 use super::fault::Fault;
 use super::{row, sql};
 use crate::log::Pager;
@@ -61,16 +61,30 @@ fn position(after: Option<PayloadId>) -> Uuid {
 }
 
 /// See the port.
-pub(super) async fn due(session: &Session, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>, Fault> {
-    session
-        .all(sql::DUE, &[&now.as_micros(), &i64::from(limit)], row::payload_id)
-        .await
+pub(super) async fn deletions(
+    session: &Session,
+    node: NodeId,
+    after: Option<PayloadId>,
+    limit: u32,
+) -> Result<Vec<PayloadId>, Fault> {
+    let node = row::uuid(node.as_bytes());
+    let (after, limit) = (position(after), i64::from(limit));
+    let params: Params<'_> = &[&node, &after, &limit];
+    session.all(sql::DELETIONS, params, row::payload_id).await
 }
 
 /// See the port.
-pub(super) async fn next_deadline(session: &Session) -> Result<Option<Timestamp>, Fault> {
+pub(super) async fn due(session: &Session, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>, Fault> {
+    let node = row::uuid(node.as_bytes());
+    let params: Params<'_> = &[&node, &now.as_micros(), &i64::from(limit)];
+    session.all(sql::DUE, params, row::payload_id).await
+}
+
+/// See the port.
+pub(super) async fn next_deadline(session: &Session, node: NodeId) -> Result<Option<Timestamp>, Fault> {
+    let node = row::uuid(node.as_bytes());
     session
-        .one(sql::NEXT_DEADLINE, &[&i64::MIN], |found| {
+        .one(sql::NEXT_DEADLINE, &[&node, &i64::MIN], |found| {
             Ok(Timestamp::from_micros(row::get(found, "deadline")?))
         })
         .await

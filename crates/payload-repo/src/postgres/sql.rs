@@ -69,12 +69,24 @@ statements! { READS:
         SELECT * FROM payloads WHERE namespace = $1 AND state = 'LOST' AND id > $2
         ORDER BY id LIMIT $3) AS p");
     RESIDENT = payloads!("FROM (
-        (SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > $2 ORDER BY id LIMIT $3) UNION
+        (SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > $2
+            AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1) ORDER BY id LIMIT $3) UNION
         (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND tier = 'ram' AND payload > $2
          ORDER BY payload LIMIT $3)
         ORDER BY 1 LIMIT $3) AS page JOIN payloads AS p ON p.id = page.id");
-    DUE = "SELECT id FROM payloads WHERE deadline <= $1 AND holds = 0 ORDER BY deadline, id LIMIT $2";
-    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= $1 AND holds = 0 ORDER BY deadline LIMIT 1";
+    /// The first condition is the index's.
+    DELETIONS = "
+        SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND state = 'DELETING' AND id > $2
+            AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1)
+        ORDER BY id LIMIT $3";
+    DUE = "
+        SELECT id FROM payloads WHERE deadline <= $2 AND holds = 0 AND (state = 'ACTIVE'
+            OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1))
+        ORDER BY deadline, id LIMIT $3";
+    NEXT_DEADLINE = "
+        SELECT deadline FROM payloads WHERE deadline >= $2 AND holds = 0 AND (state = 'ACTIVE'
+            OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1))
+        ORDER BY deadline LIMIT 1";
     CONTAINERS_IN_USE = "
         SELECT used.one IS NOT NULL AS used
         FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS asked (container, tier, place)
@@ -240,6 +252,8 @@ statements! { WRITES:
             SELECT principal, request_id FROM requests WHERE at < $1 ORDER BY at, principal, request_id LIMIT $2
         ) AS old
         WHERE r.principal = old.principal AND r.request_id = old.request_id";
+
+    NOTIFY = "SELECT pg_notify(channel, word) FROM unnest($1::text[], $2::text[]) AS said (channel, word)";
 
     NAMESPACE_EXISTS = "SELECT name FROM namespaces WHERE name = $1";
     NAMESPACE_IN_USE = "

@@ -16,7 +16,7 @@ use super::begin::{self, Claim, Locks, Sync};
 use super::connect::{Conn, Session};
 use super::decide::{Outcomes, decide};
 use super::fault::Fault;
-use super::options::{Target, Writers};
+use super::options::{Rivals, Target};
 use super::{apply, lineage, row, sql, streams};
 
 /// How often a set is tried that others keep getting in the way of.
@@ -26,11 +26,12 @@ const BACKOFF: Span = Span::from_millis(2);
 /// How often somebody is asked who could not be reached, over the time that one statement may take.
 const QUESTIONS: u32 = 50;
 
-/// Nobody else's number: it spells "occupied". A predecessor whose end the database has not noticed yet gets a moment; it
-/// notices soon, even if the network is gone.
-const OCCUPY: &str = "
-    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 5;
-    SET lock_timeout = '3s'; SELECT pg_advisory_lock(x'6f63637570696564'::bigint); SET lock_timeout = 0";
+/// A predecessor whose end the database has not noticed yet gets a moment; it notices soon, even if the network is gone.
+const KEEPALIVES: &str = "
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 5";
+const OCCUPY: &str = "SET lock_timeout = '3s'; SELECT pg_advisory_lock($node); SET lock_timeout = 0";
+/// For whoever had it, and may still have it by a connection that the database has not given up yet.
+const OCCUPY_AGAIN: &str = "SELECT pg_try_advisory_lock($node)";
 
 /// Writes, for one claim on one node.
 pub(super) struct Writer {
@@ -58,7 +59,12 @@ impl Writer {
 
     /// Raises the epoch of a node and writes for it from now on.
     pub(super) fn claim(&mut self, node: NodeId, at: Timestamp) -> Result<u64, Fault> {
+        let occupy = match self.target.options.rivals {
+            Rivals::Refused => on_node(OCCUPY, node),
+            Rivals::TakeOver => String::new(),
+        };
         let claim = async |session: &Session| {
+            session.batch(&occupy).await?;
             let params: super::connect::Params<'_> = &[&id(node), &at.as_micros()];
             let claimed = session.one(sql::CLAIM, params, |found| {
                 let claim = Claim {
@@ -162,7 +168,7 @@ impl Writer {
         if effects.is_empty() {
             return Ok(outcomes);
         }
-        match self.run(async |session: &Session| apply::effects(session, &effects).await) {
+        match self.run(async |session: &Session| apply::effects(session, claim.node, &effects).await) {
             Ok(()) => {}
             Err(fault) if fault.spoils_connection() => match self.fate(claim, number) {
                 Fate::Committed => {}
@@ -222,11 +228,21 @@ impl Writer {
         self.with(|conn| conn.run(work))
     }
 
+    fn connect(&self) -> Result<Conn, Fault> {
+        let conn = Conn::open(&self.target, &[sql::GRAPH, sql::WRITES, streams::sql::WRITES])?;
+        conn.run(async |session: &Session| session.batch(KEEPALIVES).await)?;
+        if let (Some(claim), Rivals::Refused) = (self.claim, self.target.options.rivals) {
+            let occupy = on_node(OCCUPY_AGAIN, claim.node);
+            conn.run(async |session: &Session| session.batch(&occupy).await)?;
+        }
+        Ok(conn)
+    }
+
     /// Lends the connection to `work`. After a failure it is in no transaction, or gone.
     fn with<T>(&mut self, work: impl FnOnce(&Conn) -> Result<T, Fault>) -> Result<T, Fault> {
         let conn = match self.conn.take() {
             Some(conn) => conn,
-            None => connect(&self.target)?,
+            None => self.connect()?,
         };
         let result = work(&conn);
         let usable = match &result {
@@ -241,13 +257,11 @@ impl Writer {
     }
 }
 
-/// A connection that writes, and if nobody else may, keeps everybody else out for as long as it lives.
-fn connect(target: &Target) -> Result<Conn, Fault> {
-    let conn = Conn::open(target, &[sql::GRAPH, sql::WRITES, streams::sql::WRITES])?;
-    if target.options.writers == Writers::One {
-        conn.run(async |session: &Session| session.batch(OCCUPY).await)?;
-    }
-    Ok(conn)
+/// Names the lock that only one server of a node has.
+fn on_node(sql: &str, node: NodeId) -> String {
+    let digest = Digest::of(&[b"node", &node.as_bytes()[..]].concat());
+    let (number, _) = digest.as_bytes().split_first_chunk().expect("a digest is longer");
+    sql.replace("$node", &i64::from_le_bytes(*number).to_string())
 }
 
 fn id(node: NodeId) -> Uuid {

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{Clock, EventListener, Repository, Usage};
+use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
@@ -258,6 +258,14 @@ impl Repository for SqliteRepository {
         self.listener.set(listener);
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn on_peers(&self, _node: NodeId, _listener: PeerListener) -> Result<()> {
+        Ok(())
+    }
+
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
         self.read(|conn| lineage::page(conn, query))?
     }
@@ -278,12 +286,16 @@ impl Repository for SqliteRepository {
         self.read(|conn| read::resident(conn, node, after, limit))
     }
 
-    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
-        self.read(|conn| read::due(conn, now, limit))
+    fn deletions(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<PayloadId>> {
+        self.read(|conn| read::deletions(conn, node, after, limit))
     }
 
-    fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        self.read(read::next_deadline)
+    fn due(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        self.read(|conn| read::due(conn, node, now, limit))
+    }
+
+    fn next_deadline(&self, node: NodeId) -> Result<Option<Timestamp>> {
+        self.read(|conn| read::next_deadline(conn, node))
     }
 
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {
@@ -345,7 +357,7 @@ impl Repository for SqliteRepository {
 
     fn check(&self) -> Result<()> {
         let now = self.catalog.clock.wall();
-        self.read(read::next_deadline)?;
+        self.namespace(&Namespace::default())?;
         self.write(|writer| writer.prove_writable(now))
     }
 }

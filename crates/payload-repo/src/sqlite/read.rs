@@ -67,13 +67,26 @@ fn payloads(conn: &Connection, ids: Vec<PayloadId>) -> Result<Vec<Payload>, Faul
 }
 
 /// See the port.
-pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>, Fault> {
-    all(conn, sql::DUE, params![now.as_micros(), limit], row::payload_id)
+pub(super) fn deletions(
+    conn: &Connection,
+    node: NodeId,
+    after: Option<PayloadId>,
+    limit: u32,
+) -> Result<Vec<PayloadId>, Fault> {
+    let position = position(after.as_ref());
+    let params = params![node.as_bytes(), position, limit];
+    all(conn, sql::DELETIONS, params, row::payload_id)
 }
 
 /// See the port.
-pub(super) fn next_deadline(conn: &Connection) -> Result<Option<Timestamp>, Fault> {
-    one(conn, sql::NEXT_DEADLINE, [i64::MIN], |found| {
+pub(super) fn due(conn: &Connection, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>, Fault> {
+    let params = params![node.as_bytes(), now.as_micros(), limit];
+    all(conn, sql::DUE, params, row::payload_id)
+}
+
+/// See the port.
+pub(super) fn next_deadline(conn: &Connection, node: NodeId) -> Result<Option<Timestamp>, Fault> {
+    one(conn, sql::NEXT_DEADLINE, params![node.as_bytes(), i64::MIN], |found| {
         Ok(Timestamp::from_micros(found.get(0)?))
     })
 }

@@ -30,11 +30,23 @@ statements! {
         SELECT id FROM payloads WHERE namespace = ?1 AND state = 'LOST' AND id > ?2
         ORDER BY id LIMIT ?3";
     RESIDENT = "
-        SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > ?2 UNION
+        SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > ?2
+            AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1) UNION
         SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2
         ORDER BY 1 LIMIT ?3";
-    DUE = "SELECT id FROM payloads WHERE deadline <= ?1 AND holds = 0 ORDER BY deadline, id LIMIT ?2";
-    NEXT_DEADLINE = "SELECT deadline FROM payloads WHERE deadline >= ?1 AND holds = 0 ORDER BY deadline LIMIT 1";
+    DELETIONS = "
+        SELECT id FROM payloads INDEXED BY payloads_unsettled
+        WHERE state IN ('ALLOCATED', 'DELETING') AND state = 'DELETING' AND id > ?2
+            AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1)
+        ORDER BY id LIMIT ?3";
+    DUE = "
+        SELECT id FROM payloads WHERE deadline <= ?2 AND holds = 0 AND (state = 'ACTIVE'
+            OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1))
+        ORDER BY deadline, id LIMIT ?3";
+    NEXT_DEADLINE = "
+        SELECT deadline FROM payloads WHERE deadline >= ?2 AND holds = 0 AND (state = 'ACTIVE'
+            OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1))
+        ORDER BY deadline LIMIT 1";
     CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
     USAGE = "SELECT tier, namespace, replicas, charged FROM usage WHERE node = ?1 AND replicas > 0";
     LOG = "

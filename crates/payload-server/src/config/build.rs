@@ -22,6 +22,7 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
     let repository = Repository {
         place: place(reader, &data_dir),
         busy_timeout: reader.get(&keys::REPOSITORY_BUSY_TIMEOUT),
+        poll: reader.get(&keys::REPOSITORY_POLL),
         unsafe_settings: reader.get(&keys::REPOSITORY_UNSAFE_SETTINGS),
     };
     let config = Config {

@@ -163,6 +163,8 @@ keys! {
         "Certificates (PEM) of those who vouch for the PostgreSQL server, with `sslmode=verify-full` in the url.";
     REPOSITORY_UNSAFE_SETTINGS: UnsafeSettings = "repository.unsafe_settings", Is("refuse"), None,
         "A PostgreSQL with `fsync` or `full_page_writes` off: `refuse` to start, or `accept` that a crash of its host damages it.";
+    REPOSITORY_POLL: Span = "repository.poll", Is("30s"), Some((ms(100), ms(HOUR))),
+        "How often a server looks for what other servers of a PostgreSQL catalog may have done without a word of it.";
     REPOSITORY_BUSY_TIMEOUT: Span = "repository.busy_timeout", Is("5s"), Some((ms(10), ms(60 * SECOND))),
         "How long a call waits for the catalog before it is UNAVAILABLE.";
 

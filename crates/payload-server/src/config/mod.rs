@@ -138,6 +138,8 @@ pub struct Repository {
     pub place: Place,
     /// How long a call waits for the catalog.
     pub busy_timeout: Span,
+    /// How often one looks for what other servers may have done.
+    pub poll: Span,
     /// What is done about a PostgreSQL whose settings are unsafe.
     pub unsafe_settings: UnsafeSettings,
 }

@@ -23,6 +23,7 @@ mod peers;
 mod postgres;
 mod pressure;
 mod roles;
+mod shared;
 mod story;
 mod streams;
 mod support;

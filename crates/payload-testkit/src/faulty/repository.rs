@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::page::ListQuery;
-use payload_core::port::{EventListener, Repository, StreamReader, Usage};
+use payload_core::port::{EventListener, PeerListener, Repository, StreamReader, Usage};
 use payload_core::stream::{
     EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
 };
@@ -68,6 +68,14 @@ impl Repository for FaultyRepository {
         self.inner.on_events(listener);
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()> {
+        self.inner.on_peers(node, listener)
+    }
+
     fn lineage(&self, query: &LineageQuery) -> Result<LineagePage> {
         self.switch.run("repository.lineage", || self.inner.lineage(query))
     }
@@ -94,13 +102,18 @@ impl Repository for FaultyRepository {
             .run("repository.resident", || self.inner.resident(node, after, limit))
     }
 
-    fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
-        self.switch.run("repository.due", || self.inner.due(now, limit))
+    fn deletions(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<PayloadId>> {
+        self.switch
+            .run("repository.deletions", || self.inner.deletions(node, after, limit))
     }
 
-    fn next_deadline(&self) -> Result<Option<Timestamp>> {
+    fn due(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Vec<PayloadId>> {
+        self.switch.run("repository.due", || self.inner.due(node, now, limit))
+    }
+
+    fn next_deadline(&self, node: NodeId) -> Result<Option<Timestamp>> {
         self.switch
-            .run("repository.next_deadline", || self.inner.next_deadline())
+            .run("repository.next_deadline", || self.inner.next_deadline(node))
     }
 
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>> {

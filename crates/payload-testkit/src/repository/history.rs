@@ -372,8 +372,8 @@ impl History {
         match self.maker.rng.below(11) {
             0 => drop(self.same("list", |repo| repo.list(&query))),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
-            2 => drop(self.same("due", |repo| repo.due(now, limit))),
-            3 => drop(self.same("next_deadline", |repo| repo.next_deadline())),
+            2 => drop(self.same("due", |repo| repo.due(node, now, limit))),
+            3 => drop(self.same("next_deadline", |repo| repo.next_deadline(node))),
             4 => drop(self.same("usage", |repo| repo.usage(node))),
             5 => self.read_containers(),
             6 | 7 => self.read_lineage(limit),
@@ -433,8 +433,9 @@ impl History {
             let usage = self.same("usage", |repo| repo.usage(node));
             assert_eq!(usage, summed(&rows, node), "I5: seed {}", self.seed);
             self.same("resident", |repo| repo.resident(node, None, u32::MAX));
+            self.same("deletions", |repo| repo.deletions(node, None, u32::MAX));
+            self.same("due", |repo| repo.due(node, Timestamp::from_micros(i64::MAX), u32::MAX));
         }
-        self.same("due", |repo| repo.due(Timestamp::from_micros(i64::MAX), u32::MAX));
         for row in &rows {
             self.same("holds", |repo| repo.holds(row.id));
         }

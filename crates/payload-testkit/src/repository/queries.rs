@@ -112,7 +112,7 @@ pub fn a_listing_shows_one_namespace_and_one_state(open: Open<'_>) {
 
 /// Only what has a deadline, and only once it is reached.
 pub fn what_is_due_comes_earliest_first(open: Open<'_>) {
-    let mut maker = Maker::new(33);
+    let (mut maker, neighbour) = (Maker::new(33), Maker::new(34));
     let repo = claimed(open, &maker);
     let mut timed = Vec::new();
     for deadline in [40, 20, 30, 20, 50] {
@@ -130,6 +130,16 @@ pub fn what_is_due_comes_earliest_first(open: Open<'_>) {
         };
         apply(&*repo, set([created(&payload)]));
         timed.push((until, payload.id));
+        // A neighbour's allocation is the neighbour's business, and what is active is everybody's.
+        let mut others = Payload {
+            id: maker.payload_id(),
+            ..payload
+        };
+        others.replicas[0].node = neighbour.node;
+        apply(&*repo, set([created(&others)]));
+        if others.state.kind() == StateKind::Active {
+            timed.push((until, others.id));
+        }
     }
     for state in [State::Active { expires_at: None }, State::Deleting, State::Deleted] {
         apply(
@@ -141,18 +151,19 @@ pub fn what_is_due_comes_earliest_first(open: Open<'_>) {
         );
     }
     timed.sort();
-    for (now, count) in [(19, 0), (20, 2), (29, 2), (30, 3), (50, 5), (1_000, 5)] {
+    for (now, count) in [(19, 0), (20, 2), (29, 2), (30, 4), (50, 6), (1_000, 6)] {
         let expected: Vec<_> = timed[..count].iter().map(|(_, id)| *id).collect();
-        assert_eq!(repo.due(at(now), 100).unwrap(), expected);
-        assert_eq!(repo.due(at(now), 2).unwrap(), expected[..count.min(2)]);
+        assert_eq!(repo.due(maker.node, at(now), 100).unwrap(), expected);
+        assert_eq!(repo.due(maker.node, at(now), 2).unwrap(), expected[..count.min(2)]);
     }
 }
 
 /// It comes and goes with the payloads' states.
 pub fn the_next_deadline_is_the_earliest_of_live_payloads(open: Open<'_>) {
-    let mut maker = Maker::new(34);
+    let (mut maker, neighbour) = (Maker::new(34), Maker::new(33).node);
     let repo = claimed(open, &maker);
-    assert_eq!(repo.next_deadline().unwrap(), None);
+    let node = maker.node;
+    assert_eq!(repo.next_deadline(node).unwrap(), None);
     let first = Payload {
         state: State::Allocated { until: at(-7) },
         ..maker.allocated()
@@ -164,20 +175,21 @@ pub fn the_next_deadline_is_the_earliest_of_live_payloads(open: Open<'_>) {
         ..maker.allocated()
     };
     apply(&*repo, set([created(&first), created(&other)]));
-    assert_eq!(repo.next_deadline().unwrap(), Some(at(-7)));
+    assert_eq!(repo.next_deadline(node).unwrap(), Some(at(-7)));
+    assert_eq!(repo.next_deadline(neighbour).unwrap(), Some(at(90)));
     let second = edited(&first, |after| {
         after.state = State::Active {
             expires_at: Some(at(100)),
         }
     });
     apply(&*repo, set([changed(&first, &second)]));
-    assert_eq!(repo.next_deadline().unwrap(), Some(at(90)));
+    assert_eq!(repo.next_deadline(node).unwrap(), Some(at(90)));
     let deleted = edited(&other, |after| after.state = State::Deleting);
     apply(&*repo, set([changed(&other, &deleted)]));
-    assert_eq!(repo.next_deadline().unwrap(), Some(at(100)));
+    assert_eq!(repo.next_deadline(node).unwrap(), Some(at(100)));
 }
 
-/// What is unsettled, and what the node has in memory; each once, in pages.
+/// What of the node is unsettled, and what it has in memory; each once, in pages. And what it has to drain.
 pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
     let (mut maker, neighbour) = (Maker::new(35), Maker::new(36));
     let repo = claimed(open, &maker);
@@ -193,11 +205,9 @@ pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
                 2 => payload.replicas[0].node = neighbour.node,
                 _ => payload.replicas.extend([replica]),
             }
-            let mine = payload
-                .replicas
-                .iter()
-                .any(|held| held.node == maker.node && held.tier() == Tier::Ram);
-            if mine || matches!(payload.state.kind(), StateKind::Allocated | StateKind::Deleting) {
+            let in_ram = payload.replicas_of(maker.node).any(|held| held.tier() == Tier::Ram);
+            let unsettled = matches!(payload.state.kind(), StateKind::Allocated | StateKind::Deleting);
+            if in_ram || unsettled && payload.is_on(maker.node) {
                 expected.push(payload.clone());
             }
             apply(&*repo, set([created(&payload)]));
@@ -216,6 +226,16 @@ pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
         }
         assert_eq!(seen, expected, "pages of {limit}");
     }
+    let deleting = expected
+        .iter()
+        .filter(|payload| payload.state.kind() == StateKind::Deleting);
+    let deleting: Vec<PayloadId> = deleting.map(|payload| payload.id).collect();
+    assert_eq!(repo.deletions(maker.node, None, 100).unwrap(), deleting);
+    assert_eq!(
+        repo.deletions(maker.node, Some(deleting[0]), 1).unwrap(),
+        deleting[1..2]
+    );
+    assert_eq!(repo.deletions(neighbour.node, None, 100).unwrap().len(), 1);
 }
 
 /// Shared containers count until their last replica is gone; memfds and files are told apart.

@@ -442,12 +442,12 @@ pub fn held_payloads_are_not_due_and_not_given_up(open: Open<'_>) {
         ..bed.maker.allocated()
     };
     apply(&*bed.repo, set([created(&payload)]));
-    let due = |bed: &Bed| bed.repo.due(at(100), 10).unwrap();
+    let due = |bed: &Bed| bed.repo.due(bed.maker.node, at(100), 10).unwrap();
     assert_eq!(due(&bed), [payload.id]);
     bed.append(append(&[payload.id]));
     bed.append(append(&[payload.id, payload.id]));
     assert_eq!((due(&bed), bed.repo.holds(payload.id).unwrap()), (vec![], 3));
-    assert_eq!(bed.repo.next_deadline().unwrap(), None);
+    assert_eq!(bed.repo.next_deadline(bed.maker.node).unwrap(), None);
     let gone = edited(&payload, |after| after.state = State::Deleting);
     let end = || ChangeSet {
         streams: vec![StreamChange::Unheld(payload.id)],
@@ -466,7 +466,7 @@ pub fn held_payloads_are_not_due_and_not_given_up(open: Open<'_>) {
     };
     bed.change(StreamChange::Trim(all));
     assert_eq!((due(&bed), bed.repo.holds(payload.id).unwrap()), (vec![payload.id], 0));
-    assert_eq!(bed.repo.next_deadline().unwrap(), Some(at(30)));
+    assert_eq!(bed.repo.next_deadline(bed.maker.node).unwrap(), Some(at(30)));
     apply(&*bed.repo, end());
     assert_eq!(bed.repo.holds(payload.id).unwrap(), 0);
 }

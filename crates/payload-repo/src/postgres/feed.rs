@@ -1,0 +1,235 @@
+//! Word of other servers: a connection that listens, in a thread of its own, and passes on what this server has to say.
+//!
+//! Two kinds of word travel. What concerns payloads of another node is sent by the transaction that changes them, to that
+//! node's channel, so it is out if and only if the change is true. That a namespace's log has grown is sent afterwards, by
+//! this thread, as many namespaces as have come together: PostgreSQL lets only one transaction that notifies commit at a
+//! time, and commits should not queue for that. Nobody is told while nobody else listens.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use futures_util::future::poll_fn;
+use parking_lot::Mutex;
+use payload_core::port::{PeerListener, PeerNews};
+use payload_core::{Namespace, NodeId, PayloadId, Span};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_postgres::{AsyncMessage, Client, Notification};
+use uuid::Uuid;
+
+use super::connect::connect;
+use super::fault::Fault;
+use super::options::Target;
+use crate::log::Listener;
+
+/// Where everybody hears of logs that have grown, and of new listeners.
+const EVERYBODY: &str = "payload_servers";
+/// Nobody else's number: it spells "listener". Each listener holds it, so that they can be counted.
+const LISTENERS: &str = "x'6c697374656e6572'::bigint";
+/// How long after a connection was lost the next one is tried.
+const RETRY: Span = Span::from_secs(1);
+
+/// Where a node hears of changes to its payloads.
+pub(super) fn channel(node: NodeId) -> String {
+    format!("payload_{}", Uuid::from_bytes(*node.as_bytes()).simple())
+}
+
+/// Listens until it is dropped.
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    target: Arc<Target>,
+    node: NodeId,
+    peers: PeerListener,
+    events: Arc<Listener>,
+    /// Whether somebody else listens.
+    heard: AtomicBool,
+    /// Namespaces of which the others are to be told.
+    outbox: Mutex<BTreeSet<Namespace>>,
+    stop: AtomicBool,
+    wake: Notify,
+}
+
+impl Feed {
+    /// Begins to listen for a node.
+    pub(super) fn start(
+        target: Arc<Target>,
+        node: NodeId,
+        peers: PeerListener,
+        events: Arc<Listener>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            target,
+            node,
+            peers,
+            events,
+            heard: AtomicBool::new(false),
+            outbox: Mutex::default(),
+            stop: AtomicBool::new(false),
+            wake: Notify::new(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listening = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("peers".into())
+            .spawn(move || runtime.block_on(listening.run()))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Tells the others, soon, that the logs of some namespaces have grown.
+    pub(super) fn tell<'a>(&self, namespaces: impl Iterator<Item = &'a Namespace>) {
+        if !self.shared.heard.load(Ordering::Relaxed) {
+            return;
+        }
+        self.shared.outbox.lock().extend(namespaces.cloned());
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// One connection after the other, until it is told to end. Why one failed shows wherever else the database is used.
+    async fn run(&self) {
+        while !self.stops() {
+            if self.listen().await.is_ok() {
+                return;
+            }
+            self.heard.store(false, Ordering::Relaxed);
+            // Whatever wakes it, it only tries again.
+            let _ = tokio::time::timeout(RETRY, self.wake.notified()).await;
+        }
+    }
+
+    /// Ends well only when it is told to.
+    async fn listen(&self) -> Result<(), Fault> {
+        let limit = self.target.options.connect_timeout;
+        let opened = tokio::time::timeout(limit, self.open()).await;
+        let (client, mut inbox) = opened.map_err(|_| Fault::timed_out())??;
+        (self.peers)(PeerNews::Missed);
+        self.look(&client).await?;
+        let poll = self.target.options.poll;
+        let mut next = tokio::time::Instant::now() + poll;
+        while !self.stops() {
+            tokio::select! {
+                word = inbox.recv() => match word {
+                    Some(word) => self.hear(&client, &word).await?,
+                    None => return Err(Fault::lost()),
+                },
+                () = self.wake.notified() => self.speak(&client).await?,
+                () = tokio::time::sleep_until(next) => {
+                    (self.peers)(PeerNews::Look);
+                    self.look(&client).await?;
+                    next = tokio::time::Instant::now() + poll;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects, listens, and only then says so: whoever speaks after that is heard.
+    async fn open(&self) -> Result<(Client, UnboundedReceiver<Notification>), Fault> {
+        let (client, mut connection) = connect(&self.target.database).await?;
+        let (sender, inbox) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notification(word) = message
+                    && sender.send(word).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let own = channel(self.node);
+        let millis = self.target.options.statement_timeout.as_millis();
+        client
+            .batch_execute(&format!(
+                "SET statement_timeout = {millis}; LISTEN {own}; LISTEN {EVERYBODY};
+                 SELECT pg_advisory_lock_shared({LISTENERS})"
+            ))
+            .await?;
+        self.notify(&client, [String::new()]).await?;
+        Ok((client, inbox))
+    }
+
+    /// What could have been missed: who else is there, and what has been added to logs.
+    async fn look(&self, client: &Client) -> Result<(), Fault> {
+        self.count(client).await?;
+        let rows = client.query("SELECT name FROM namespaces ORDER BY name", &[]).await?;
+        for row in rows {
+            let name: &str = row.try_get(0)?;
+            self.grown(name);
+        }
+        self.speak(client).await
+    }
+
+    async fn count(&self, client: &Client) -> Result<(), Fault> {
+        let sql = format!(
+            "SELECT count(*) > 1 FROM pg_locks
+             WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+                 AND classid = ({LISTENERS} >> 32)::oid AND objid = ({LISTENERS} & 4294967295)::oid
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        );
+        let heard = client.query_one(&sql, &[]).await?.try_get(0)?;
+        self.heard.store(heard, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn hear(&self, client: &Client, word: &Notification) -> Result<(), Fault> {
+        if word.channel() != EVERYBODY {
+            let ids = word.payload().split(',').filter_map(|id| id.parse().ok());
+            (self.peers)(PeerNews::Changed(ids.collect::<Vec<PayloadId>>()));
+            return Ok(());
+        }
+        match word.payload().split_once(' ') {
+            Some((who, _)) if who == self.node.to_string() => {}
+            Some((_, "")) => self.count(client).await?,
+            Some((_, namespace)) => self.grown(namespace),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn grown(&self, namespace: &str) {
+        if let Ok(namespace) = namespace.parse() {
+            self.events.tell_of(&namespace);
+        }
+    }
+
+    async fn speak(&self, client: &Client) -> Result<(), Fault> {
+        let namespaces = std::mem::take(&mut *self.outbox.lock());
+        if namespaces.is_empty() {
+            return Ok(());
+        }
+        self.notify(client, namespaces.iter().map(ToString::to_string)).await
+    }
+
+    /// Says something to everybody.
+    async fn notify(&self, client: &Client, words: impl IntoIterator<Item = String>) -> Result<(), Fault> {
+        let words: Vec<String> = words.into_iter().map(|word| format!("{} {word}", self.node)).collect();
+        let sql = "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS said (word)";
+        client.query(sql, &[&EVERYBODY, &words]).await?;
+        Ok(())
+    }
+}
