@@ -17,7 +17,7 @@ use payload_client::{
 
 pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
 pub(crate) use self::names::{Guard, NameCommand};
-pub(crate) use self::namespaces::{Bound, NamespaceCommand};
+pub(crate) use self::namespaces::{NamespaceCommand, QuotaArgs};
 pub(crate) use self::streams::{Hold, Position, StreamCommand, StreamSettings};
 pub(crate) use self::updates::{ExpireArgs, LabelArgs};
 use crate::human::parse_duration;
@@ -119,9 +119,11 @@ pub(crate) enum Command {
     /// Name payloads, and see where names point and have pointed
     #[command(subcommand)]
     Name(NameCommand),
-    /// Make, list, show, change and remove namespaces
+    /// Make, list, show and remove namespaces
     #[command(subcommand)]
     Namespace(NamespaceCommand),
+    /// Show what a namespace has of its quota, or change the quota; what is not named stays
+    Quota(QuotaArgs),
     /// Show what happened in the namespace, or to one payload, oldest first
     Events(EventsArgs),
     /// Check that what the server keeps is whole

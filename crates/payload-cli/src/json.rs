@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub(crate) use self::lineage::{AddedLineage, Impact, Lineage, LineageNode};
 pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
-pub(crate) use self::namespaces::{Namespace, Namespaces, OneNamespace, RemovedNamespace};
+pub(crate) use self::namespaces::{Namespace, NamespaceQuota, Namespaces, OneNamespace, RemovedNamespace};
 pub(crate) use self::placement::{
     Candidate, Explained, HolderSum, Holders, Plan, Pressure, Standing, TierView, Tiers, Transfer, Transfers,
 };

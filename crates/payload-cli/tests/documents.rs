@@ -96,10 +96,7 @@ async fn every_document_is_as_documented() {
         ("name history", world.json(&["name", "history", "camera/left/latest"])),
         ("namespace", namespace),
         ("namespace", world.json(&["namespace", "show", "lab"])),
-        (
-            "namespace",
-            world.json(&["namespace", "set", "lab", "--quota-bytes", "1"]),
-        ),
+        ("quota", world.json(&["quota", "lab", "--bytes", "1"])),
         ("namespaces", world.json(&["namespace", "ls"])),
         ("namespace rm", world.json(&["namespace", "rm", "lab"])),
         ("leases", leases),

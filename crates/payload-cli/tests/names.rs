@@ -21,12 +21,21 @@ fn a_namespace_is_made_used_and_removed() {
     assert_eq!(world.run(&["cat", &id]).code, 3);
     assert_eq!(world.run(&["--namespace", "lab", "cat", &id]).stdout, b"content");
     assert_eq!(world.run(&["namespace", "rm", "lab"]).code, 1);
-    let shown = world.ok(&["namespace", "set", "lab", "--quota-payloads", "7"]);
-    for line in ["version         2", "quota bytes     10.0 GiB", "quota payloads  7"] {
+    let shown = world.ok(&["quota", "lab", "--payloads", "1"]);
+    for line in ["of 10.0 GiB", "payloads  1 of 1"] {
         assert!(shown.contains(line), "{shown}");
     }
-    let stale = world.run(&["namespace", "set", "lab", "--quota-bytes", "none", "--if-version", "1"]);
+    assert!(world.ok(&["namespace", "show", "lab"]).contains("version         2"));
+    let second = world.run(&["--namespace", "lab", "put", "f"]);
+    let refusal = "namespace lab may have 1 payloads; it has 1, and this needs 1 more";
+    assert!(second.stderr.contains(refusal), "{}", second.stderr);
+    let stale = world.run(&["quota", "lab", "--bytes", "none", "--if-version", "1"]);
     assert_eq!(stale.code, 1);
+    assert!(
+        world
+            .ok(&["quota", "lab", "--bytes", "none"])
+            .contains("without a bound")
+    );
     world.ok(&["--namespace", "lab", "rm", &id]);
     world.ok(&["namespace", "rm", "lab"]);
     assert!(!world.ok(&["namespace", "ls"]).contains("lab"));
@@ -89,7 +98,8 @@ fn what_cannot_be_meant_is_refused_at_the_command_line() {
         ],
         &["namespace", "create", "../x"],
         &["namespace", "create", "x", "--quota-bytes", "1GB"],
-        &["namespace", "set", "x", "--quota-payloads", "many"],
+        &["quota", "x", "--payloads", "many"],
+        &["quota", "x", "--if-version", "1"],
     ] {
         assert_eq!(world.run(args).code, 2, "{args:?}");
     }

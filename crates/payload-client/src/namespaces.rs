@@ -23,12 +23,18 @@ impl Admin {
 
     /// One namespace.
     pub async fn namespace(&self, name: &Namespace) -> Result<v1::Namespace> {
+        self.namespace_with_use(name).await.map(|(namespace, _)| namespace)
+    }
+
+    /// One namespace, and what it has of what its quota bounds.
+    pub async fn namespace_with_use(&self, name: &Namespace) -> Result<(v1::Namespace, v1::NamespaceUse)> {
         let request = v1::GetNamespaceRequest { name: name.to_string() };
         let ask = |channel| {
             let request = request.clone();
             async move { AdminServiceClient::new(channel).get_namespace(request).await }
         };
-        found(self.grpc.call(ask).await?.namespace)
+        let response = self.grpc.call(ask).await?;
+        Ok((found(response.namespace)?, response.used.unwrap_or_default()))
     }
 
     /// One page of namespaces in order of their names.

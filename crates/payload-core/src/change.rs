@@ -9,6 +9,7 @@ use crate::lineage::{Edge, Refusal};
 use crate::name::{Actor, Principal, RequestId};
 use crate::naming::NameChange;
 use crate::payload::{Payload, Version};
+use crate::quota::OverQuota;
 use crate::stream::{Appended, StreamChange, StreamRefusal};
 use crate::tier::Durability;
 use crate::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct ChangeSet {
     pub streams: Vec<StreamChange>,
     /// Remembers the answer for a retry; if the id is known already, nothing of the set is applied.
     pub request: Option<RequestRecord>,
+    /// What happens if its namespaces would be above their quotas.
+    pub over_quota: OverQuota,
     /// What the acknowledgement promises: a volatile set waits for no fsync.
     pub durability: Durability,
 }
@@ -42,6 +45,7 @@ impl ChangeSet {
             name: None,
             streams: Vec::new(),
             request: None,
+            over_quota: OverQuota::Allow,
             durability,
         }
     }

@@ -188,6 +188,8 @@ reasons! {
     TooManyStreams = "TOO_MANY_STREAMS" => ResourceExhausted,
     /// The stream has as many groups as it may have.
     TooManyGroups = "TOO_MANY_GROUPS" => ResourceExhausted,
+    /// The namespace would have more bytes or payloads than its quota.
+    QuotaExceeded = "QUOTA_EXCEEDED" => ResourceExhausted,
     /// More work is waiting than the server lets wait.
     Overloaded = "OVERLOADED" => ResourceExhausted,
 

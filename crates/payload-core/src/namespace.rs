@@ -19,7 +19,7 @@ pub struct NamespaceRecord {
     pub created_by: Actor,
 }
 
-/// Upper bounds of what a namespace shall hold; absent ones do not bound it.
+/// Upper bounds of what a namespace may hold; absent ones do not bound it. [`quota`](crate::quota) says what counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes of capacity charged for its replicas.

@@ -7,8 +7,8 @@ use payload_core::lease::HolderKind;
 use payload_core::port::Placed;
 use payload_core::{
     AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
-    Namespace, Operation, Payload, Policy, Principal, Reason, Replica, ReplicaState, RequestId, RequestRecord, Result,
-    Span, State, StateKind, Tier, Version, limits,
+    Namespace, Operation, OverQuota, Payload, Policy, Principal, Reason, Replica, ReplicaState, RequestId,
+    RequestRecord, Result, Span, State, StateKind, Tier, Version, limits,
 };
 
 use crate::engine::Engine;
@@ -117,7 +117,7 @@ impl Engine {
         place: Place,
         identity: Option<&Request>,
     ) -> Result<Made> {
-        self.check_namespace(&request.namespace)?;
+        self.check_quota(&request.namespace, request.size)?;
         let store = self.tier(place.tier)?;
         let placed = if request.size == 0 {
             store.store(&request.namespace, &[])?
@@ -276,6 +276,7 @@ impl Engine {
         };
         let request = request.map(|request| self.record(principal, request, row));
         let outcome = self.commit_set(ChangeSet {
+            over_quota: OverQuota::Refuse,
             edges: along.edges,
             name: along.name,
             request,

@@ -1,9 +1,10 @@
 //! Namespaces: make, look at, change and remove them, and refuse early what is meant for one that is not there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use parking_lot::RwLock;
-use payload_core::{Error, Namespace, NamespaceRecord, Principal, Quota, Reason, Result, Version, page};
+use payload_core::quota::Growth;
+use payload_core::{Error, Namespace, NamespaceRecord, NamespaceUse, Principal, Quota, Reason, Result, Version, page};
 
 use crate::engine::Engine;
 
@@ -45,6 +46,7 @@ impl Engine {
             ..row
         };
         self.stop_if_fenced(self.repository().update_namespace(&record))?;
+        self.known_namespaces.forget(name);
         Ok(record)
     }
 
@@ -91,11 +93,40 @@ impl Engine {
     /// Refuses what is meant for a namespace that is not there, before anything is reserved for it. One that is removed at
     /// this moment may get through; the transaction that makes the payload refuses it then.
     pub(crate) fn check_namespace(&self, name: &Namespace) -> Result<()> {
-        if !self.known_namespaces.contains(name) {
-            self.namespace(name)?;
-            self.known_namespaces.insert(name);
+        self.known_quota(name).map(drop)
+    }
+
+    /// The same, and refuses early what a quota does not allow: nobody waits for room, or has others make some, that he may not
+    /// have. The transaction looks again, and is exact.
+    pub(crate) fn check_quota(&self, name: &Namespace, bytes: u64) -> Result<()> {
+        let growth = Growth {
+            payloads: 1,
+            bytes: bytes.cast_signed(),
+        };
+        let known = self.known_quota(name)?;
+        if known == Quota::default() {
+            return Ok(());
         }
-        Ok(())
+        let used = self.namespace_use(name)?;
+        if known.check(name, used, growth).is_ok() {
+            return Ok(());
+        }
+        // Another server may have changed it.
+        Ok(self.namespace(name)?.quota.check(name, used, growth)?)
+    }
+
+    /// What a namespace takes up, on all nodes.
+    pub fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse> {
+        self.repository().namespace_use(name)
+    }
+
+    fn known_quota(&self, name: &Namespace) -> Result<Quota> {
+        if let Some(quota) = self.known_namespaces.get(name) {
+            return Ok(quota);
+        }
+        let quota = self.namespace(name)?.quota;
+        self.known_namespaces.insert(name, quota);
+        Ok(quota)
     }
 }
 
@@ -103,24 +134,25 @@ fn no_namespace(name: &Namespace) -> Error {
     Error::new(Reason::NamespaceNotFound, format!("there is no namespace {name}")).field("namespace")
 }
 
-/// Names that need not be looked up again. It may remember one that another server has removed, never one that was not.
+/// Names that need not be looked up again, with their quotas. It may remember one that another server has removed, or an old
+/// quota, never one that was not.
 #[derive(Debug, Default)]
-pub(crate) struct KnownNamespaces(RwLock<HashSet<Namespace>>);
+pub(crate) struct KnownNamespaces(RwLock<HashMap<Namespace, Quota>>);
 
 impl KnownNamespaces {
     /// So many; who has more looks some of them up again.
     const MAX: usize = 1_024;
 
-    fn contains(&self, name: &Namespace) -> bool {
-        self.0.read().contains(name)
+    fn get(&self, name: &Namespace) -> Option<Quota> {
+        self.0.read().get(name).copied()
     }
 
-    fn insert(&self, name: &Namespace) {
+    fn insert(&self, name: &Namespace, quota: Quota) {
         let mut names = self.0.write();
         if names.len() >= Self::MAX {
             names.clear();
         }
-        names.insert(name.clone());
+        names.insert(name.clone(), quota);
     }
 
     pub(crate) fn forget(&self, name: &Namespace) {

@@ -82,8 +82,8 @@ impl Engine {
         digest: Digest,
         identity: Option<&Request>,
     ) -> Result<Arc<Payload>> {
-        self.check_namespace(&request.namespace)?;
         let size = request.content.len() as u64;
+        self.check_quota(&request.namespace, size)?;
         let placed = self.store_all(request, place)?;
         let expires_at = request.ttl.map(|ttl| self.wall().after(ttl));
         let replicas = placed

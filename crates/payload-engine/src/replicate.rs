@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use payload_core::port::{Placed, Source};
 use payload_core::{
-    Digest, Durability, Error, ErrorKind, EventKind, Location, Namespace, Payload, Reason, Replica, ReplicaState,
-    Result, StateKind, Tier,
+    Digest, Durability, Error, ErrorKind, EventKind, Location, Namespace, OverQuota, Payload, Reason, Replica,
+    ReplicaState, Result, StateKind, Tier,
 };
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
-use crate::transition::Cause;
+use crate::transition::{Cause, Decision};
 
 /// Whether a copy into a full tier waits for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +158,11 @@ impl Engine {
         let mut after = Payload::clone(&row);
         after.digest = Some(digest);
         after.replicas.push(self.replica(&placed, ReplicaState::Ready));
-        let change = self.change(&row, after, EventKind::ReplicaAdded, &mover_because(why));
-        match self.apply(&gate, vec![change], row.durability, &row.owner, None) {
+        let decision = Decision {
+            over_quota: over_quota(placed.location.tier()),
+            ..vec![self.change(&row, after, EventKind::ReplicaAdded, &mover_because(why))].into()
+        };
+        match self.apply(&gate, decision, row.durability, &row.owner, None) {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.discard_unless_unknown(placed, &error);
@@ -205,6 +208,14 @@ impl Engine {
         let active = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
         let held = live.is_leased(replica.id) || self.may_be_held_unknown(entry);
         (active && !last && !held).then_some(replica)
+    }
+}
+
+/// A copy above is a wish, and one below frees memory.
+const fn over_quota(to: Tier) -> OverQuota {
+    match to {
+        Tier::Ram => OverQuota::Refuse,
+        Tier::Disk => OverQuota::Allow,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_core::stream::StreamChange;
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
-    NameChange, Outcome, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
+    NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
 };
 
 use crate::engine::Engine;
@@ -92,6 +92,8 @@ pub(crate) struct Decision {
     pub(crate) without_dependents: bool,
     /// What happens to streams.
     pub(crate) streams: Vec<StreamChange>,
+    /// Whether it may bring the namespace above its quota.
+    pub(crate) over_quota: OverQuota,
 }
 
 /// What is to be true together with a payload's commit.
@@ -110,6 +112,7 @@ impl From<Vec<Change>> for Decision {
             along: Along::default(),
             without_dependents: false,
             streams: Vec::new(),
+            over_quota: OverQuota::Allow,
         }
     }
 }
@@ -174,6 +177,7 @@ impl Engine {
             edges: decision.along.edges,
             name: decision.along.name,
             streams: decision.streams,
+            over_quota: decision.over_quota,
             without_dependents: decision.without_dependents.then_some(entry.id),
             request: request.map(|r| self.record(principal, r, &last)),
             ..ChangeSet::new(decision.changes, durability)

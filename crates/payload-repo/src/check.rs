@@ -1,6 +1,7 @@
 //! What every adapter asks of a change set before it looks at a row.
 
 use payload_core::payload::Version;
+use payload_core::quota::QuotaExceeded;
 use payload_core::stream::StreamChange;
 use payload_core::{
     Change, ChangeSet, Durability, Error, NameRefusal, Namespace, Payload, PayloadName, Reason, Result,
@@ -86,6 +87,7 @@ pub(crate) enum Refusal {
     NamespaceExists(Namespace),
     NamespaceInUse(Namespace),
     NamespaceChanged(Namespace),
+    Quota(QuotaExceeded),
     Name(NameRefusal),
 }
 
@@ -97,6 +99,7 @@ impl Refusal {
             Self::NamespaceExists(name) => namespace_exists(name),
             Self::NamespaceInUse(name) => namespace_in_use(name),
             Self::NamespaceChanged(name) => namespace_changed(name),
+            Self::Quota(exceeded) => exceeded.clone().into(),
             Self::Name(refusal) => refusal.clone().into(),
         }
     }

@@ -3,6 +3,7 @@
 mod lineage;
 mod names;
 mod namespaces;
+mod quotas;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use payload_core::page::ListQuery;
 use payload_core::port::{EventListener, PeerListener, Repository, Usage};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent, NameMove,
-    NameRecord, Namespace, NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId,
-    RequestRecord, Result, StateKind, Tier, Timestamp, Version, delta,
+    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal,
+    RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version, delta,
 };
 
 use self::streams::StreamTables;
@@ -64,6 +65,7 @@ struct Tables {
     epochs: BTreeMap<NodeId, u64>,
     namespaces: BTreeMap<Namespace, NamespaceRecord>,
     edges: Edges,
+    uses: BTreeMap<Namespace, NamespaceUse>,
     names: BTreeMap<(Namespace, PayloadName), NameRecord>,
     moves: BTreeMap<(Namespace, PayloadName, Version), NameMove>,
     streams: StreamTables,
@@ -104,6 +106,10 @@ impl Tables {
             }
             self.make_true(change);
         }
+        if let Err(exceeded) = self.check_quotas(set) {
+            self.undo(&set.changes);
+            return Err(exceeded.into());
+        }
         let moved = set.name.as_ref().map(|name| self.decide_name(name)).transpose();
         let moved = moved.inspect_err(|_| self.undo(&set.changes))?;
         let edges = self.edges.count();
@@ -119,6 +125,7 @@ impl Tables {
                 return Ok(CommitOutcome::StreamRefused(refusal));
             }
         };
+        self.charge(&set.changes);
         if let (Some(change), Some(step)) = (&set.name, moved) {
             self.move_name(change, step);
         }
@@ -349,6 +356,10 @@ impl Repository for MemoryRepository {
                 charged,
             })
             .collect())
+    }
+
+    fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse> {
+        Ok(self.tables.lock().namespace_use(name))
     }
 
     fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What can be said about namespaces.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Args, Subcommand};
 use payload_client::Namespace;
 
 use crate::human::parse_size;
@@ -11,10 +11,10 @@ pub(crate) enum NamespaceCommand {
     Create {
         /// Its name: 1 to 63 of a-z, 0-9, '-' and '_'
         name: Namespace,
-        /// Bytes that its replicas shall not exceed, such as 500MiB or 2TiB; stored, not enforced yet
+        /// Bytes that its replicas may take up, such as 500MiB or 2TiB
         #[arg(long, value_parser = parse_size, value_name = "SIZE")]
         quota_bytes: Option<u64>,
-        /// Payloads that it shall not exceed; stored, not enforced yet
+        /// Payloads that it may have
         #[arg(long, value_name = "COUNT")]
         quota_payloads: Option<u64>,
     },
@@ -25,20 +25,6 @@ pub(crate) enum NamespaceCommand {
         /// Namespace
         name: Namespace,
     },
-    /// Change a namespace's quota; what is not named stays
-    Set {
-        /// Namespace
-        name: Namespace,
-        /// Bytes that its replicas shall not exceed, or `none`; stored, not enforced yet
-        #[arg(long, value_parser = bound(parse_size), value_name = "SIZE")]
-        quota_bytes: Option<Bound>,
-        /// Payloads that it shall not exceed, or `none`; stored, not enforced yet
-        #[arg(long, value_parser = bound(count), value_name = "COUNT")]
-        quota_payloads: Option<Bound>,
-        /// Only if the namespace is at this version
-        #[arg(long, value_name = "VERSION")]
-        if_version: Option<u64>,
-    },
     /// Remove a namespace in which every payload has ended
     Rm {
         /// Namespace
@@ -47,6 +33,22 @@ pub(crate) enum NamespaceCommand {
         #[arg(long, value_name = "VERSION")]
         if_version: Option<u64>,
     },
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("change").args(["bytes", "payloads"]).multiple(true)))]
+pub(crate) struct QuotaArgs {
+    /// Namespace
+    pub(crate) name: Namespace,
+    /// Bytes that its replicas may take up, such as 500MiB or 2TiB, or `none`
+    #[arg(long, value_parser = bound(parse_size), value_name = "SIZE")]
+    pub(crate) bytes: Option<Bound>,
+    /// Payloads that it may have, or `none`
+    #[arg(long, value_parser = bound(count), value_name = "COUNT")]
+    pub(crate) payloads: Option<Bound>,
+    /// Only if the namespace is at this version
+    #[arg(long, value_name = "VERSION", requires = "change")]
+    pub(crate) if_version: Option<u64>,
 }
 
 /// One side of a quota, or that it is to be taken away.

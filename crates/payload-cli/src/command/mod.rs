@@ -11,6 +11,7 @@ mod moves;
 mod names;
 mod namespaces;
 mod put;
+mod quota;
 mod remove;
 mod show;
 mod stats;
@@ -112,6 +113,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Label(args) => update::label(&server, args, output).await,
         Command::Expire(args) => update::expire(&server, args, output).await,
         Command::Name(command) => names::run(&server, command, output).await,
+        Command::Quota(args) => quota::run(&server, args, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
         Command::Events(args) => events::run(&server, args, output).await,
         Command::Verify(args) => verify::run(&server, &args, output).await,

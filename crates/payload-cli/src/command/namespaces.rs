@@ -1,10 +1,10 @@
-//! `namespace`: the tenants that there are, and what each shall hold.
+//! `namespace`: the tenants that there are, and what each may have.
 
-use payload_client::{Admin, Namespace, Quota, v1};
+use payload_client::{Admin, Quota, v1};
 use payload_core::limits;
 
 use super::Server;
-use crate::args::{Bound, NamespaceCommand};
+use crate::args::NamespaceCommand;
 use crate::failure::Failure;
 use crate::human;
 use crate::json;
@@ -36,18 +36,6 @@ pub(super) async fn run(server: &Server, command: NamespaceCommand, output: &Out
                 output,
             )
         }
-        NamespaceCommand::Set {
-            name,
-            quota_bytes,
-            quota_payloads,
-            if_version,
-        } => {
-            let changed = set(&admin, &name, quota_bytes, quota_payloads, if_version).await;
-            show(
-                changed.map_err(|error| Failure::new(format!("set namespace {name}"), &error))?,
-                output,
-            )
-        }
         NamespaceCommand::Rm { name, if_version } => {
             let removed = admin.remove_namespace(&name, if_version).await;
             removed.map_err(|error| Failure::new(format!("remove namespace {name}"), &error))?;
@@ -55,24 +43,6 @@ pub(super) async fn run(server: &Server, command: NamespaceCommand, output: &Out
             output.print(&document, |_| format!("{name}  removed"))
         }
     }
-}
-
-/// Changes what was named, on top of what is there now and nothing newer.
-async fn set(
-    admin: &Admin,
-    name: &Namespace,
-    bytes: Option<Bound>,
-    payloads: Option<Bound>,
-    if_version: Option<u64>,
-) -> payload_client::Result<v1::Namespace> {
-    let now = admin.namespace(name).await?;
-    let quota = now.quota.unwrap_or_default();
-    let quota = Quota {
-        bytes: bytes.map_or(quota.bytes, |bound| bound.0),
-        payloads: payloads.map_or(quota.payloads, |bound| bound.0),
-    };
-    let version = if_version.unwrap_or(now.version);
-    admin.update_namespace(name, quota, Some(version)).await
 }
 
 async fn list(admin: &Admin, output: &Output) -> Result<(), Failure> {

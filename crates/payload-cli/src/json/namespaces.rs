@@ -9,7 +9,7 @@ pub(crate) struct Namespaces {
     pub(crate) namespaces: Vec<Namespace>,
 }
 
-/// `namespace create`, `show` and `set`.
+/// `namespace create` and `show`.
 #[derive(Debug, Serialize)]
 pub(crate) struct OneNamespace {
     pub(crate) namespace: Namespace,
@@ -32,10 +32,33 @@ pub(crate) struct Quota {
     pub(crate) payloads: Option<u64>,
 }
 
+/// `quota`.
+#[derive(Debug, Serialize)]
+pub(crate) struct NamespaceQuota {
+    pub(crate) namespace: Namespace,
+    pub(crate) used: Used,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Used {
+    pub(crate) bytes: u64,
+    pub(crate) payloads: u64,
+}
+
 /// `namespace rm`.
 #[derive(Debug, Serialize)]
 pub(crate) struct RemovedNamespace {
     pub(crate) name: String,
+}
+
+impl NamespaceQuota {
+    pub(crate) fn new(namespace: v1::Namespace, used: v1::NamespaceUse) -> Self {
+        let v1::NamespaceUse { bytes, payloads } = used;
+        Self {
+            namespace: namespace.into(),
+            used: Used { bytes, payloads },
+        }
+    }
 }
 
 impl From<v1::Namespace> for Namespace {

@@ -13,6 +13,7 @@ use crate::namespace::NamespaceRecord;
 use crate::naming::{NameMove, NameRecord, PayloadName};
 use crate::page::ListQuery;
 use crate::payload::{Payload, Version};
+use crate::quota::NamespaceUse;
 use crate::tier::{Container, Durability, Tier};
 use crate::time::Timestamp;
 
@@ -36,6 +37,9 @@ pub trait Repository: StreamReader {
     /// whichever servers they come from. An error whose
     /// [`outcome`](crate::Error::outcome) is unknown must be resolved with [`find_request`](Self::find_request) or
     /// [`get`](Self::get).
+    ///
+    /// A set that lets its namespaces grow beyond their quotas fails with `QUOTA_EXCEEDED`, unless it
+    /// [may](ChangeSet::over_quota); that is looked at after versions, and exact whichever servers ask at once.
     ///
     /// A new payload whose namespace is not there fails with `NAMESPACE_NOT_FOUND`, also if it was removed a moment ago:
     /// that is looked at after versions.
@@ -102,6 +106,9 @@ pub trait Repository: StreamReader {
 
     /// What the node's replicas add up to, by tier and namespace; kept by counters, not by scanning.
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>>;
+
+    /// What a namespace takes up on all nodes; kept by counters, not by scanning.
+    fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse>;
 
     /// Makes a namespace; fails with `NAMESPACE_EXISTS`. This and the next two outlive the host as soon as they are
     /// acknowledged, on a repository that can promise it. `default` is there from the first claim on.

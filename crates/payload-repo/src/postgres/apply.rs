@@ -16,7 +16,7 @@ use super::decide::{Effects, Step};
 use super::fault::Fault;
 use super::names::Key;
 use super::row::{int, uuid};
-use super::{feed, row, sql, streams};
+use super::{feed, quotas, row, sql, streams};
 use crate::body;
 
 /// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
@@ -45,6 +45,7 @@ pub(super) use write;
 pub(super) async fn effects(session: &Session, node: NodeId, effects: &Effects<'_>) -> Result<(), Fault> {
     let writes: Vec<Write<'_>> = writes(effects)
         .into_iter()
+        .chain(quotas::add(node, effects))
         .chain(notify_owners(node, effects))
         .collect();
     let writes = writes.iter().map(async |(sql, columns)| {

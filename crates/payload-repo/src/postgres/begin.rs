@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::{try_join3, try_join4};
+use futures_util::future::{try_join3, try_join5};
 use payload_core::stream::StreamChange;
 use payload_core::{Change, ChangeSet, Edge, NodeId, PayloadId, RequestRecord, StateKind};
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::connect::{Params, Session};
 use super::decide::Seen;
 use super::fault::Fault;
+use super::quotas::Quotas;
 use super::{names, row, sql};
 
 /// Waits for the disk or not.
@@ -131,9 +132,10 @@ pub(super) async fn batch(
     claim: Claim,
     sets: &[ChangeSet],
 ) -> Result<(u64, Seen), Fault> {
-    let (number, (versions, requests, namespaces), names, lineage) = try_join4(
+    let (number, (versions, requests, namespaces), quotas, names, lineage) = try_join5(
         fenced(session, sync, Locks::of(sets), claim),
         rows(session, sets),
+        Quotas::find(session, sets),
         names::find(session, sets),
         ends(session, sets),
     )
@@ -143,6 +145,7 @@ pub(super) async fn batch(
         versions: versions.into_iter().collect(),
         requests: requests.into_iter().map(|request| (key(&request), request)).collect(),
         namespaces: namespaces.into_iter().collect(),
+        quotas,
         names,
         ..lineage
     };

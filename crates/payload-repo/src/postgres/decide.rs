@@ -11,6 +11,7 @@ use payload_core::{
 use super::fault::Fault;
 use super::names::{self, Moved, Pointer};
 use super::overlay::{self, Added, EdgeKey};
+use super::quotas::Quotas;
 use super::streams::Layer;
 use crate::check::Refusal;
 
@@ -23,6 +24,8 @@ pub(super) struct Seen {
     pub(super) requests: HashMap<(Principal, RequestId), RequestRecord>,
     /// Those that payloads are made in.
     pub(super) namespaces: HashSet<Namespace>,
+    /// What the sets are measured by.
+    pub(super) quotas: Quotas,
     /// Where the names of the batch point.
     pub(super) names: HashMap<names::Key, Pointer>,
     /// The ends of edges, and what names are to point at, as far as they exist.
@@ -116,6 +119,7 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
     if !fits(set, seen)? {
         return Ok(CommitOutcome::Conflict);
     }
+    seen.quotas.check(set)?;
     let moved = match &set.name {
         Some(change) => Some((change, names::decide(change, set, seen, effects)?)),
         None => None,
@@ -132,6 +136,7 @@ fn decide_one<'a, G: Graph<Error = Fault>>(
             return Ok(CommitOutcome::StreamRefused(refusal));
         }
     };
+    seen.quotas.charge(set);
     for change in &set.changes {
         seen.versions.insert(change.after.id, change.after.version);
         effects.add(change);

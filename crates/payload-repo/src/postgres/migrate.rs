@@ -39,6 +39,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "claims",
         sql: include_str!("../../migrations/postgres/0006_claims.sql"),
     },
+    Migration {
+        number: 7,
+        name: "quotas",
+        sql: include_str!("../../migrations/postgres/0007_quotas.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -18,6 +18,7 @@ mod namespaces;
 mod options;
 mod overlay;
 mod pool;
+mod quotas;
 mod read;
 mod row;
 mod safety;
@@ -36,8 +37,8 @@ use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Timestamp,
-    Version,
+    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
+    Result, Timestamp, Version,
 };
 
 use crate::check;
@@ -218,6 +219,10 @@ impl Repository for PostgresRepository {
 
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.read(async |session| read::usage(session, node).await)
+    }
+
+    fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse> {
+        self.read(async |session| quotas::get(session, name).await)
     }
 
     fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {

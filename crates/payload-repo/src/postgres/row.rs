@@ -323,20 +323,27 @@ pub(super) fn name_move(row: &Row) -> Result<NameMove, Fault> {
 
 /// Reads what `sql::NAMESPACE` and `sql::NAMESPACES` select.
 pub(super) fn namespace(row: &Row) -> Result<NamespaceRecord, Fault> {
+    let (name, quota) = namespace_quota(row)?;
+    Ok(NamespaceRecord {
+        name,
+        version: Version::from_u64(uint(row, "version")?),
+        quota,
+        created_at: time(row, "created_at")?,
+        created_by: word(row, "created_by", |text| Some(Actor::from_stored(text)))?,
+    })
+}
+
+/// Reads the columns `name`, `quota_bytes` and `quota_payloads`.
+pub(super) fn namespace_quota(row: &Row) -> Result<(Namespace, Quota), Fault> {
     let bound = |column| {
         let value = get::<Option<i64>>(row, column)?;
         value.map(|value| unsigned(value, column)).transpose()
     };
-    Ok(NamespaceRecord {
-        name: namespace_name(row)?,
-        version: Version::from_u64(uint(row, "version")?),
-        quota: Quota {
-            bytes: bound("quota_bytes")?,
-            payloads: bound("quota_payloads")?,
-        },
-        created_at: time(row, "created_at")?,
-        created_by: word(row, "created_by", |text| Some(Actor::from_stored(text)))?,
-    })
+    let quota = Quota {
+        bytes: bound("quota_bytes")?,
+        payloads: bound("quota_payloads")?,
+    };
+    Ok((namespace_name(row)?, quota))
 }
 
 /// Where an event stands, or where a log begins.

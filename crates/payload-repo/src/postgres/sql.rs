@@ -135,6 +135,9 @@ statements! { READS:
 
     NAMESPACE = "
         SELECT name, version, quota_bytes, quota_payloads, created_at, created_by FROM namespaces WHERE name = $1";
+    NAMESPACE_USE = "
+        SELECT namespace AS name, sum(payloads)::bigint AS payloads, sum(bytes)::bigint AS bytes
+        FROM namespace_use WHERE namespace = $1 GROUP BY namespace";
     NAMESPACES = "
         SELECT name, version, quota_bytes, quota_payloads, created_at, created_by
         FROM namespaces WHERE name > $1 ORDER BY name LIMIT $2";
@@ -172,6 +175,13 @@ statements! { WRITES:
         ) AS h ON true";
 
     FIND_NAMESPACES = "SELECT name FROM namespaces WHERE name = ANY ($1::text[])";
+    LOCK_QUOTAS = "
+        SELECT name, quota_bytes, quota_payloads FROM namespaces
+        WHERE name = ANY ($1::text[]) AND (quota_bytes IS NOT NULL OR quota_payloads IS NOT NULL)
+        ORDER BY name FOR UPDATE";
+    FIND_NAMESPACE_USES = "
+        SELECT namespace AS name, sum(payloads)::bigint AS payloads, sum(bytes)::bigint AS bytes
+        FROM namespace_use WHERE namespace = ANY ($1::text[]) GROUP BY namespace";
     FIND_ENDS = "SELECT id, namespace, state FROM payloads WHERE id = ANY ($1::uuid[])";
     FIND_EDGES = "
         SELECT e.child, e.parent, e.operation, e.role
@@ -215,6 +225,11 @@ statements! { WRITES:
                              $8::bigint[], $9::bigint[])
         ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
             kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged";
+    ADD_NAMESPACE_USES = "
+        INSERT INTO namespace_use (namespace, node, payloads, bytes)
+        SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[])
+        ON CONFLICT (namespace, node) DO UPDATE
+        SET payloads = namespace_use.payloads + excluded.payloads, bytes = namespace_use.bytes + excluded.bytes";
     ADD_USAGE = "
         INSERT INTO usage (node, tier, namespace, replicas, charged)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{lineage, names, namespaces, read, row, sql, streams};
+use super::{lineage, names, namespaces, quotas, read, row, sql, streams};
 use crate::body;
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
@@ -34,6 +34,7 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
         write_replicas(conn, before, &change.after)?;
         write_event(conn, change)?;
     }
+    quotas::charge(conn, set)?;
     if let Some(name) = &set.name {
         names::apply(conn, name)?;
     }

@@ -35,6 +35,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "streams",
         sql: include_str!("../../migrations/sqlite/0005_streams.sql"),
     },
+    Migration {
+        number: 6,
+        name: "quotas",
+        sql: include_str!("../../migrations/sqlite/0006_quotas.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

@@ -13,6 +13,7 @@ mod migrate;
 mod names;
 mod namespaces;
 mod pool;
+mod quotas;
 mod read;
 mod row;
 #[macro_use]
@@ -31,8 +32,8 @@ use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, Span,
-    Timestamp, Version,
+    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
+    Result, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -304,6 +305,10 @@ impl Repository for SqliteRepository {
 
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.read(|conn| read::usage(conn, node))
+    }
+
+    fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse> {
+        self.read(|conn| quotas::get(conn, name))
     }
 
     fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {

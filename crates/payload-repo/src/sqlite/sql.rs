@@ -124,6 +124,14 @@ statements! {
         WHERE name = ?1 AND version = ?2 - 1";
     DELETE_NAMESPACE = "DELETE FROM namespaces WHERE name = ?1 AND version = ?2";
 
+    NAMESPACE_QUOTA = "
+        SELECT quota_bytes, quota_payloads FROM namespaces
+        WHERE name = ?1 AND (quota_bytes IS NOT NULL OR quota_payloads IS NOT NULL)";
+    NAMESPACE_USE = "SELECT payloads, bytes FROM namespace_use WHERE namespace = ?1";
+    ADD_NAMESPACE_USE = "
+        INSERT INTO namespace_use (namespace, payloads, bytes) VALUES (?1, ?2, ?3)
+        ON CONFLICT DO UPDATE SET payloads = payloads + excluded.payloads, bytes = bytes + excluded.bytes";
+
     NAME = "SELECT payload, name, version, actor, at FROM names WHERE namespace = ?1 AND name = ?2";
     NAMES = "
         SELECT payload, name, version, actor, at FROM names

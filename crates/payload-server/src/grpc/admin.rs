@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream};
 use payload_core::page;
 use payload_core::{Namespace, PayloadId, Result, Version, name};
-use payload_engine::{Fault, Stats, TierStats, Verified};
+use payload_engine::{Engine, Fault, Stats, TierStats, Verified};
 use payload_proto::convert::{self, millis, namespace, optional};
 use payload_proto::v1::admin_service_server::AdminService;
 use payload_proto::{status, v1};
@@ -137,9 +137,14 @@ impl AdminService for Service {
     ) -> Result<Response<v1::GetNamespaceResponse>, Status> {
         answer(&self.calls, Rpc::GetNamespace, async {
             let name = convert::namespace(&request.get_ref().name)?;
-            let record = self.calls.run(move |engine| engine.namespace(&name)).await?;
+            let both = move |engine: &Engine| Ok((engine.namespace(&name)?, engine.namespace_use(&name)?));
+            let (record, used) = self.calls.run(both).await?;
             Ok(v1::GetNamespaceResponse {
                 namespace: Some((&record).into()),
+                used: Some(v1::NamespaceUse {
+                    bytes: used.bytes,
+                    payloads: used.payloads,
+                }),
             })
         })
         .await

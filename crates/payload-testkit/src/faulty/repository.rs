@@ -10,8 +10,8 @@ use payload_core::stream::{
 };
 use payload_core::{
     ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord, Result, StreamId,
-    Timestamp, Version,
+    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
+    Result, StreamId, Timestamp, Version,
 };
 
 use super::Switch;
@@ -124,6 +124,11 @@ impl Repository for FaultyRepository {
 
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.switch.run("repository.usage", || self.inner.usage(node))
+    }
+
+    fn namespace_use(&self, name: &Namespace) -> Result<NamespaceUse> {
+        self.switch
+            .run("repository.namespace_use", || self.inner.namespace_use(name))
     }
 
     fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {

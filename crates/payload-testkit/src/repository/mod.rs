@@ -16,6 +16,7 @@ pub mod log;
 pub mod names;
 pub mod namespaces;
 pub mod queries;
+pub mod quotas;
 pub mod rows;
 pub mod sample;
 pub mod stream_groups;
@@ -86,6 +87,9 @@ contract! { $
     namespaces::a_namespace_is_not_removed_under_a_new_payload,
     namespaces::one_of_many_changes_of_a_namespace_wins,
     namespaces::fault_57_an_earlier_claimant_changes_no_namespace,
+    quotas::a_namespace_uses_what_its_rows_say,
+    quotas::growth_beyond_a_quota_is_refused,
+    quotas::many_at_once_never_exceed_a_quota,
     lineage::an_edge_comes_back_with_every_field,
     lineage::an_edge_is_added_once,
     lineage::the_ends_of_an_edge_must_have_been_committed,

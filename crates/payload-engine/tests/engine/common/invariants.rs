@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use payload_core::page::ListQuery;
 use payload_core::{
-    Container, EventKind, Location, LogFilter, Namespace, Payload, ReplicaState, StateKind, Tier, Version, delta,
+    Container, EventKind, Location, LogFilter, Namespace, NamespaceUse, Payload, ReplicaState, StateKind, Tier,
+    Version, delta, quota,
 };
 
 use super::Rig;
@@ -42,6 +43,18 @@ impl Rig {
         for tier in Tier::ALL {
             self.check_tier(tier, &rows);
         }
+        self.check_use(&rows);
+    }
+
+    /// I5: what the namespace is said to take up is what its rows say.
+    #[track_caller]
+    fn check_use(&self, rows: &[Payload]) {
+        let sum = |of: fn(NamespaceUse) -> u64| rows.iter().map(|row| of(quota::share(row))).sum();
+        let expected = NamespaceUse {
+            payloads: sum(|share| share.payloads),
+            bytes: sum(|share| share.bytes),
+        };
+        assert_eq!(self.namespace_use(&Namespace::default()).unwrap(), expected);
     }
 
     /// Every payload there is or was.

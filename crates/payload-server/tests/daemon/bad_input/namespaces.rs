@@ -20,6 +20,17 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             ..allocate(100)
         }))
     }),
+    ("put: more payloads than the quota", Doors::Both, |bed, door| {
+        let namespace = full(bed, 0, 1 << 30);
+        refused(door.put(v1::PutRequest { namespace, ..put(b"x") }))
+    }),
+    ("allocate: more bytes than the quota", Doors::Both, |bed, door| {
+        let namespace = full(bed, 10, 4_096);
+        refused(door.allocate(v1::AllocateRequest {
+            namespace,
+            ..allocate(5_000)
+        }))
+    }),
     ("list: a namespace that is not there", Doors::Grpc, |bed, _| {
         let namespace = "nowhere".to_owned();
         refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
@@ -107,4 +118,19 @@ fn delete(bed: &Bed, name: &str, if_version: Option<u64>) -> Answer<v1::DeleteNa
         name: name.to_owned(),
         if_version,
     })
+}
+
+/// A namespace with so little room, made on first use.
+fn full(bed: &Bed, payloads: u64, bytes: u64) -> String {
+    let name = format!("full-{payloads}-{bytes}");
+    let request = v1::CreateNamespaceRequest {
+        name: name.clone(),
+        quota: Some(v1::Quota {
+            bytes: Some(bytes),
+            payloads: Some(payloads),
+        }),
+    };
+    // The other door may have made it.
+    drop(bed.grpc.create_namespace(request));
+    name
 }
