@@ -29,6 +29,24 @@ pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
     Ok(time.as_microsecond())
 }
 
+/// A moment that is so long ago, such as `90s` or `7d`, or that has a name, such as `2026-12-31T18:00:00Z`; in microseconds
+/// since the Unix epoch.
+pub(crate) fn parse_when(text: &str) -> Result<i64, String> {
+    moment(text, jiff::Timestamp::now())
+}
+
+fn moment(text: &str, now: jiff::Timestamp) -> Result<i64, String> {
+    let bad =
+        || format!("{text:?} is neither a duration such as 90s, 12h or 7d nor a time such as 2026-12-31T18:00:00Z");
+    match parse_duration(text) {
+        Ok(ago) => now
+            .checked_sub(ago)
+            .map(jiff::Timestamp::as_microsecond)
+            .map_err(|_| bad()),
+        Err(_) => parse_time(text).map_err(|_| bad()),
+    }
+}
+
 /// A number of bytes such as `4096`, `500MiB` or `2TiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is not a size such as 4096, 64KiB, 500MiB, 10GiB or 2TiB");
@@ -133,6 +151,16 @@ mod tests {
         assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000));
         for bad in ["", "now", "2023-11-14", "2023-11-14T22:13:20", "1700000000"] {
             assert!(parse_time(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_times_or_so_long_ago() {
+        let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+        assert_eq!(moment("2023-11-14T22:13:20Z", now), Ok(1_700_000_000_000_000));
+        assert_eq!(moment("1h", now), Ok(1_699_996_400_000_000));
+        for bad in ["", "yesterday", "1", "-1h", "999999999999d"] {
+            assert!(moment(bad, now).is_err(), "{bad:?}");
         }
     }
 

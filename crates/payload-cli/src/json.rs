@@ -22,10 +22,25 @@ pub(crate) use self::placement::{
 };
 use crate::failure::Failure;
 
-/// `ls` and `put`.
+/// `put`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Payloads {
     pub(crate) payloads: Vec<Payload>,
+}
+
+/// `ls`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) payloads: Vec<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<Count>,
+}
+
+/// How many there are altogether, or at least.
+#[derive(Debug, Serialize)]
+pub(crate) struct Count {
+    pub(crate) payloads: u64,
+    pub(crate) exact: bool,
 }
 
 /// `label` and `expire`.

@@ -69,6 +69,7 @@ async fn every_document_is_as_documented() {
 
     let documents = [
         ("put", world.json(&["ls"])),
+        ("ls --count", world.json(&["ls", "--count"])),
         ("put", put),
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),

@@ -8,8 +8,8 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use payload_client::{
-    AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, Endpoint, LeaseState, PayloadId, PutOptions,
-    Reason, Tier,
+    AcquireOptions, AllocateOptions, Client, ClientOptions, CommitOptions, Endpoint, LeaseState, ListOptions,
+    PayloadId, PutOptions, Reason, Tier,
 };
 use world::{World, bytes};
 
@@ -95,11 +95,12 @@ async fn fault_2_no_acknowledged_payload_is_lost_and_none_doubled_over_kills() {
         assert_eq!(lease[..4], (n as u32).to_be_bytes());
         lease.verify().unwrap();
     }
-    let active = client
-        .catalog()
-        .list(payload_client::v1::State::Active, 1000, "")
-        .await
-        .unwrap();
+    let options = ListOptions {
+        state: payload_client::v1::State::Active,
+        page_size: 1_000,
+        ..ListOptions::default()
+    };
+    let active = client.catalog().list(&options, "").await.unwrap();
     assert_eq!(active.payloads.len(), ids.len());
 }
 

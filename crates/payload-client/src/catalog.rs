@@ -81,23 +81,6 @@ impl Catalog {
         Ok((payload, found.names))
     }
 
-    /// One page of payloads in order of creation: in `state` (any, if unspecified), at most `page_size` (the server's
-    /// choice, if zero), from where `page_token` says. The page's own token leads to the next one; it is empty on the
-    /// last.
-    pub async fn list(&self, state: v1::State, page_size: u32, page_token: &str) -> Result<v1::ListPayloadsResponse> {
-        let request = v1::ListPayloadsRequest {
-            namespace: self.namespace.clone(),
-            state: state.into(),
-            page_size,
-            page_token: page_token.to_owned(),
-        };
-        let ask = |channel| {
-            let request = request.clone();
-            async move { CatalogServiceClient::new(channel).list_payloads(request).await }
-        };
-        self.grpc.call(ask).await
-    }
-
     /// Makes a payload unleasable at once; its bytes go when its leases end. Descendants are deleted a thousand at a time:
     /// call again while the answer says that some are left.
     pub async fn delete(

@@ -39,6 +39,7 @@ mod grant;
 mod intake;
 mod lease;
 mod link;
+mod listing;
 mod lookout;
 mod mapping;
 mod messages;
@@ -69,6 +70,7 @@ pub use catalog::{Catalog, DeleteOptions, EventFilter, LineageOptions};
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, LeaseState, Verified};
+pub use listing::ListOptions;
 pub use messages::Messages;
 pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,

@@ -158,6 +158,14 @@ token_id!(
     AllocationToken, 16, "allocation token", "allocation_token"
 );
 
+impl PayloadId {
+    /// The millisecond since the Unix epoch in which it was made.
+    pub fn millis(&self) -> u64 {
+        let bytes = self.as_bytes();
+        bytes[..6].iter().fold(0, |millis, byte| millis << 8 | u64::from(*byte))
+    }
+}
+
 impl LeaseId {
     /// The serial number, unique within one start of the server.
     pub fn serial(&self) -> u64 {
@@ -186,6 +194,7 @@ mod tests {
     fn only_hyphenated_version_7_uuids_are_payload_ids() {
         let id = PayloadId::from_parts(1_700_000_000_000, [7; 10]);
         assert_eq!(id.to_string().parse::<PayloadId>().unwrap(), id);
+        assert_eq!(id.millis(), 1_700_000_000_000);
         for bad in [
             "",
             "00000000-0000-0000-0000-000000000000",

@@ -13,6 +13,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod limits;
 pub mod lineage;
+pub mod listing;
 pub mod log;
 pub mod name;
 pub mod namespace;

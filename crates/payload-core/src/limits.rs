@@ -32,6 +32,12 @@ pub const REASON_LEN_MAX: usize = 255;
 pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// The page size when the caller names none.
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
+/// How many payloads one page of a listing looks at, however few of them fit its filter.
+pub const LIST_SCAN_MAX: usize = 10_000;
+/// How many payloads are looked at to count those that fit a filter.
+pub const LIST_COUNT_MAX: usize = 100_000;
+/// The largest number of labels that a listing asks for.
+pub const LIST_LABELS_MAX: usize = 8;
 /// The longest page token, in bytes.
 pub const PAGE_TOKEN_LEN_MAX: usize = 512;
 /// How many events of a log one page looks at, however few of them fit its filter.

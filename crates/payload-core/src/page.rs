@@ -1,27 +1,11 @@
-//! Pages of a listing: what is asked for, and the opaque token that goes on from there.
+//! Pages of a listing: how long they are, and the opaque token that goes on from there.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Hasher;
 use crate::error::{Error, Reason};
-use crate::id::PayloadId;
-use crate::lifecycle::StateKind;
 use crate::limits;
-use crate::name::Namespace;
-
-/// Which payloads to list, in order of creation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListQuery {
-    /// Of which tenant.
-    pub namespace: Namespace,
-    /// In which state, or in any.
-    pub state: Option<StateKind>,
-    /// Only those that come after this one.
-    pub after: Option<PayloadId>,
-    /// At most so many.
-    pub limit: u32,
-}
 
 /// Checks a page size from the wire, where zero means "you choose".
 pub fn page_size(asked: u32) -> Result<u32, Error> {
@@ -84,6 +68,7 @@ pub(crate) fn check(query: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::PayloadId;
 
     #[test]
     fn tokens_fit_only_their_query() {

@@ -220,7 +220,7 @@ impl Engine {
         let now = self.wall();
         replicas.sort_unstable_by_key(|replica| replica.id);
         Arc::new(Payload {
-            id: self.ports.ids.payload(),
+            id: self.ports.ids.payload(now),
             namespace: draft.namespace.clone(),
             state,
             version: Version::FIRST,

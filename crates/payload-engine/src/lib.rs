@@ -56,7 +56,7 @@ mod workers;
 
 pub use acquire::{Access, AcquireOptions, Grant, MinTier, Otherwise};
 pub use allocate::{AllocateRequest, Allocation};
-pub use catalog::Page;
+pub use catalog::{ListRequest, Page};
 pub use commit::CommitRequest;
 pub use content::Content;
 pub use delete::{DeleteRequest, Deletion};

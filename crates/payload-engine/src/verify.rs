@@ -3,8 +3,8 @@
 use std::fmt;
 
 use payload_core::delta::{self, FoldError};
+use payload_core::listing::{ListQuery, Position};
 use payload_core::log::LogQuery;
-use payload_core::page::ListQuery;
 use payload_core::{Delta, LogFilter, Namespace, Payload, PayloadId, Result, Version};
 
 use crate::engine::{Engine, not_found};
@@ -67,19 +67,15 @@ impl Engine {
     /// Verifies the next few payloads of a namespace, in order of creation.
     pub fn verify_events(&self, namespace: &Namespace, after: Option<PayloadId>) -> Result<Verified> {
         self.check_namespace(namespace)?;
-        let rows = self.repository().list(&ListQuery {
-            namespace: namespace.clone(),
-            state: None,
-            after,
-            limit: PAYLOADS_PAGE,
+        let page = self.repository().list(&ListQuery {
+            after: after.map(Position::by_creation),
+            ..ListQuery::all(namespace.clone(), PAYLOADS_PAGE)
         })?;
         let mut verified = Verified::default();
-        for row in &rows {
+        for row in &page.rows {
             self.verify_row(row, &mut verified)?;
         }
-        if rows.len() == PAYLOADS_PAGE as usize {
-            verified.last = rows.last().map(|row| row.id);
-        }
+        verified.last = page.next.map(|next| next.id);
         Ok(verified)
     }
 

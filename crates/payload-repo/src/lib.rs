@@ -6,6 +6,7 @@
 
 mod body;
 mod check;
+mod listing;
 mod log;
 mod memory;
 mod migration;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
-use payload_core::page::ListQuery;
+use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{EventListener, PeerListener, Repository, Usage};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent, NameMove,
@@ -212,16 +212,22 @@ impl Repository for MemoryRepository {
         Ok(self.tables.lock().payloads.get(&id).cloned())
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
+    fn list(&self, query: &ListQuery) -> Result<ListPage> {
         let tables = self.tables.lock();
-        let rows = tables.payloads.values();
-        Ok(rows
-            .filter(|row| row.namespace == query.namespace)
-            .filter(|row| query.state.is_none_or(|state| row.state.kind() == state))
-            .filter(|row| query.after.is_none_or(|after| row.id > after))
-            .take(query.limit as usize)
-            .cloned()
-            .collect())
+        let mut shown: Vec<&Payload> = tables.payloads.values().filter(|row| query.shows(row)).collect();
+        query.order.sort(&mut shown, |row| query.order.position(row));
+        let limit = query.limit as usize;
+        let more = shown.len() > limit;
+        let rows: Vec<Payload> = shown.into_iter().take(limit).cloned().collect();
+        let next = rows.last().map(|last| query.order.position(last)).filter(|_| more);
+        Ok(ListPage { rows, next })
+    }
+
+    fn count(&self, namespace: &Namespace, filter: &Filter) -> Result<Count> {
+        let tables = self.tables.lock();
+        let rows = tables.payloads.values().filter(|row| row.namespace == *namespace);
+        let payloads = rows.filter(|row| filter.fits(row)).count() as u64;
+        Ok(Count { payloads, exact: true })
     }
 
     fn log(&self, query: &LogQuery) -> Result<LogPage> {

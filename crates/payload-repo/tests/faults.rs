@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use payload_core::page::ListQuery;
+use payload_core::listing::ListQuery;
 use payload_core::port::Repository;
 use payload_core::{CommitOutcome, Namespace, Outcome, Reason, Span};
 use payload_repo::{SqliteOptions, SqliteRepository};
@@ -191,11 +191,6 @@ fn a_clean_close_leaves_everything_in_the_one_file() {
     let mut payloads = fill(&path);
     std::fs::copy(&path, &copy).unwrap();
     payloads.sort_by_key(|payload| payload.id);
-    let query = ListQuery {
-        namespace: Namespace::default(),
-        state: None,
-        after: None,
-        limit: 1_000,
-    };
-    assert_eq!(support::open(&copy).list(&query).unwrap(), payloads);
+    let query = ListQuery::all(Namespace::default(), 1_000);
+    assert_eq!(support::open(&copy).list(&query).unwrap().rows, payloads);
 }

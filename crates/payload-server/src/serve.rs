@@ -120,7 +120,7 @@ impl Start {
         let bytes_address = byte_listener.local_addr()?;
 
         let (node, key) = data_dir.identity(
-            || NodeId::from_bytes(*ids.payload().as_bytes()).expect("a new id is not nil"),
+            || NodeId::from_bytes(*ids.replica().as_bytes()).expect("a new id is not nil"),
             &*entropy,
         )?;
         let repository = repository::open(

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use payload_client::{Admin, Catalog, ClientOptions, v1};
+use payload_client::{Admin, Catalog, ClientOptions, ListOptions, v1};
 use payload_core::Span;
 
 use super::model::Model;
@@ -137,10 +137,15 @@ fn open_books(server: &Server) -> Result<Vec<String>> {
 
 fn active(server: &Server) -> Result<Vec<v1::Payload>> {
     let catalog = Catalog::new(server.endpoint(), &ClientOptions::default());
+    let active = ListOptions {
+        state: v1::State::Active,
+        page_size: PAGE,
+        ..ListOptions::default()
+    };
     runtime()?.block_on(async {
         let (mut rows, mut token) = (Vec::new(), String::new());
         loop {
-            let page = catalog.list(v1::State::Active, PAGE, &token).await?;
+            let page = catalog.list(&active, &token).await?;
             rows.extend(page.payloads);
             token = page.next_page_token;
             if token.is_empty() {

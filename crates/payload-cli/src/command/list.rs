@@ -1,46 +1,52 @@
-//! `ls`: payloads in order of creation, page after page.
+//! `ls`: payloads that fit, page after page.
 
-use payload_client::v1;
+use payload_client::ListOptions;
 use payload_core::limits;
 
 use super::Server;
 use crate::args::ListArgs;
 use crate::failure::Failure;
 use crate::human;
-use crate::json::{Payload, Payloads};
+use crate::json::{Count, Listed, Payload};
 use crate::output::Output;
 
 pub(super) async fn run(server: &Server, args: ListArgs, output: &Output) -> Result<(), Failure> {
     let limit = args.limit.unwrap_or(usize::MAX);
-    let state = args.state.unwrap_or_default();
-    let document = Payloads {
-        payloads: pages(server, state, limit).await?,
-    };
+    let document = pages(server, args.options(), limit).await?;
     output.print(&document, |output| {
         let header = ["ID", "STATE", "SIZE", "TIER", "CREATED", "LABELS"];
-        output.table(header, document.payloads.iter().map(row))
+        let table = output.table(header, document.payloads.iter().map(row));
+        match &document.count {
+            None => table,
+            Some(count) if count.exact => format!("{table}\n{} payloads", count.payloads),
+            Some(count) => format!("{table}\nat least {} payloads", count.payloads),
+        }
     })
 }
 
-async fn pages(server: &Server, state: v1::State, limit: usize) -> Result<Vec<Payload>, Failure> {
+async fn pages(server: &Server, mut options: ListOptions, limit: usize) -> Result<Listed, Failure> {
     let catalog = server.catalog();
-    let mut payloads = Vec::new();
+    let (mut payloads, mut count) = (Vec::new(), None);
     let mut token = String::new();
-    while payloads.len() < limit {
-        let wanted = u32::try_from(limit - payloads.len())
-            .unwrap_or(u32::MAX)
-            .min(limits::PAGE_SIZE_MAX);
+    loop {
+        let wanted = u32::try_from(limit - payloads.len()).unwrap_or(u32::MAX);
+        options.page_size = wanted.clamp(1, limits::PAGE_SIZE_MAX);
         let page = catalog
-            .list(state, wanted, &token)
+            .list(&options, &token)
             .await
             .map_err(|error| Failure::new("list", &error))?;
+        count = count.or(page.count.map(|payloads| Count {
+            payloads,
+            exact: page.count_exact,
+        }));
+        options.count = false;
         payloads.extend(page.payloads.into_iter().map(Payload::from));
+        payloads.truncate(limit);
         token = page.next_page_token;
-        if token.is_empty() {
-            break;
+        if token.is_empty() || payloads.len() == limit {
+            return Ok(Listed { payloads, count });
         }
     }
-    Ok(payloads)
 }
 
 fn row(payload: &Payload) -> [String; 6] {

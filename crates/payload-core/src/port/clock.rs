@@ -33,10 +33,11 @@ impl Ids {
         Self { clock, entropy }
     }
 
-    /// A new payload id.
-    pub fn payload(&self) -> PayloadId {
-        let (millis, random) = self.parts();
-        PayloadId::from_parts(millis, random)
+    /// The id of a payload that is created at that moment.
+    pub fn payload(&self, created_at: Timestamp) -> PayloadId {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        PayloadId::from_parts(millis(created_at), random)
     }
 
     /// A new replica id.
@@ -66,11 +67,12 @@ impl Ids {
     fn parts(&self) -> (u64, [u8; 10]) {
         let mut random = [0; 10];
         self.entropy.fill(&mut random);
-        (
-            u64::try_from(self.clock.wall().as_micros() / 1_000).unwrap_or(0),
-            random,
-        )
+        (millis(self.clock.wall()), random)
     }
+}
+
+fn millis(at: Timestamp) -> u64 {
+    u64::try_from(at.as_micros() / 1_000).unwrap_or(0)
 }
 
 impl std::fmt::Debug for Ids {

@@ -7,11 +7,11 @@ use crate::change::{ChangeSet, CommitOutcome, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId};
 use crate::lineage::{Descendants, LineagePage, LineageQuery};
+use crate::listing::{Count, Filter, ListPage, ListQuery};
 use crate::log::{LogPage, LogPosition, LogQuery};
 use crate::name::{Namespace, Principal, RequestId};
 use crate::namespace::NamespaceRecord;
 use crate::naming::{NameMove, NameRecord, PayloadName};
-use crate::page::ListQuery;
 use crate::payload::{Payload, Version};
 use crate::quota::NamespaceUse;
 use crate::tier::{Container, Durability, Tier};
@@ -41,6 +41,8 @@ pub trait Repository: StreamReader {
     /// A set that lets its namespaces grow beyond their quotas fails with `QUOTA_EXCEEDED`, unless it
     /// [may](ChangeSet::over_quota); that is looked at after versions, and exact whichever servers ask at once.
     ///
+    /// The id of a new payload begins with the millisecond in which it was created: listings rely on that.
+    ///
     /// A new payload whose namespace is not there fails with `NAMESPACE_NOT_FOUND`, also if it was removed a moment ago:
     /// that is looked at after versions.
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome>;
@@ -48,8 +50,14 @@ pub trait Repository: StreamReader {
     /// One payload, with labels and replicas; tombstones too.
     fn get(&self, id: PayloadId) -> Result<Option<Payload>>;
 
-    /// A page in order of creation (that is, of ids).
-    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>>;
+    /// A page of what a filter of one namespace lets through, as [`listing`](crate::listing) defines it. It looks at
+    /// [`LIST_SCAN_MAX`](crate::limits::LIST_SCAN_MAX) payloads at most and may be short or empty because of that: only a
+    /// page that names no next one is the last.
+    fn list(&self, query: &ListQuery) -> Result<ListPage>;
+
+    /// How many payloads of a namespace fit a filter, exactly if
+    /// [`LIST_COUNT_MAX`](crate::limits::LIST_COUNT_MAX) have to be looked at to know that.
+    fn count(&self, namespace: &Namespace, filter: &Filter) -> Result<Count>;
 
     /// A page of a namespace's log. Every applied change adds one event, which carries the [`delta`](crate::delta) of its
     /// row; the order is one in which all readers see them, and agrees with the versions of each payload. What a page

@@ -1,7 +1,7 @@
 //! A payload's life end to end, in each tier and durability.
 
 use payload_core::{Digest, Durability, EventKind, LogFilter, Namespace, Quota, Reason, StateKind, Tier};
-use payload_engine::{Access, AcquireOptions};
+use payload_engine::{Access, AcquireOptions, ListRequest};
 
 use crate::common::calls::{allocate_request, fill, put_request};
 use crate::common::{Backend, Rig, Setup, alice, bytes, refusal};
@@ -256,5 +256,5 @@ fn another_namespace_sees_nothing() {
         Reason::PayloadNotFound
     );
     rig.create_namespace(&alice(), other.clone(), Quota::default()).unwrap();
-    assert!(rig.list(&other, None, 0, "").unwrap().rows.is_empty());
+    assert!(rig.list(&ListRequest::all(other)).unwrap().rows.is_empty());
 }

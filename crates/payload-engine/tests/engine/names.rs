@@ -1,7 +1,7 @@
 //! Names: given with a payload or later, moved under a guard, and followed wherever a payload is meant.
 
 use payload_core::{Durability, NameGuard, Namespace, Naming, PayloadId, PayloadRef, Reason, StateKind, Tier};
-use payload_engine::{AcquireOptions, CommitRequest, DeleteRequest, NameRequest, PutRequest};
+use payload_engine::{AcquireOptions, CommitRequest, DeleteRequest, ListRequest, NameRequest, PutRequest};
 
 use crate::common::calls::{allocate_request, delete_request, fill, put_request};
 use crate::common::{Backend, Setup, alice, refusal};
@@ -85,7 +85,7 @@ fn a_put_whose_name_is_taken_leaves_nothing_behind() {
     );
     rig.quiesce();
     assert_eq!(rig.store(Tier::Ram).usage().used, used);
-    assert_eq!(rig.list(&NS(), None, 0, "").unwrap().rows.len(), 1);
+    assert_eq!(rig.list(&ListRequest::all(NS())).unwrap().rows.len(), 1);
     rig.check_at_rest();
 }
 

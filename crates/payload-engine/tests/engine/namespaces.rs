@@ -1,7 +1,7 @@
 //! Namespaces: payloads are made in those that are there, and nothing is taken from under them.
 
 use payload_core::{Durability, Namespace, Quota, Reason, Tier, Version};
-use payload_engine::{AllocateRequest, PutRequest};
+use payload_engine::{AllocateRequest, ListRequest, PutRequest};
 
 use crate::common::calls::{allocate_request, put_request};
 use crate::common::{Backend, Setup, alice, refusal};
@@ -36,7 +36,7 @@ fn payloads_are_made_in_namespaces_that_are_there_and_only_there() {
         let (put, allocate) = (put(), allocate(10_000));
         assert_eq!(refusal(rig.put(&session, &put)), Reason::NamespaceNotFound);
         assert_eq!(refusal(rig.allocate(&session, &allocate)), Reason::NamespaceNotFound);
-        assert_eq!(refusal(rig.list(&lab(), None, 0, "")), Reason::NamespaceNotFound);
+        assert_eq!(refusal(rig.list(&ListRequest::all(lab()))), Reason::NamespaceNotFound);
         rig.create_namespace(&alice(), lab(), Quota::default()).unwrap();
         rig.put(&session, &put).unwrap();
         let id = rig.allocate(&session, &allocate).unwrap().row.id;
@@ -52,7 +52,7 @@ fn a_namespace_that_was_removed_elsewhere_gets_no_payload_and_costs_no_room() {
     let rig = Setup::default().start();
     let session = rig.session();
     rig.create_namespace(&alice(), lab(), Quota::default()).unwrap();
-    assert!(rig.list(&lab(), None, 0, "").unwrap().rows.is_empty());
+    assert!(rig.list(&ListRequest::all(lab())).unwrap().rows.is_empty());
     let used = rig.store(Tier::Ram).usage().used;
     rig.repository().remove_namespace(&lab(), Version::FIRST).unwrap();
     let refused = rig.allocate(&session, &allocate(10_000_000));

@@ -65,7 +65,8 @@ fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
         insert_payloads(&rows(&new)),
         update_payloads(&rows(&known)),
         delete_labels(&hanging(&steps, gone_labels)),
-        put_labels(&hanging(&steps, new_labels)),
+        move_labels(&ended(&steps)),
+        put_labels(&new_labels(&steps)),
         delete_replicas(&hanging(&steps, gone_replicas)),
         put_replicas(&hanging(&steps, new_replicas)),
         add_usage(&usage(&steps)),
@@ -127,9 +128,23 @@ fn gone_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
     old.iter().filter(move |label| !kept(label))
 }
 
-fn new_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
-    let old = step.before.map_or(&[][..], |before| &before.labels);
-    step.after.labels.iter().filter(|label| !old.contains(label))
+/// Payloads that had labels and have ended, or not, unlike before.
+fn ended<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
+    let has_ended = |row: &Payload| row.state.kind().has_ended();
+    let turned = |step: &&Step<'a>| {
+        let differs = |before: &Payload| !before.labels.is_empty() && has_ended(before) != has_ended(step.after);
+        step.before.is_some_and(differs)
+    };
+    steps.iter().filter(turned).map(|step| step.after).collect()
+}
+
+fn new_labels<'a>(steps: &[Step<'a>]) -> Vec<(&'a Payload, &'a Label)> {
+    let new = |step: &Step<'a>| {
+        let (after, old) = (step.after, step.before.map_or(&[][..], |before| &before.labels));
+        let labels = after.labels.iter().filter(|label| !old.contains(label));
+        labels.map(move |label| (after, label))
+    };
+    steps.iter().flat_map(new).collect()
 }
 
 fn gone_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
@@ -227,13 +242,24 @@ fn delete_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Option<Write<'a>> {
     write!(sql::DELETE_LABELS, rows, |hung| uuid(hung.0.as_bytes()), &*hung.1.key,)
 }
 
-fn put_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Option<Write<'a>> {
+fn move_labels<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+    write!(
+        sql::MOVE_LABELS,
+        rows,
+        |row| uuid(row.id.as_bytes()),
+        row.state.kind().has_ended(),
+    )
+}
+
+fn put_labels<'a>(rows: &[(&'a Payload, &'a Label)]) -> Option<Write<'a>> {
     write!(
         sql::PUT_LABELS,
         rows,
-        |hung| uuid(hung.0.as_bytes()),
+        |hung| uuid(hung.0.id.as_bytes()),
         &*hung.1.key,
         hung.1.value.as_bytes(),
+        hung.0.namespace.as_str(),
+        hung.0.state.kind().has_ended(),
     )
 }
 

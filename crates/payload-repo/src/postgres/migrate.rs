@@ -44,6 +44,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "quotas",
         sql: include_str!("../../migrations/postgres/0007_quotas.sql"),
     },
+    Migration {
+        number: 8,
+        name: "search",
+        sql: include_str!("../../migrations/postgres/0008_search.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -12,6 +12,7 @@ mod decide;
 mod fault;
 mod feed;
 mod lineage;
+mod listing;
 mod migrate;
 mod names;
 mod namespaces;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
-use payload_core::page::ListQuery;
+use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
@@ -150,8 +151,14 @@ impl Repository for PostgresRepository {
         self.read(async |session| read::payload(session, id).await)
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
-        self.read(async |session| read::list(session, query).await)
+    fn list(&self, query: &ListQuery) -> Result<ListPage> {
+        let page = self.readers.snapshot(|conn| listing::page(conn, query));
+        page.map_err(|fault| self.error(fault))
+    }
+
+    fn count(&self, namespace: &Namespace, filter: &Filter) -> Result<Count> {
+        let count = self.readers.snapshot(|conn| listing::count(conn, namespace, filter));
+        count.map_err(|fault| self.error(fault))
     }
 
     fn log(&self, query: &LogQuery) -> Result<LogPage> {

@@ -1,6 +1,5 @@
 //! The queries of the port, each one statement and so one snapshot.
 
-use payload_core::page::ListQuery;
 use payload_core::port::Usage;
 use payload_core::{
     Container, LogPage, LogPosition, LogQuery, LoggedEvent, Namespace, NodeId, Payload, PayloadId, Principal,
@@ -22,25 +21,6 @@ pub(super) async fn payload(session: &Session, id: PayloadId) -> Result<Option<P
     session
         .one(sql::PAYLOAD, &[&row::uuid(id.as_bytes())], row::payload)
         .await
-}
-
-/// See the port.
-pub(super) async fn list(session: &Session, query: &ListQuery) -> Result<Vec<Payload>, Fault> {
-    let namespace = query.namespace.as_str();
-    let (after, limit) = (position(query.after), i64::from(query.limit));
-    match query.state {
-        Some(state) => {
-            let state = state.as_str();
-            session
-                .all(sql::LIST_STATE, &[&namespace, &state, &after, &limit], row::payload)
-                .await
-        }
-        None => {
-            session
-                .all(sql::LIST, &[&namespace, &after, &limit], row::payload)
-                .await
-        }
-    }
 }
 
 /// See the port.

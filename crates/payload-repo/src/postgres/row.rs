@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::names::{Key, Pointer};
 use super::overlay::EdgeKey;
 use crate::body;
+use crate::listing::Candidate;
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
 pub(super) fn int(value: u64) -> i64 {
@@ -116,6 +117,15 @@ fn utf8<'a>(bytes: &'a [u8], column: &'static str) -> Result<&'a str, Fault> {
 /// Reads the column `id`.
 pub(super) fn payload_id(row: &Row) -> Result<PayloadId, Fault> {
     id(get(row, "id")?, "id", PayloadId::from_bytes)
+}
+
+/// Reads what the listings look at.
+pub(super) fn candidate(row: &Row) -> Result<Candidate, Fault> {
+    Ok(Candidate {
+        id: payload_id(row)?,
+        size: uint(row, "size")?,
+        fits: row.try_get(2).map_err(|_| Fault::bad_row("fits"))?,
+    })
 }
 
 /// Reads what `sql::LOCK_PAYLOADS` selects.

@@ -54,20 +54,87 @@ statements! { GRAPH:
         WHERE p.state = 'ACTIVE' ORDER BY p.id LIMIT 1";
 }
 
+/// What a listing looks at, each with its size and whether it fits the filter. What is asked of other tables is asked as
+/// a scalar: a plan that reads all of such a table is then none. The ends of a range are compared with all columns of
+/// the index, so that no other index with the same order will do.
+macro_rules! candidates {
+    (states $order:literal) => {
+        concat!(
+            "(", candidates!(state "$14" $order), ") UNION ALL (", candidates!(state "$15" $order),
+            ") UNION ALL (", candidates!(state "$16" $order), ") UNION ALL (",
+            candidates!(state "$17" $order), ") UNION ALL (", candidates!(state "$18" $order),
+            ") UNION ALL (", candidates!(state "$19" $order), ") ORDER BY id ", $order, " LIMIT $4"
+        )
+    };
+    (labels $order:literal) => {
+        concat!(
+            "(", candidates!(label "false" $order), ") UNION ALL (", candidates!(label "true" $order),
+            ") ORDER BY id ", $order, " LIMIT $4"
+        )
+    };
+    (state $state:literal $order:literal) => {
+        concat!(
+            candidates!(), " FROM payloads AS p
+            WHERE p.namespace = $1 AND p.state = ", $state, "
+            AND (p.namespace, p.state, p.id) > ($1, ", $state, ", $2)
+            AND (p.namespace, p.state, p.id) < ($1, ", $state, ", $3)
+            ORDER BY p.id ", $order, " LIMIT $4"
+        )
+    };
+    (label $ended:literal $order:literal) => {
+        concat!(
+            candidates!(), " AND ($14::text IS NULL OR p.state = $14)
+            FROM labels AS l JOIN payloads AS p ON p.id = l.payload
+            WHERE l.namespace = $1 AND l.key = $15 AND l.value = $16 AND l.ended = ", $ended, "
+            AND (l.namespace, l.key, l.value, l.ended, l.payload) > ($1, $15, $16, ", $ended, ", $2)
+            AND (l.namespace, l.key, l.value, l.ended, l.payload) < ($1, $15, $16, ", $ended, ", $3)
+            ORDER BY l.payload ", $order, " LIMIT $4"
+        )
+    };
+    (sizes $order:literal) => {
+        concat!(
+            candidates!(), " FROM payloads AS p
+            WHERE p.namespace = $1 AND p.state = 'ACTIVE'
+            AND (p.namespace, p.size, p.id) > ($1, $14, $2) AND (p.namespace, p.size, p.id) < ($1, $15, $3)
+            ORDER BY p.size ", $order, ", p.id ", $order, " LIMIT $4"
+        )
+    };
+    () => {
+        "SELECT p.id, p.size,
+                p.size BETWEEN $5 AND $6 AND p.created_at BETWEEN $7 AND $8
+                AND ($9::bigint IS NULL OR coalesce(p.committed_at BETWEEN $9 AND $10::bigint, false))
+                AND ($11::text IS NULL OR coalesce(
+                    (SELECT true FROM replicas WHERE payload = p.id AND tier = $11 AND state = 'ready' LIMIT 1), false))
+                AND (cardinality($12::text[]) = 0 OR cardinality($12) = (
+                    SELECT count(*) FROM labels AS h JOIN unnest($12, $13::bytea[]) AS w (key, value)
+                    ON h.key = w.key AND h.value = w.value WHERE h.payload = p.id))"
+    };
+}
+
 statements! { READS:
     PAYLOAD = payloads!("FROM (SELECT * FROM payloads WHERE id = $1) AS p");
-    LIST_STATE = payloads!(
-        "FROM (SELECT * FROM payloads WHERE namespace = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4) AS p"
-    );
-    /// Merges the ranges of the six states; each is read only as far as the page needs.
-    LIST = payloads!("FROM (
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ALLOCATED' AND id > $2 UNION ALL
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ACTIVE' AND id > $2 UNION ALL
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'DELETING' AND id > $2 UNION ALL
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'DELETED' AND id > $2 UNION ALL
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'ABORTED' AND id > $2 UNION ALL
-        SELECT * FROM payloads WHERE namespace = $1 AND state = 'LOST' AND id > $2
-        ORDER BY id LIMIT $3) AS p");
+    PAYLOADS = payloads!("FROM (SELECT * FROM payloads WHERE id = ANY ($1::uuid[])) AS p");
+    STATE_OLDEST_FIRST = candidates!(state "$14" "ASC");
+    STATE_NEWEST_FIRST = candidates!(state "$14" "DESC");
+    /// Merges the ranges of the six states; each is read only as far as the page needs. The states are parameters: the
+    /// index of unsettled payloads must not be taken for one of a namespace.
+    STATES_OLDEST_FIRST = candidates!(states "ASC");
+    STATES_NEWEST_FIRST = candidates!(states "DESC");
+    LABEL_OLDEST_FIRST = candidates!(label "$17" "ASC");
+    LABEL_NEWEST_FIRST = candidates!(label "$17" "DESC");
+    /// Merges those that live with those that have ended.
+    LABELS_OLDEST_FIRST = candidates!(labels "ASC");
+    LABELS_NEWEST_FIRST = candidates!(labels "DESC");
+    SMALLEST_FIRST = candidates!(sizes "ASC");
+    LARGEST_FIRST = candidates!(sizes "DESC");
+    COUNT_LABEL = "
+        SELECT count(*) FROM (
+            SELECT 1 FROM labels WHERE namespace = $1 AND key = $2 AND value = $3 AND ended BETWEEN $4 AND $5 LIMIT $6
+        ) AS few";
+    COUNT_SIZES = "
+        SELECT count(*) FROM (
+            SELECT 1 FROM payloads WHERE namespace = $1 AND state = 'ACTIVE' AND size BETWEEN $2 AND $3 LIMIT $4
+        ) AS few";
     RESIDENT = payloads!("FROM (
         (SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > $2
             AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1) ORDER BY id LIMIT $3) UNION
@@ -213,8 +280,13 @@ statements! { WRITES:
     DELETE_LABELS = "
         DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)
         WHERE l.payload = gone.payload AND l.key = gone.key";
+    /// When payloads end. (They never come back.)
+    MOVE_LABELS = "
+        UPDATE labels AS l SET ended = moved.ended FROM unnest($1::uuid[], $2::boolean[]) AS moved (payload, ended)
+        WHERE l.payload = moved.payload";
     PUT_LABELS = "
-        INSERT INTO labels (payload, key, value) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
+        INSERT INTO labels (payload, key, value, namespace, ended)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::boolean[])
         ON CONFLICT (payload, key) DO UPDATE SET value = excluded.value";
     DELETE_REPLICAS = "
         DELETE FROM replicas AS r USING unnest($1::uuid[], $2::uuid[]) AS gone (payload, id)
@@ -343,6 +415,44 @@ mod tests {
         false
     }
 
+    /// Many payloads that are alike, so that statistics see no use in the columns that tell them apart.
+    const MANY_ALIKE: &str = "
+        INSERT INTO payloads (id, namespace, state, version, size, tier, durability, priority, spill_to, rederivable,
+                              owner, created_at)
+        SELECT ('01890000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'default', 'ACTIVE', 1, n, 'ram',
+               'volatile', 'normal', 'disk', false, 'uid:1', n FROM generate_series(1, 20000) AS n;
+        INSERT INTO labels (payload, key, value, namespace, ended) SELECT id, 'k', 'v', namespace, false FROM payloads;
+        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
+        SELECT id, id, id, 'ready', 'ram', 'segment', id, 0, 1 FROM payloads;
+        ANALYZE payloads, labels, replicas";
+
+    /// Each kind of listing begins with the range of the index that was made for it, whatever statistics say.
+    fn check_listings(conn: &Conn) {
+        let key = "(ROW(namespace, key, value, ended, payload) >";
+        let (label, state, sizes) = (
+            ("using labels_by_value on", key),
+            ("using payloads_by_state on", "(ROW(namespace, state, id) >"),
+            ("using payloads_by_size on", "(ROW(namespace, size, id) >"),
+        );
+        for (sql, (index, condition), times) in [
+            (super::STATE_OLDEST_FIRST, state, 1),
+            (super::STATE_NEWEST_FIRST, state, 1),
+            (super::STATES_OLDEST_FIRST, state, 6),
+            (super::STATES_NEWEST_FIRST, state, 6),
+            (super::LABEL_OLDEST_FIRST, label, 1),
+            (super::LABEL_NEWEST_FIRST, label, 1),
+            (super::LABELS_OLDEST_FIRST, label, 2),
+            (super::LABELS_NEWEST_FIRST, label, 2),
+            (super::SMALLEST_FIRST, sizes, 1),
+            (super::LARGEST_FIRST, sizes, 1),
+        ] {
+            let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
+            let begins = |pair: &&[String]| pair[0].contains(index) && pair[1].contains(condition);
+            assert_eq!(plan.windows(2).filter(begins).count(), times, "{plan:#?}");
+            assert!(!plan.iter().any(|line| line.contains("Sort  (")), "{plan:#?}");
+        }
+    }
+
     #[test]
     fn no_statement_scans_a_table() {
         let server = Postgres::start();
@@ -351,11 +461,18 @@ mod tests {
         migrate::run(&target, migrate::MIGRATIONS, Timestamp::from_micros(0)).unwrap();
         let conn = Conn::open(&target, &[READS]).unwrap();
         let columns = conn.run(first_columns).unwrap();
-        let streams = streams::sql::READS.iter().chain(streams::sql::WRITES);
-        for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES).chain(streams) {
-            let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
-            assert!(!scans(&plan, &columns), "{name}: {plan:#?}");
-        }
+        let check = || {
+            let streams = streams::sql::READS.iter().chain(streams::sql::WRITES);
+            for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES).chain(streams) {
+                let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
+                assert!(!scans(&plan, &columns), "{name}: {plan:#?}");
+            }
+            check_listings(&conn);
+        };
+        check();
+        conn.run(async |session: &Session| session.batch(MANY_ALIKE).await)
+            .unwrap();
+        check();
         for bad in [
             "SELECT * FROM payloads WHERE size = 7",
             "SELECT id FROM payloads ORDER BY id LIMIT 7",

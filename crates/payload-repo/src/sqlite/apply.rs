@@ -121,9 +121,19 @@ fn write_labels(conn: &Connection, before: Option<&Payload>, after: &Payload) ->
         conn.prepare_cached(sql::DELETE_LABEL)?
             .execute(params![after.id.as_bytes(), label.key])?;
     }
+    let ended = after.state.kind().has_ended();
+    if before.is_some_and(|before| before.state.kind().has_ended() != ended && !old.is_empty()) {
+        conn.prepare_cached(sql::MOVE_LABELS)?
+            .execute(params![after.id.as_bytes(), ended])?;
+    }
     for label in after.labels.iter().filter(|label| !old.contains(label)) {
-        conn.prepare_cached(sql::PUT_LABEL)?
-            .execute(params![after.id.as_bytes(), label.key, label.value])?;
+        conn.prepare_cached(sql::PUT_LABEL)?.execute(params![
+            after.id.as_bytes(),
+            label.key,
+            label.value,
+            after.namespace.as_str(),
+            ended,
+        ])?;
     }
     Ok(())
 }

@@ -40,6 +40,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "quotas",
         sql: include_str!("../../migrations/sqlite/0006_quotas.sql"),
     },
+    Migration {
+        number: 7,
+        name: "search",
+        sql: include_str!("../../migrations/sqlite/0007_search.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

@@ -9,6 +9,7 @@ mod apply;
 mod checkpoint;
 mod fault;
 mod lineage;
+mod listing;
 mod migrate;
 mod names;
 mod namespaces;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
-use payload_core::page::ListQuery;
+use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
@@ -243,8 +244,12 @@ impl Repository for SqliteRepository {
         self.read(|conn| read::payload(conn, id))
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
-        self.read(|conn| read::list(conn, query))
+    fn list(&self, query: &ListQuery) -> Result<ListPage> {
+        self.read(|conn| listing::page(conn, query))
+    }
+
+    fn count(&self, namespace: &Namespace, filter: &Filter) -> Result<Count> {
+        self.read(|conn| listing::count(conn, namespace, filter))
     }
 
     fn log(&self, query: &LogQuery) -> Result<LogPage> {

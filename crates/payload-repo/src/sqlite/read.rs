@@ -1,6 +1,5 @@
 //! The queries of the port, on one connection inside one snapshot.
 
-use payload_core::page::ListQuery;
 use payload_core::port::Usage;
 use payload_core::{
     Container, Location, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId,
@@ -26,22 +25,6 @@ pub(super) fn payload(conn: &Connection, id: PayloadId) -> Result<Option<Payload
 }
 
 /// See the port.
-pub(super) fn list(conn: &Connection, query: &ListQuery) -> Result<Vec<Payload>, Fault> {
-    let namespace = query.namespace.as_str();
-    let after = position(query.after.as_ref());
-    let ids = match query.state {
-        Some(state) => all(
-            conn,
-            sql::LIST_STATE,
-            params![namespace, state.as_str(), after, query.limit],
-            row::payload_id,
-        ),
-        None => all(conn, sql::LIST, params![namespace, after, query.limit], row::payload_id),
-    };
-    payloads(conn, ids?)
-}
-
-/// See the port.
 pub(super) fn resident(
     conn: &Connection,
     node: NodeId,
@@ -55,15 +38,15 @@ pub(super) fn resident(
         params![node.as_bytes(), position, limit],
         row::payload_id,
     )?;
-    payloads(conn, ids)
+    payloads(conn, &ids)
 }
 
 fn position(after: Option<&PayloadId>) -> &[u8] {
     after.map_or(BEFORE_ALL, |id| id.as_bytes())
 }
 
-fn payloads(conn: &Connection, ids: Vec<PayloadId>) -> Result<Vec<Payload>, Fault> {
-    ids.into_iter().filter_map(|id| payload(conn, id).transpose()).collect()
+pub(super) fn payloads(conn: &Connection, ids: &[PayloadId]) -> Result<Vec<Payload>, Fault> {
+    ids.iter().filter_map(|id| payload(conn, *id).transpose()).collect()
 }
 
 /// See the port.

@@ -6,7 +6,7 @@ use payload_proto::v1;
 use payload_proto::v1::catalog_service_server::CatalogService;
 use tonic::{Request, Response, Status};
 
-use super::{answer, lineage, principal};
+use super::{answer, lineage, listing, principal};
 use crate::calls::{Calls, Rpc};
 use crate::{update, wire};
 
@@ -48,17 +48,9 @@ impl CatalogService for Service {
         request: Request<v1::ListPayloadsRequest>,
     ) -> Result<Response<v1::ListPayloadsResponse>, Status> {
         answer(&self.calls, Rpc::ListPayloads, async {
-            let request = request.into_inner();
-            let namespace = namespace(&request.namespace)?;
-            let state = payload_proto::convert::state(request.state)?;
-            let page = self
-                .calls
-                .run(move |engine| engine.list(&namespace, state, request.page_size, &request.page_token))
-                .await?;
-            Ok(v1::ListPayloadsResponse {
-                payloads: page.rows.iter().map(v1::Payload::from).collect(),
-                next_page_token: page.next_token.unwrap_or_default(),
-            })
+            let request = listing::request(request.into_inner())?;
+            let page = self.calls.run(move |engine| engine.list(&request)).await?;
+            Ok(listing::response(page))
         })
         .await
     }

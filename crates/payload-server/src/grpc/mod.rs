@@ -5,6 +5,7 @@ mod catalog;
 mod data;
 mod incoming;
 mod lineage;
+mod listing;
 mod moves;
 mod placement;
 mod stream;

@@ -140,42 +140,6 @@ fn a_remote_acquire_waits_for_the_commit() {
 }
 
 #[test]
-fn listings_come_in_pages_that_join_up() {
-    let world = World::start();
-    let session = world.session();
-    let mut created: Vec<String> = (0..25u8).map(|seed| session.put_id(&[seed])).collect();
-    created.sort();
-    let (allocation, _fd) = session.allocate(allocate(1)).unwrap();
-    let grpc = world.grpc();
-    let mut request = v1::ListPayloadsRequest {
-        state: v1::State::Active.into(),
-        page_size: 10,
-        ..Default::default()
-    };
-    let (mut found, mut sizes) = (Vec::new(), Vec::new());
-    loop {
-        let page = grpc.list_payloads(request.clone()).unwrap();
-        sizes.push(page.payloads.len());
-        found.extend(page.payloads.into_iter().map(|payload| payload.payload_id));
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
-    assert_eq!(sizes, [10, 10, 5]);
-    assert_eq!(found, created);
-    let all = grpc.list_payloads(v1::ListPayloadsRequest::default()).unwrap().payloads;
-    assert_eq!(all.len(), 26);
-    assert!(all.iter().any(|payload| payload.payload_id == allocation.payload_id));
-    world.namespace("other");
-    let other = v1::ListPayloadsRequest {
-        namespace: "other".to_owned(),
-        ..Default::default()
-    };
-    assert!(grpc.list_payloads(other).unwrap().payloads.is_empty());
-}
-
-#[test]
 fn leases_are_listed_in_pages_with_their_holders() {
     let world = World::start();
     let session = world.session();

@@ -14,6 +14,7 @@ mod clients;
 mod grpc;
 mod kept;
 mod lineage;
+mod listing;
 mod malformed;
 mod managed;
 mod names;

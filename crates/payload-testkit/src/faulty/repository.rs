@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
-use payload_core::page::ListQuery;
+use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{EventListener, PeerListener, Repository, StreamReader, Usage};
 use payload_core::stream::{
     EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
@@ -52,8 +52,13 @@ impl Repository for FaultyRepository {
         self.switch.run("repository.get", || self.inner.get(id))
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Payload>> {
+    fn list(&self, query: &ListQuery) -> Result<ListPage> {
         self.switch.run("repository.list", || self.inner.list(query))
+    }
+
+    fn count(&self, namespace: &Namespace, filter: &Filter) -> Result<Count> {
+        self.switch
+            .run("repository.count", || self.inner.count(namespace, filter))
     }
 
     fn log(&self, query: &LogQuery) -> Result<LogPage> {

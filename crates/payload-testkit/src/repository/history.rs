@@ -1,18 +1,20 @@
 //! I9: the same random history gives the same answers from two repositories.
 
 mod lineage;
+mod listing;
 
 use std::fmt::Debug;
 
-use payload_core::page::ListQuery;
+use payload_core::listing::ListQuery;
 use payload_core::port::Repository;
 use payload_core::stream::Offset;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, Location, LogFilter, LogPosition, LoggedEvent, NameChange,
     NameGuard, Namespace, NamespaceRecord, Naming, Payload, PayloadId, Priority, Quota, Reason, Replica, ReplicaState,
-    RequestRecord, SpillTarget, State, StateKind, Timestamp, Version, delta,
+    RequestRecord, SpillTarget, State, Timestamp, Version, delta,
 };
 
+use super::listing::read_all;
 use super::names::label;
 use super::namespaces::namespace;
 use super::queries::summed;
@@ -214,12 +216,7 @@ impl History {
             self.maker.allocated()
         };
         let namespace = self.namespace();
-        let created_at = at(self.now);
-        self.random(Payload {
-            namespace,
-            created_at,
-            ..base
-        })
+        self.random(Payload { namespace, ..base })
     }
 
     fn next(&mut self, before: &Payload) -> Change {
@@ -255,6 +252,9 @@ impl History {
             State::Lost,
         ]);
         payload.size = rng.below(1 << 40);
+        payload.committed_at = rng
+            .one_in(2)
+            .then(|| at(i64::try_from(rng.below(5_000)).expect("is small")));
         payload.policy.priority = *rng.pick(&Priority::ALL);
         payload.policy.spill_to = *rng.pick(&SpillTarget::ALL);
         payload.policy.rederivable = rng.one_in(2);
@@ -358,19 +358,13 @@ impl History {
     /// One read of each kind, with random arguments.
     fn read(&mut self) {
         let (now, limit, after) = (self.moment(), self.limit(), self.position());
-        let query = ListQuery {
-            namespace: self.namespace(),
-            state: self.maker.rng.one_in(2).then(|| *self.maker.rng.pick(&StateKind::ALL)),
-            after,
-            limit,
-        };
         let node = if self.maker.rng.one_in(4) {
             Maker::new(0).node
         } else {
             self.maker.node
         };
         match self.maker.rng.below(11) {
-            0 => drop(self.same("list", |repo| repo.list(&query))),
+            0 => self.read_list(limit),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
             2 => drop(self.same("due", |repo| repo.due(node, now, limit))),
             3 => drop(self.same("next_deadline", |repo| repo.next_deadline(node))),
@@ -418,13 +412,8 @@ impl History {
     fn read_everything(&self) {
         let mut rows = Vec::new();
         for namespace in NAMESPACES.map(name) {
-            let query = ListQuery {
-                namespace,
-                state: None,
-                after: None,
-                limit: u32::MAX,
-            };
-            rows.extend(self.same("list", |repo| repo.list(&query)));
+            let query = ListQuery::all(namespace, 1_000);
+            rows.extend(self.same("list", |repo| read_all(repo, &query)));
         }
         for row in &rows {
             self.check_fold(row);

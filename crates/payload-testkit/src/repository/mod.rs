@@ -12,6 +12,7 @@ pub mod concurrency;
 pub mod guards;
 pub mod history;
 pub mod lineage;
+pub mod listing;
 pub mod log;
 pub mod names;
 pub mod namespaces;
@@ -65,8 +66,12 @@ contract! { $
     guards::a_class_that_cannot_be_promised_is_refused,
     guards::fault_57_an_earlier_claimant_is_fenced_at_every_write,
     guards::claims_of_other_nodes_do_not_fence,
-    queries::pages_follow_the_order_of_ids,
-    queries::a_listing_shows_one_namespace_and_one_state,
+    listing::pages_hold_everything_once_in_every_order,
+    listing::a_listing_shows_one_namespace_and_one_state,
+    listing::what_a_listing_shows_is_what_fits,
+    listing::labels_are_found_as_they_are_now,
+    listing::a_page_looks_at_a_bounded_part_of_a_listing,
+    listing::a_listing_goes_on_from_anywhere,
     queries::what_is_due_comes_earliest_first,
     queries::the_next_deadline_is_the_earliest_of_live_payloads,
     queries::a_starting_node_finds_what_it_must_know,

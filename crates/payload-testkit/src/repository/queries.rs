@@ -1,27 +1,13 @@
 //! What can be asked of a repository besides single rows.
 
-use payload_core::page::ListQuery;
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    ChangeSet, Location, Namespace, Payload, PayloadId, ReplicaState, RequestRecord, Span, State, StateKind, Tier,
+    ChangeSet, Location, Payload, PayloadId, ReplicaState, RequestRecord, Span, State, StateKind, Tier,
 };
 
 use super::Open;
 use super::rows::{apply, claimed};
 use super::sample::{Maker, at, changed, created, edited, name, set};
-
-fn query(namespace: &Namespace) -> ListQuery {
-    ListQuery {
-        namespace: namespace.clone(),
-        state: None,
-        after: None,
-        limit: 1_000,
-    }
-}
-
-fn ids<'a>(payloads: impl IntoIterator<Item = &'a Payload>) -> Vec<PayloadId> {
-    payloads.into_iter().map(|payload| payload.id).collect()
-}
 
 /// One payload of each state, and one more that lives for ever.
 fn one_of_each_state(maker: &mut Maker) -> Vec<Payload> {
@@ -42,72 +28,6 @@ fn one_of_each_state(maker: &mut Maker) -> Vec<Payload> {
         ..maker.allocated()
     })
     .collect()
-}
-
-/// Pages of every size hold everything once, in order.
-pub fn pages_follow_the_order_of_ids(open: Open<'_>) {
-    let mut maker = Maker::new(31);
-    let repo = claimed(open, &maker);
-    let mut all: Vec<Payload> = (0..5).flat_map(|_| one_of_each_state(&mut maker)).collect();
-    all[3].labels = super::sample::labels(&[("a", "1"), ("b", "2")]);
-    for payload in &all {
-        apply(&*repo, set([created(payload)]));
-    }
-    all.sort_by_key(|payload| payload.id);
-    for limit in [1, 2, 7, 34, 35, 36, 1_000] {
-        let mut page = ListQuery {
-            limit,
-            ..query(&all[0].namespace)
-        };
-        let mut seen = Vec::new();
-        loop {
-            let rows = repo.list(&page).unwrap();
-            assert!(rows.len() <= limit as usize);
-            let Some(last) = rows.last() else { break };
-            page.after = Some(last.id);
-            seen.extend(rows);
-        }
-        assert_eq!(seen, all, "pages of {limit}");
-    }
-    assert_eq!(
-        repo.list(&ListQuery {
-            limit: 0,
-            ..query(&all[0].namespace)
-        })
-        .unwrap(),
-        []
-    );
-}
-
-/// Filters come before paging, and no filter shows another tenant's rows.
-pub fn a_listing_shows_one_namespace_and_one_state(open: Open<'_>) {
-    let mut maker = Maker::new(32);
-    let repo = claimed(open, &maker);
-    let tenants = ["a", "a-b", "b"].map(name);
-    let mut all = Vec::new();
-    for namespace in &tenants {
-        all.extend(one_of_each_state(&mut maker).into_iter().map(|payload| Payload {
-            namespace: namespace.clone(),
-            ..payload
-        }));
-    }
-    for payload in &all {
-        apply(&*repo, set([created(payload)]));
-    }
-    all.sort_by_key(|payload| payload.id);
-    for namespace in &tenants {
-        let own: Vec<&Payload> = all.iter().filter(|payload| payload.namespace == *namespace).collect();
-        assert_eq!(ids(&repo.list(&query(namespace)).unwrap()), ids(own.iter().copied()));
-        for state in StateKind::ALL {
-            let filtered = ListQuery {
-                state: Some(state),
-                ..query(namespace)
-            };
-            let expected = own.iter().copied().filter(|payload| payload.state.kind() == state);
-            assert_eq!(ids(&repo.list(&filtered).unwrap()), ids(expected), "{state:?}");
-        }
-    }
-    assert_eq!(repo.list(&query(&name("nobody"))).unwrap(), []);
 }
 
 /// Only what has a deadline, and only once it is reached.

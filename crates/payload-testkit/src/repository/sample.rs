@@ -65,9 +65,9 @@ impl Maker {
 
     /// An allocation in memory, plain in every respect.
     pub fn allocated(&mut self) -> Payload {
-        let segment = self.segment();
+        let (segment, id) = (self.segment(), self.payload_id());
         Payload {
-            id: self.payload_id(),
+            id,
             namespace: Namespace::default(),
             state: State::Allocated { until: at(60_000_000) },
             version: Version::FIRST,
@@ -78,7 +78,7 @@ impl Maker {
             policy: Policy::default(),
             labels: Vec::new(),
             owner: Principal::uid(1000),
-            created_at: at(0),
+            created_at: Timestamp::from_micros(i64::try_from(id.millis()).expect("is a time") * 1_000),
             committed_at: None,
             ttl: None,
             replicas: vec![self.replica(ReplicaState::Copying, Location::Segment(segment), 4_096)],

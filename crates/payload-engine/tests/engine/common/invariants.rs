@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use payload_core::page::ListQuery;
+use payload_core::listing::ListQuery;
 use payload_core::{
     Container, EventKind, Location, LogFilter, Namespace, NamespaceUse, Payload, ReplicaState, StateKind, Tier,
     Version, delta, quota,
@@ -59,19 +59,14 @@ impl Rig {
 
     /// Every payload there is or was.
     pub(crate) fn rows(&self) -> Vec<Payload> {
-        let mut all = Vec::new();
+        let (mut all, mut query) = (Vec::new(), ListQuery::all(Namespace::default(), 1_000));
         loop {
-            let page = self.repository().list(&ListQuery {
-                namespace: Namespace::default(),
-                state: None,
-                after: all.last().map(|row: &Payload| row.id),
-                limit: 1_000,
-            });
-            let page = page.unwrap();
-            if page.is_empty() {
+            let page = self.repository().list(&query).unwrap();
+            all.extend(page.rows);
+            if page.next.is_none() {
                 return all;
             }
-            all.extend(page);
+            query.after = page.next;
         }
     }
 

@@ -4,7 +4,7 @@ use payload_proto::v1;
 
 use super::doors::{Bed, Door, Doors, refused};
 use crate::support::refusal::Refusal;
-use crate::support::samples::{delete, get, put};
+use crate::support::samples::{delete, get};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
@@ -137,41 +137,6 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             refused(bed.grpc.delete_payload(request(door.committed())))
         },
     ),
-    ("list: a page of 1,001", Doors::Grpc, |bed, _| {
-        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
-            page_size: 1_001,
-            ..Default::default()
-        }))
-    }),
-    ("list: a page token that is none", Doors::Grpc, |bed, _| {
-        let page_token = "x' OR 1=1 --".to_owned();
-        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
-            page_token,
-            ..Default::default()
-        }))
-    }),
-    ("list: a page token of another query", Doors::Grpc, |bed, _| {
-        for content in [b"1", b"2"] {
-            bed.grpc.put(put(content)).unwrap();
-        }
-        let first = v1::ListPayloadsRequest {
-            page_size: 1,
-            ..Default::default()
-        };
-        let page_token = bed.grpc.list_payloads(first).unwrap().next_page_token;
-        let state = v1::State::Active.into();
-        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
-            page_token,
-            state,
-            ..Default::default()
-        }))
-    }),
-    ("list: state number 99", Doors::Grpc, |bed, _| {
-        refused(bed.grpc.list_payloads(v1::ListPayloadsRequest {
-            state: 99,
-            ..Default::default()
-        }))
-    }),
     ("list leases: a page token that is none", Doors::Grpc, |bed, _| {
         let page_token = "-1".to_owned();
         refused(bed.grpc.list_leases(v1::ListLeasesRequest {

@@ -6,6 +6,7 @@ mod calls;
 mod catalog;
 mod doors;
 mod lineage;
+mod listing;
 mod names;
 mod namespaces;
 mod state;
@@ -46,6 +47,7 @@ fn cases() -> Vec<Case> {
         updates::CASES,
         namespaces::CASES,
         lineage::CASES,
+        listing::CASES,
         streams::CASES,
         tiers::CASES,
     ]
