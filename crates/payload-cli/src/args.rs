@@ -20,7 +20,7 @@ pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, Scop
 pub(crate) use self::listing::ListArgs;
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{NamespaceCommand, QuotaArgs};
-pub(crate) use self::streams::{Hold, Position, StreamCommand, StreamSettings};
+pub(crate) use self::streams::{Hold, Position, StreamCommand, StreamSettings, TailArgs};
 pub(crate) use self::updates::{ExpireArgs, LabelArgs};
 use crate::human::parse_duration;
 

@@ -11,7 +11,8 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) todo: Option<&'static str>,
-    /// The server's or the client's reason; of this program's own, `IO`, `FILE_EXISTS`, `DAMAGED` or `INTERRUPTED`.
+    /// The server's or the client's reason; of this program's own, `IO`, `FILE_EXISTS`, `DAMAGED`, `COMMAND_FAILED` or
+    /// `INTERRUPTED`.
     pub(crate) reason: &'static str,
     pub(crate) outcome_unknown: bool,
     code: u8,
@@ -58,6 +59,11 @@ impl Failure {
     /// What the server keeps is not as it should be.
     pub(crate) fn damaged(what: impl Into<String>, why: String) -> Self {
         Self::own(what, why, "DAMAGED", 5)
+    }
+
+    /// A command that was run for an entry did not succeed.
+    pub(crate) fn command(what: impl Into<String>, why: String) -> Self {
+        Self::own(what, why, "COMMAND_FAILED", 1)
     }
 
     /// Stopped from the keyboard.

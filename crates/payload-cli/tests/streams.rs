@@ -3,6 +3,9 @@
 
 mod world;
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use world::World;
 
 #[test]
@@ -68,4 +71,53 @@ fn settings_are_changed_one_by_one() {
     ] {
         assert_eq!(world.run(&[&["stream"], bad].concat()).code, 2, "{bad:?}");
     }
+}
+
+#[test]
+fn a_command_is_run_for_each_entry_and_its_success_is_remembered() {
+    let world = World::new();
+    let put = |content: &[u8]| world.put(content, &[]);
+    let ids = [put(b"one "), put(b"two "), put(b"three ")];
+    world.ok(&["stream", "create", "frames"]);
+    world.ok(&["stream", "append", "frames", &ids[0], &ids[1]]);
+    let out = world.path("out");
+    let collect = format!("cat >> {0}; echo \"$STREAM_OFFSET $PAYLOAD_ID\" >> {0}", out.display());
+    let tail = ["stream", "tail", "frames", "--group", "g", "--exec"];
+    world.ok(&[&tail[..], &[&*collect]].concat());
+    let seen = || std::fs::read_to_string(&out).unwrap();
+    let expected = format!("one 0 {}\ntwo 1 {}\n", ids[0], ids[1]);
+    assert_eq!(seen(), expected);
+    world.ok(&[&tail[..], &[&*collect]].concat());
+    assert_eq!(seen(), expected, "what was dealt with does not come again");
+
+    world.ok(&["stream", "append", "frames", &ids[2]]);
+    let ran = world.run(&[&tail[..], &["exit 3"]].concat());
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.stderr,
+        "payloadctl: run the command for offset 2 of frames: exit status: 3\n"
+    );
+    world.ok(&[&tail[..], &[&*collect]].concat());
+    assert_eq!(seen(), format!("{expected}three 2 {}\n", ids[2]));
+    assert_eq!(world.json(&["stream", "groups", "frames"])["groups"][0]["offset"], 3);
+}
+
+#[test]
+fn a_follower_prints_what_comes() {
+    let world = World::new();
+    let id = world.put(b"x", &["--tier", "disk"]);
+    world.ok(&["stream", "create", "frames"]);
+    world.ok(&["stream", "append", "frames", &id]);
+    let mut follower = world
+        .command(&["-o", "json", "stream", "tail", "frames", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["offset"], 0);
+    world.ok(&["stream", "append", "frames", &id]);
+    assert_eq!(next()["offset"], 1);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }

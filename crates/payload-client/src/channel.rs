@@ -32,6 +32,11 @@ impl Grpc {
         }
     }
 
+    /// How long to try a server that does not answer.
+    pub(crate) fn reconnect_max(&self) -> Duration {
+        self.reconnect_max
+    }
+
     /// Connects now, to see whether anybody is there.
     pub(crate) async fn connect(self) -> Result<Self> {
         let addresses = self.endpoint.addresses()?;

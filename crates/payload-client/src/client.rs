@@ -238,6 +238,7 @@ impl Client {
                 digest: options.digest,
                 lineage: options.lineage.clone(),
                 naming: options.naming.clone(),
+                publish: options.publish.clone(),
             })
             .await
     }
@@ -260,9 +261,12 @@ impl Client {
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             lineage: options.lineage,
             naming: options.naming.as_ref().map(wire_naming),
+            publish: options.publish,
         });
         match self.session.call(request, Expect::Message, Retry::Safe).await? {
-            Answer::Message(Response::Put(v1::PutResponse { payload: Some(payload) })) => Ok(payload),
+            Answer::Message(Response::Put(v1::PutResponse {
+                payload: Some(payload), ..
+            })) => Ok(payload),
             _ => Err(nonsense("a put without a payload")),
         }
     }

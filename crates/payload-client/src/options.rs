@@ -86,6 +86,8 @@ pub struct PutOptions {
     pub lineage: Option<v1::Derivation>,
     /// A name to point at the payload, with the commit or not at all.
     pub naming: Option<Naming>,
+    /// Where it is appended: true together with the payload, or there is no payload.
+    pub publish: Option<v1::Publish>,
 }
 
 /// How an allocation becomes a payload.
@@ -99,6 +101,8 @@ pub struct CommitOptions {
     pub lineage: Option<v1::Derivation>,
     /// A name to point at the payload, with the commit or not at all.
     pub naming: Option<Naming>,
+    /// Where it is appended: true together with the payload, or there is no payload.
+    pub publish: Option<v1::Publish>,
 }
 
 /// Which digest goes with a commit.

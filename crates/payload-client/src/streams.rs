@@ -123,12 +123,11 @@ impl Streams {
     /// Moves a group forward to the next entry that it wants to read.
     pub async fn commit_offset(&self, name: &StreamName, group: &GroupName, offset: u64) -> Result<v1::Group> {
         let request = v1::CommitOffsetRequest {
-            stream: self.named(name),
             group: group.to_string(),
             offset,
             ..v1::CommitOffsetRequest::default()
         };
-        found(call!(self, commit_offset, request)?.group)
+        self.commit_offset_with(name, request).await
     }
 
     /// Moves a group anywhere.
@@ -156,6 +155,23 @@ impl Streams {
             stream: self.named(name),
         };
         Ok(call!(self, list_groups, request)?.groups)
+    }
+
+    /// The same under conditions that the request names.
+    pub(crate) async fn commit_offset_with(
+        &self,
+        name: &StreamName,
+        request: v1::CommitOffsetRequest,
+    ) -> Result<v1::Group> {
+        let request = v1::CommitOffsetRequest {
+            stream: self.named(name),
+            ..request
+        };
+        found(call!(self, commit_offset, request)?.group)
+    }
+
+    pub(crate) fn grpc(&self) -> &Grpc {
+        &self.grpc
     }
 
     pub(crate) fn named(&self, name: &StreamName) -> Option<v1::StreamRef> {

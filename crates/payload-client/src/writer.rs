@@ -159,9 +159,12 @@ impl Writer {
             digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             lineage: options.lineage,
             naming: options.naming.as_ref().map(wire_naming),
+            publish: options.publish,
         });
         match self.seal(request).await? {
-            Answer::Message(Response::Commit(v1::CommitResponse { payload: Some(payload) })) => {
+            Answer::Message(Response::Commit(v1::CommitResponse {
+                payload: Some(payload), ..
+            })) => {
                 self.owner.registry.remove_allocation(&self.record);
                 Ok(payload)
             }

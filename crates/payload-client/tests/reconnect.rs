@@ -171,7 +171,10 @@ async fn fault_2_a_commit_in_flight_is_repeated_with_its_request_id_after_the_re
             };
             server.answer(
                 &second,
-                Response::Commit(v1::CommitResponse { payload: Some(payload) }),
+                Response::Commit(v1::CommitResponse {
+                    payload: Some(payload),
+                    ..Default::default()
+                }),
                 &[],
             );
             assert!(server.next_or_end().is_none(), "a committed allocation is not aborted");
@@ -209,7 +212,14 @@ async fn a_writer_goes_on_over_a_restart() {
             assert_eq!(content, b"bytes");
             assert_eq!(request.digest, payload_client::Digest::of(b"bytes").to_string());
             let payload = Some(v1::Payload::default());
-            server.answer(&asked, Response::Commit(v1::CommitResponse { payload }), &[]);
+            server.answer(
+                &asked,
+                Response::Commit(v1::CommitResponse {
+                    payload,
+                    ..Default::default()
+                }),
+                &[],
+            );
         })
         .await;
     let mut writer = client.allocate(5, AllocateOptions::default()).await.unwrap();

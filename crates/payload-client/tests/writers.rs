@@ -30,6 +30,7 @@ fn serve(server: &Connection, memory: &File) -> Request {
             fcntl_add_seals(memory, SealFlags::WRITE).expect("nobody has it mapped for writing");
             Response::Commit(v1::CommitResponse {
                 payload: Some(v1::Payload::default()),
+                ..Default::default()
             })
         }
         Request::Abort(_) => Response::Abort(v1::AbortResponse {}),

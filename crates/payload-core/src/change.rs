@@ -36,6 +36,15 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
+    /// How many entries it is to append.
+    pub fn entries(&self) -> usize {
+        let of = |change: &StreamChange| match change {
+            StreamChange::Append(append) => append.entries.len(),
+            _ => 0,
+        };
+        self.streams.iter().map(of).sum()
+    }
+
     /// Changes and nothing else.
     pub fn new(changes: Vec<Change>, durability: Durability) -> Self {
         Self {
@@ -83,6 +92,14 @@ impl CommitOutcome {
     /// Whether the set is true now.
     pub const fn is_applied(&self) -> bool {
         matches!(self, Self::Applied | Self::Appended(_))
+    }
+
+    /// Where the set's entries are, if it appended any.
+    pub const fn appended(&self) -> Option<Appended> {
+        match self {
+            Self::Appended(place) => Some(*place),
+            _ => None,
+        }
     }
 }
 

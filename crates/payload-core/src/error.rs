@@ -186,6 +186,10 @@ reasons! {
     TooManySessions = "TOO_MANY_SESSIONS" => ResourceExhausted,
     /// The namespace has as many streams as it may have.
     TooManyStreams = "TOO_MANY_STREAMS" => ResourceExhausted,
+    /// A subscriber did not acknowledge for too long; the message says from where to go on.
+    SubscriberSlow = "SUBSCRIBER_SLOW" => ResourceExhausted,
+    /// There are as many subscriptions as there may be.
+    TooManySubscriptions = "TOO_MANY_SUBSCRIPTIONS" => ResourceExhausted,
     /// The stream has as many groups as it may have.
     TooManyGroups = "TOO_MANY_GROUPS" => ResourceExhausted,
     /// The namespace would have more bytes or payloads than its quota.

@@ -94,3 +94,5 @@ pub const STREAM_PRODUCERS_MAX: u32 = 1_000;
 pub const PRODUCER_BATCHES_MAX: usize = 8;
 /// How many entries one read looks at, however few of them fit its filter.
 pub const READ_SCAN_MAX: u32 = 10_000;
+/// How many subscriptions a server has at most.
+pub const SUBSCRIPTIONS_MAX: usize = 16_384;

@@ -274,12 +274,12 @@ impl Engine {
             after: Arc::clone(row),
             event,
         };
-        let request = request.map(|request| self.record(principal, request, row));
         let outcome = self.commit_set(ChangeSet {
             over_quota: OverQuota::Refuse,
             edges: along.edges,
             name: along.name,
-            request,
+            streams: along.streams,
+            request: request.map(|request| self.record(principal, request, row)),
             ..ChangeSet::new(vec![change], durability)
         });
         if let Err(error) = &outcome

@@ -16,6 +16,7 @@ use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
 use crate::put::check_digest;
 use crate::room::is_shortage;
+use crate::streams::{self, Publish, Published};
 use crate::transition::{Along, Applied, Cause, Decision, Request};
 
 /// What a producer says when it is done writing.
@@ -37,6 +38,8 @@ pub struct CommitRequest {
     pub lineage: Option<Derivation>,
     /// A name to point at the payload, with the commit or not at all.
     pub naming: Option<Naming>,
+    /// Where it is to be appended in the same moment.
+    pub publish: Option<Publish>,
 }
 
 /// The bytes as the commit found them, sealed and, if need be, written through.
@@ -52,11 +55,19 @@ struct Finished {
 impl Engine {
     /// Makes an allocation visible and returns when it is as durable as was asked.
     pub fn commit(&self, holder: &Arc<Holder>, request: &CommitRequest) -> Result<Arc<Payload>> {
+        Ok(self.publish(holder, request)?.row)
+    }
+
+    /// The same, and says where the payload was appended if the request publishes it.
+    pub fn publish(&self, holder: &Arc<Holder>, request: &CommitRequest) -> Result<Published> {
         let identity = request.identity();
         match self.commit_once(holder, request, identity.as_ref()) {
-            Ok(row) => Ok(row),
-            Err(error) => match self.answered(&holder.principal, identity.as_ref())? {
-                Some(entry) => Ok(entry.row()),
+            Ok(published) => Ok(published),
+            Err(error) => match self.answered_with(&holder.principal, identity.as_ref())? {
+                Some((entry, appended)) => Ok(Published {
+                    row: entry.row(),
+                    appended,
+                }),
                 None => Err(say_when(error)),
             },
         }
@@ -67,7 +78,7 @@ impl Engine {
         holder: &Arc<Holder>,
         request: &CommitRequest,
         identity: Option<&Request>,
-    ) -> Result<Arc<Payload>> {
+    ) -> Result<Published> {
         let entry = self.entry(&request.namespace, request.payload)?;
         let gate = entry.gate();
         let row = entry.row();
@@ -93,19 +104,24 @@ impl Engine {
             after.replicas[0].charged = finished.charged;
             after.replicas.extend(durable);
         })?;
+        let (streams, durability) = self.publication(request.publish.as_ref(), &row);
         let decision = Decision {
             along: Along {
                 edges,
                 name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
+                streams,
             },
             ..vec![change].into()
         };
-        match self.apply(&gate, decision, row.durability, &holder.principal, identity) {
-            Ok(Applied::Done) => {}
+        let appended = match self.apply(&gate, decision, durability, &holder.principal, identity) {
+            Ok(Applied::Done(appended)) => appended,
             Ok(Applied::Before(record)) => {
                 finished.places().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
-                return Ok(self.first_answer(request, &record)?.row());
+                return Ok(Published {
+                    row: self.first_answer(request, &record)?.row(),
+                    appended: record.appended,
+                });
             }
             Err(error) => {
                 finished
@@ -113,7 +129,7 @@ impl Engine {
                     .for_each(|placed| self.discard_unless_unknown(placed, &error));
                 return Err(error);
             }
-        }
+        };
 
         if finished.moved.is_some() {
             let reserved = &row.replicas[0];
@@ -122,7 +138,7 @@ impl Engine {
         self.disown(&entry);
         let row = self.entry_committed(gate, expires_at);
         self.metrics.committed(row.durability, row.size);
-        Ok(row)
+        Ok(Published { row, appended })
     }
 
     /// What everybody else learns of a commit.
@@ -263,6 +279,7 @@ impl CommitRequest {
                 self.payload.as_bytes(),
                 numbers.as_bytes(),
                 &fingerprint(self.lineage.as_ref()),
+                streams::fingerprint(self.publish.as_ref()).as_bytes(),
             ],
         ))
     }

@@ -12,7 +12,7 @@ use crate::dependents::{Dependents, OnDependents};
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
 use crate::holder::Notice;
-use crate::transition::{Applied, Cause, Decision, Request};
+use crate::transition::{Along, Applied, Cause, Decision, Request};
 
 /// How often a cascade begins again because descendants are published all the time.
 const CASCADE_ATTEMPTS: u32 = 5;
@@ -171,7 +171,7 @@ impl Engine {
         let cause = Cause::principal(principal).because(Arc::clone(&request.reason));
         let guards = request.guards();
         match self.end(&gate, LifecycleEvent::Delete, guards, &cause, principal, identity)? {
-            Applied::Done => Ok(deletion_of(&entry)),
+            Applied::Done(_) => Ok(deletion_of(&entry)),
             Applied::Before(record) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
                 Ok(deletion_of(&*self.first_answer(request, &record)?))
@@ -222,8 +222,11 @@ impl Engine {
             _ => Vec::new(),
         };
         let decision = Decision {
+            along: Along {
+                streams: unheld,
+                ..Along::default()
+            },
             without_dependents: guards.dependents != OnDependents::Ignore,
-            streams: unheld,
             ..changes.into()
         };
         let applied = self.apply(gate, decision, row.durability, principal, request);
@@ -231,7 +234,7 @@ impl Engine {
         live.closing = false;
         let drained_meanwhile = live.row.state.kind() == StateKind::Deleting && live.leases.is_empty();
         drop(live);
-        if matches!(applied, Ok(Applied::Done)) {
+        if matches!(applied, Ok(Applied::Done(_))) {
             match entry.row().state.kind() {
                 StateKind::Deleting if drained_meanwhile => self.drain_later(Arc::clone(entry)),
                 StateKind::Deleting => {}

@@ -78,7 +78,8 @@ pub use recover::Recovered;
 pub use settings::{Caps, Settings};
 pub use stats::{Stats, TierStats};
 pub use streams::{
-    AppendRequest, EntryFilter, GroupView, OffsetRequest, Placed, ReadPage, ReadRequest, StreamEdit, StreamPage, Watch,
+    AppendRequest, EntryFilter, GroupView, Member, OffsetRequest, Placed, Publish, Published, ReadPage, ReadRequest,
+    StreamEdit, StreamPage, Watch,
 };
 pub use tiers::{Candidate, Pressure, TierView};
 pub use token::Key;

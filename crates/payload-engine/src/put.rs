@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
 use crate::placement::{Place, say_when};
+use crate::streams::{self, Publish, Published};
 use crate::transition::{Along, Request};
 
 /// A whole small payload.
@@ -42,11 +43,18 @@ pub struct PutRequest {
     pub lineage: Option<Derivation>,
     /// A name to point at the payload, with the put or not at all.
     pub naming: Option<Naming>,
+    /// Where it is to be appended in the same moment.
+    pub publish: Option<Publish>,
 }
 
 impl Engine {
     /// Stores a small payload and returns when it is as durable as was asked.
     pub fn put(&self, holder: &Arc<Holder>, request: &PutRequest) -> Result<Arc<Payload>> {
+        Ok(self.publish_small(holder, request)?.row)
+    }
+
+    /// The same, and says where the payload was appended if the request publishes it.
+    pub fn publish_small(&self, holder: &Arc<Holder>, request: &PutRequest) -> Result<Published> {
         check_span(request.ttl, "ttl_ms")?;
         let size = request.content.len() as u64;
         if size > limits::INLINE_SIZE_MAX {
@@ -65,10 +73,13 @@ impl Engine {
         let identity = request.identity(digest);
 
         match self.put_once(holder, request, place, digest, identity.as_ref()) {
-            Ok(row) => Ok(row),
+            Ok(published) => Ok(published),
             // A retry needs no second room, and is not refused for want of it.
-            Err(error) => match self.answered(&holder.principal, identity.as_ref())? {
-                Some(entry) => Ok(entry.row()),
+            Err(error) => match self.answered_with(&holder.principal, identity.as_ref())? {
+                Some((entry, appended)) => Ok(Published {
+                    row: entry.row(),
+                    appended,
+                }),
                 None => Err(say_when(error)),
             },
         }
@@ -81,7 +92,7 @@ impl Engine {
         place: Place,
         digest: Digest,
         identity: Option<&Request>,
-    ) -> Result<Arc<Payload>> {
+    ) -> Result<Published> {
         let size = request.content.len() as u64;
         self.check_quota(&request.namespace, size)?;
         let placed = self.store_all(request, place)?;
@@ -100,26 +111,34 @@ impl Engine {
         };
         let mut row = self.draft(&draft, State::Active { expires_at }, replicas);
         Arc::make_mut(&mut row).digest = Some(digest);
+        let (streams, durability) = self.publication(request.publish.as_ref(), &row);
         let along = Along {
             edges: self.edges(row.id, request.lineage.as_ref(), &holder.principal)?,
             name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
+            streams,
         };
 
         let _making = self.table.make(row.id);
-        match self.create(&row, &holder.principal, identity, place.durability, along) {
-            Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
+        match self.create(&row, &holder.principal, identity, durability, along) {
+            Ok(outcome @ (CommitOutcome::Applied | CommitOutcome::Appended(_))) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 self.consider(&entry);
                 if let Some(at) = expires_at {
                     self.note_deadline(at);
                 }
                 self.metrics.committed(place.durability, size);
-                Ok(row)
+                Ok(Published {
+                    row,
+                    appended: outcome.appended(),
+                })
             }
             Ok(CommitOutcome::Duplicate(record)) => {
                 placed.into_iter().for_each(|placed| self.discard(placed));
                 let request = identity.expect("only a request with an id can be a duplicate");
-                Ok(self.first_answer(request, &record)?.row())
+                Ok(Published {
+                    row: self.first_answer(request, &record)?.row(),
+                    appended: record.appended,
+                })
             }
             Ok(CommitOutcome::StreamRefused(refusal)) => {
                 placed.into_iter().for_each(|placed| self.discard(placed));
@@ -176,12 +195,14 @@ impl PutRequest {
         );
         let labels = label_text(&self.labels);
         let lineage = fingerprint(self.lineage.as_ref());
-        let parts: [&[u8]; 5] = [
+        let publish = streams::fingerprint(self.publish.as_ref());
+        let parts: [&[u8]; 6] = [
             self.namespace.as_str().as_bytes(),
             numbers.as_bytes(),
             labels.as_bytes(),
             digest.as_bytes(),
             &lineage,
+            publish.as_bytes(),
         ];
         Some(Request::new(id, Operation::Put, &parts))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::stream::StreamChange;
+use payload_core::stream::{Appended, StreamChange};
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
     NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
@@ -90,19 +90,19 @@ pub(crate) struct Decision {
     pub(crate) along: Along,
     /// Whether it may only be done while the payload has no live descendants.
     pub(crate) without_dependents: bool,
-    /// What happens to streams.
-    pub(crate) streams: Vec<StreamChange>,
     /// Whether it may bring the namespace above its quota.
     pub(crate) over_quota: OverQuota,
 }
 
-/// What is to be true together with a payload's commit.
+/// What is to be true together with a payload's change.
 #[derive(Default)]
 pub(crate) struct Along {
     /// What it was made from.
     pub(crate) edges: Vec<Edge>,
     /// A name that is pointed at it.
     pub(crate) name: Option<NameChange>,
+    /// What happens to streams.
+    pub(crate) streams: Vec<StreamChange>,
 }
 
 impl From<Vec<Change>> for Decision {
@@ -111,7 +111,6 @@ impl From<Vec<Change>> for Decision {
             changes,
             along: Along::default(),
             without_dependents: false,
-            streams: Vec::new(),
             over_quota: OverQuota::Allow,
         }
     }
@@ -119,8 +118,8 @@ impl From<Vec<Change>> for Decision {
 
 /// What became of the changes that were asked for.
 pub(crate) enum Applied {
-    /// They are true now, and the entry shows them.
-    Done,
+    /// They are true now, and the entry shows them; this is where the payload was appended, if it was.
+    Done(Option<Appended>),
     /// The request had been answered before; this is what it did.
     Before(RequestRecord),
 }
@@ -176,16 +175,20 @@ impl Engine {
         let set = ChangeSet {
             edges: decision.along.edges,
             name: decision.along.name,
-            streams: decision.streams,
+            streams: decision.along.streams,
             over_quota: decision.over_quota,
             without_dependents: decision.without_dependents.then_some(entry.id),
             request: request.map(|r| self.record(principal, r, &last)),
             ..ChangeSet::new(decision.changes, durability)
         };
         match self.commit_set(set) {
-            Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
+            Ok(CommitOutcome::Applied) => {
                 entry.live().row = last;
-                Ok(Applied::Done)
+                Ok(Applied::Done(None))
+            }
+            Ok(CommitOutcome::Appended(place)) => {
+                entry.live().row = last;
+                Ok(Applied::Done(Some(place)))
             }
             Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
             Ok(CommitOutcome::StreamRefused(refusal)) => Err(refusal.into()),
@@ -208,8 +211,10 @@ impl Engine {
 
     /// Commits a change set; a server that has been replaced stops here.
     pub(crate) fn commit_set(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        let entries = set.entries();
         let outcome = self.stop_if_fenced(self.repository().commit(set))?;
         if let CommitOutcome::Appended(place) = &outcome {
+            self.metrics.appended(entries);
             self.streams.moved(place.stream);
         }
         Ok(outcome)
@@ -240,9 +245,18 @@ impl Engine {
 
     /// What this request did before, if it came before. Looked up before any other refusal reaches a retry.
     pub(crate) fn answered(&self, principal: &Principal, request: Option<&Request>) -> Result<Option<Arc<Entry>>> {
+        Ok(self.answered_with(principal, request)?.map(|(entry, _)| entry))
+    }
+
+    /// The same, and where the request appended.
+    pub(crate) fn answered_with(
+        &self,
+        principal: &Principal,
+        request: Option<&Request>,
+    ) -> Result<Option<(Arc<Entry>, Option<Appended>)>> {
         let Some(request) = request else { return Ok(None) };
         match self.repository().find_request(principal, &request.id)? {
-            Some(record) => self.first_answer(request, &record).map(Some),
+            Some(record) => Ok(Some((self.first_answer(request, &record)?, record.appended))),
             None => Ok(None),
         }
     }

@@ -100,7 +100,7 @@ impl Engine {
         let cause = Cause::principal(principal).because(Arc::clone(&request.reason));
         let change = self.change(&row, after, EventKind::Updated, &cause);
         match self.apply(&gate, vec![change], row.durability, principal, identity)? {
-            Applied::Done => {}
+            Applied::Done(_) => {}
             Applied::Before(record) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
                 return Ok(self.first_answer(request, &record)?.row());

@@ -82,6 +82,7 @@ pub(crate) enum Rpc {
     DeleteStream,
     Append,
     ReadStream,
+    Subscribe,
     CommitOffset,
     ResetOffset,
     GetGroup,
@@ -111,7 +112,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 50] = [
+    const ALL: [(Self, &'static str); 51] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -158,6 +159,7 @@ impl Rpc {
         (Self::DeleteStream, "DeleteStream"),
         (Self::Append, "Append"),
         (Self::ReadStream, "ReadStream"),
+        (Self::Subscribe, "Subscribe"),
         (Self::CommitOffset, "CommitOffset"),
         (Self::ResetOffset, "ResetOffset"),
         (Self::GetGroup, "GetGroup"),

@@ -183,10 +183,13 @@ impl Start {
         let grpc = tokio::spawn(grpc::serve(
             calls,
             keeping.identity(node),
-            tcp,
-            UnixListener::from_std(unix)?,
+            grpc::Listeners {
+                tcp,
+                unix: UnixListener::from_std(unix)?,
+            },
             peers,
             bytes_address,
+            config.stream_stall_timeout,
             stop_calls.clone(),
         ));
 

@@ -8,7 +8,7 @@ use payload_core::lease::HolderKind;
 use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, Principal, ReplicaId, Result, limits, name};
 use payload_engine::{
     Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, PutRequest,
+    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, Published, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::policy::policy;
@@ -47,6 +47,7 @@ pub(crate) fn commit(request: &v1::CommitRequest) -> Result<CommitRequest> {
         digest: optional(&request.digest)?,
         lineage: convert::lineage(request.lineage.as_ref())?,
         naming: convert::naming_maybe(request.naming.as_ref())?,
+        publish: streams::publish(request.publish.as_ref())?,
     })
 }
 
@@ -63,7 +64,22 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         digest: optional(&request.digest)?,
         lineage: convert::lineage(request.lineage.as_ref())?,
         naming: convert::naming_maybe(request.naming.as_ref())?,
+        publish: streams::publish(request.publish.as_ref())?,
     })
+}
+
+pub(crate) fn committed(published: &Published) -> v1::CommitResponse {
+    v1::CommitResponse {
+        payload: Some((&*published.row).into()),
+        appended: published.appended.map(streams::appended),
+    }
+}
+
+pub(crate) fn put_done(published: &Published) -> v1::PutResponse {
+    v1::PutResponse {
+        payload: Some((&*published.row).into()),
+        appended: published.appended.map(streams::appended),
+    }
 }
 
 pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {

@@ -70,8 +70,12 @@ impl Stubborn {
         };
         let answer = self.ask(|link| link.call(request.clone()))?;
         Ok(answer.and_then(|answer| match answer {
-            Response::Put(v1::PutResponse { payload: Some(payload) })
-            | Response::Commit(v1::CommitResponse { payload: Some(payload) }) => Ok(payload.payload_id),
+            Response::Put(v1::PutResponse {
+                payload: Some(payload), ..
+            })
+            | Response::Commit(v1::CommitResponse {
+                payload: Some(payload), ..
+            }) => Ok(payload.payload_id),
             other => Err(Error::new(Reason::Internal, format!("the server answered {other:?}"))),
         }))
     }

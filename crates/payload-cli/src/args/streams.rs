@@ -60,6 +60,8 @@ pub(crate) enum StreamCommand {
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
     },
+    /// Print entries as they come, or give their payloads to a command
+    Tail(TailArgs),
     /// Move a group forward
     Commit {
         /// Stream
@@ -87,6 +89,27 @@ pub(crate) enum StreamCommand {
         #[arg(long, default_value = "earliest", value_name = "OFFSET")]
         to: Position,
     },
+}
+
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct TailArgs {
+    /// Stream
+    pub(crate) name: StreamName,
+    /// Go on from where this group is, as its only member, and commit each entry that was dealt with
+    #[arg(long)]
+    pub(crate) group: Option<GroupName>,
+    /// First entry, without a group or for a new one: an offset, `earliest` or `latest`
+    #[arg(long, default_value = "earliest", value_name = "OFFSET")]
+    pub(crate) from: Position,
+    /// Only entries with this tag; may be given many times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Wait for more at the end of the stream
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    /// Run this with the shell for each entry, with the payload on its standard input; stop when it fails
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) exec: Option<String>,
 }
 
 #[derive(ClapArgs, Clone, Debug, Default)]

@@ -16,6 +16,7 @@ mod remove;
 mod show;
 mod stats;
 mod streams;
+mod tail;
 mod tiers;
 mod transfers;
 mod update;

@@ -41,6 +41,8 @@ pub(super) async fn run(server: &Server, command: StreamCommand, output: &Output
             limit,
             tags,
         } => read(&streams, &name, from, limit, tags, output).await,
+        // It has a file of its own.
+        StreamCommand::Tail(args) => super::tail::run(server, args, output).await,
         StreamCommand::Commit { name, group, offset } => {
             let committed = streams.commit_offset(&name, &group, offset).await;
             one_group(committed.map_err(failed("commit in", &name))?, output)
@@ -56,7 +58,7 @@ pub(super) async fn run(server: &Server, command: StreamCommand, output: &Output
     }
 }
 
-fn failed(what: &'static str, name: &StreamName) -> impl FnOnce(payload_client::Error) -> Failure {
+pub(super) fn failed(what: &'static str, name: &StreamName) -> impl FnOnce(payload_client::Error) -> Failure {
     let what = format!("{what} {name}");
     move |error| Failure::new(what, &error)
 }
@@ -195,7 +197,7 @@ async fn read(
     })
 }
 
-fn entry(entry: &json::Entry) -> [String; 6] {
+pub(super) fn entry(entry: &json::Entry) -> [String; 6] {
     [
         entry.offset.to_string(),
         entry.payload_id.clone(),
@@ -206,7 +208,7 @@ fn entry(entry: &json::Entry) -> [String; 6] {
     ]
 }
 
-fn start(position: Position) -> v1::ReadStart {
+pub(super) fn start(position: Position) -> v1::ReadStart {
     use v1::read_start::Start;
     v1::ReadStart {
         start: Some(match position {

@@ -91,7 +91,7 @@ type Outcome<T, R> = Result<T, Stop<<R as StreamRows>::Fault>>;
 
 /// Makes changes true, in order; gives where the appended entries are, if there are some.
 pub fn apply<R: StreamRows>(rows: &mut R, changes: &[StreamChange]) -> Outcome<Option<Appended>, R> {
-    let mut appended = None;
+    let (mut appended, mut repeat) = (None, Repeat::Harmless);
     for change in changes {
         match change {
             StreamChange::Create {
@@ -134,8 +134,12 @@ pub fn apply<R: StreamRows>(rows: &mut R, changes: &[StreamChange]) -> Outcome<O
                 rows.add_streams(&row.namespace, -1)?;
                 rows.put_stream(&row)?;
             }
-            StreamChange::Append(append) => appended = Some(append_entries(rows, append)?),
-            StreamChange::CommitOffset(commit) => commit_offset(rows, commit)?,
+            StreamChange::Append(append) => {
+                let place = append_entries(rows, append)?;
+                appended = Some(place.0);
+                repeat = place.1;
+            }
+            StreamChange::CommitOffset(commit) => commit_offset(rows, commit, repeat)?,
             StreamChange::ResetOffset(reset) => reset_offset(rows, reset)?,
             StreamChange::Join(join) => take_over(rows, join)?,
             StreamChange::Trim(cut) => trim(rows, *cut)?,
@@ -190,7 +194,16 @@ fn find<R: StreamRows>(rows: &mut R, stream: &StreamRef) -> Outcome<Stream, R> {
     Ok(row)
 }
 
-fn append_entries<R: StreamRows>(rows: &mut R, append: &Append) -> Outcome<Appended, R> {
+/// Whether a group may be moved to where it is already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It makes no difference.
+    Harmless,
+    /// Entries are appended with it, which were appended before with whatever moved the group there.
+    Doubles,
+}
+
+fn append_entries<R: StreamRows>(rows: &mut R, append: &Append) -> Outcome<(Appended, Repeat), R> {
     let mut row = find(rows, &append.stream)?;
     let count = append.entries.len() as u64;
     if count > u64::from(row.settings.batch_max) {
@@ -199,7 +212,7 @@ fn append_entries<R: StreamRows>(rows: &mut R, append: &Append) -> Outcome<Appen
     let first = row.head;
     if let Some(batch) = &append.producer {
         match check_sequence(rows.producer(row.id, &batch.name)?, batch, append)? {
-            Sequence::Again(first) => return Ok(Appended { stream: row.id, first }),
+            Sequence::Again(first) => return Ok((Appended { stream: row.id, first }, Repeat::Harmless)),
             Sequence::Next(known) => note_batch(rows, &mut row, known, batch, append)?,
         }
     }
@@ -230,7 +243,7 @@ fn append_entries<R: StreamRows>(rows: &mut R, append: &Append) -> Outcome<Appen
         row.head = row.head.plus(1);
     }
     rows.put_stream(&row)?;
-    Ok(Appended { stream: row.id, first })
+    Ok((Appended { stream: row.id, first }, Repeat::Doubles))
 }
 
 /// The size of a payload that an entry may refer to. One that is past its time may be held, and then it lives.
@@ -345,8 +358,9 @@ fn group_of<R: StreamRows>(rows: &mut R, stream: &mut Stream, name: &GroupName, 
     })
 }
 
-/// I8: forward, up to the head, by whoever is in the generation. Where the group is already, nothing is asked.
-fn commit_offset<R: StreamRows>(rows: &mut R, commit: &OffsetCommit) -> Outcome<(), R> {
+/// I8: forward, up to the head, by whoever is in the generation. To be where it is told to go already is fine, unless that
+/// means that what comes with it is done twice.
+fn commit_offset<R: StreamRows>(rows: &mut R, commit: &OffsetCommit, repeat: Repeat) -> Outcome<(), R> {
     let mut stream = find(rows, &commit.stream)?;
     if commit.offset > stream.head {
         return refuse(StreamRefusal::OffsetBeyondHead(stream.head));
@@ -359,10 +373,11 @@ fn commit_offset<R: StreamRows>(rows: &mut R, commit: &OffsetCommit) -> Outcome<
         return refuse(StreamRefusal::GroupFenced(group.generation));
     }
     let moved = commit.expected.is_some_and(|expected| expected != group.offset);
-    if moved && commit.offset != group.offset {
+    let is_there = commit.offset == group.offset;
+    if moved && (!is_there || repeat == Repeat::Doubles) {
         return refuse(StreamRefusal::GroupMoved(group.offset));
     }
-    if commit.offset < group.offset {
+    if commit.offset < group.offset || (is_there && repeat == Repeat::Doubles) {
         return refuse(StreamRefusal::OffsetBackwards(group.offset));
     }
     group.offset = commit.offset;

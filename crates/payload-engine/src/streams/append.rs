@@ -3,7 +3,7 @@
 use payload_core::stream::{Append, Appended, EntryDraft, Offset, ProducerBatch, StreamChange, StreamRef};
 use payload_core::{Error, Operation, Principal, Reason, RequestId, RequestRecord, Result, Version};
 
-use super::Done;
+use super::{Done, OffsetRequest};
 use crate::engine::Engine;
 use crate::transition::Request;
 
@@ -20,6 +20,8 @@ pub struct AppendRequest {
     pub expected: Option<Offset>,
     /// Makes a retry safe too, for as long as the stream remembers the producer.
     pub producer: Option<ProducerBatch>,
+    /// How far a group has come by making what is appended: consuming and producing in one.
+    pub progress: Option<OffsetRequest>,
 }
 
 /// Where entries are.
@@ -48,12 +50,8 @@ impl Engine {
             appended: None,
             at: self.wall(),
         });
-        let append = StreamChange::Append(request.change(self));
-        match self.change_streams(vec![append], record) {
-            Ok(Done::Now(Some(appended))) => {
-                self.metrics.appended(request.entries.len());
-                Ok(request.placed(appended))
-            }
+        match self.change_streams(request.changes(self), record) {
+            Ok(Done::Now(Some(appended))) => Ok(request.placed(appended)),
             Ok(Done::Now(None)) => Err(Error::new(
                 Reason::Internal,
                 "an append was applied, but nobody knows where",
@@ -76,21 +74,29 @@ impl Engine {
 }
 
 impl AppendRequest {
-    fn change(&self, engine: &Engine) -> Append {
-        Append {
+    fn changes(&self, engine: &Engine) -> Vec<StreamChange> {
+        let append = Append {
             stream: self.stream.clone(),
             entries: self.entries.clone(),
             expected: self.expected,
             producer: self.producer.clone(),
             at: engine.wall(),
-        }
+        };
+        let progress = self.progress.as_ref();
+        let progress = progress.map(|progress| StreamChange::CommitOffset(progress.change(engine)));
+        std::iter::once(StreamChange::Append(append)).chain(progress).collect()
     }
 
     fn identity(&self) -> Option<Request> {
         let id = self.request_id.clone()?;
         let place = format!(
-            "{} {} {:?} {:?} {:?}",
-            self.stream.namespace, self.stream.name, self.stream.incarnation, self.expected, self.producer
+            "{} {} {:?} {:?} {:?} {:?}",
+            self.stream.namespace,
+            self.stream.name,
+            self.stream.incarnation,
+            self.expected,
+            self.producer,
+            self.progress
         );
         let mut parts = vec![place.into_bytes()];
         for draft in &self.entries {

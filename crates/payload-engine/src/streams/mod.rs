@@ -2,6 +2,8 @@
 
 mod append;
 mod groups;
+mod members;
+mod publish;
 mod read;
 mod resource;
 mod retention;
@@ -9,6 +11,9 @@ mod wakes;
 
 pub use append::{AppendRequest, Placed};
 pub use groups::{GroupView, OffsetRequest};
+pub use members::Member;
+pub(crate) use publish::fingerprint;
+pub use publish::{Publish, Published};
 pub use read::{EntryFilter, ReadPage, ReadRequest};
 pub use resource::{StreamEdit, StreamPage};
 pub use wakes::Watch;
@@ -22,12 +27,14 @@ use payload_core::sync::Signal;
 use payload_core::{ChangeSet, CommitOutcome, Durability, Error, Instant, Reason, RequestRecord, Result, StreamId};
 
 use crate::engine::Engine;
+use members::Followed;
 use wakes::Wakes;
 
 /// What is in memory about streams.
 #[derive(Default)]
 pub(crate) struct Streams {
     wakes: Arc<Wakes>,
+    followed: Arc<Followed>,
     /// Streams that have grown or changed, from which something may have to leave.
     grown: Mutex<BTreeSet<StreamId>>,
     pub(crate) signal: Signal,

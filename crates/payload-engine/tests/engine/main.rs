@@ -20,6 +20,7 @@ mod names;
 mod namespaces;
 mod policies;
 mod promoting;
+mod publishing;
 mod quotas;
 mod recovery;
 mod requests;

@@ -34,6 +34,7 @@ fn append_request(ids: &[PayloadId]) -> AppendRequest {
             .collect(),
         expected: None,
         producer: None,
+        progress: None,
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
         },
         allocation_timeout: reader.get(&keys::ALLOCATIONS_TIMEOUT),
         room_wait: reader.get(&keys::ALLOCATIONS_ROOM_WAIT),
+        stream_stall_timeout: reader.get(&keys::STREAMS_STALL_TIMEOUT),
         request_retention: reader.get(&keys::REQUESTS_RETENTION),
         keeper: keeper(reader, &repository),
         repository,

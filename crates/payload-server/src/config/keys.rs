@@ -147,6 +147,9 @@ keys! {
 
     ALLOCATIONS_ROOM_WAIT: Span = "allocations.room_wait", Is("5s"), Some((ms(0), ms(HOUR))),
         "How long a request waits for room in a full RAM tier before it is refused; `0s`: not at all.";
+    STREAMS_STALL_TIMEOUT: Span = "streams.stall_timeout", Is("2m"), Some((ms(100), ms(HOUR))),
+        "A subscriber that acknowledges nothing for so long, while there is more for it, is cut off.";
+
     REQUESTS_RETENTION: Span = "requests.retention", Is("1h"), Some((ms(60 * SECOND), ms(30 * DAY))),
         "How long a retry with the same request id gets the first answer.";
 

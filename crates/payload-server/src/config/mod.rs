@@ -52,6 +52,8 @@ pub struct Config {
     pub allocation_timeout: Span,
     /// How long a request waits for room in a full RAM tier.
     pub room_wait: Span,
+    /// How long a subscriber may acknowledge nothing while there is more for it.
+    pub stream_stall_timeout: Span,
     /// How long a retry with the same request id gets the first answer.
     pub request_retention: Span,
     /// Who keeps segments while the server is down, and for how long.

@@ -100,10 +100,8 @@ impl DataService for Service {
         let holder = remote(&self.calls.engine, &request);
         answer(&self.calls, Rpc::Commit, async {
             let request = wire::commit(request.get_ref())?;
-            let row = self.calls.run(move |engine| engine.commit(&holder, &request)).await?;
-            Ok(v1::CommitResponse {
-                payload: Some((&*row).into()),
-            })
+            let published = self.calls.run(move |engine| engine.publish(&holder, &request)).await?;
+            Ok(wire::committed(&published))
         })
         .await
     }
@@ -127,10 +125,11 @@ impl DataService for Service {
         let holder = remote(&self.calls.engine, &request);
         answer(&self.calls, Rpc::Put, async {
             let request = wire::put(request.into_inner())?;
-            let row = self.calls.run(move |engine| engine.put(&holder, &request)).await?;
-            Ok(v1::PutResponse {
-                payload: Some((&*row).into()),
-            })
+            let published = self
+                .calls
+                .run(move |engine| engine.publish_small(&holder, &request))
+                .await?;
+            Ok(wire::put_done(&published))
         })
         .await
     }

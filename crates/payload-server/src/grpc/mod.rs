@@ -9,13 +9,14 @@ mod listing;
 mod moves;
 mod placement;
 mod stream;
+mod subscribe;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::Stream;
-use payload_core::{Principal, Result};
+use payload_core::{Principal, Result, Span};
 use payload_engine::{Engine, Holder};
 use payload_proto::v1::admin_service_server::AdminServiceServer;
 use payload_proto::v1::catalog_service_server::CatalogServiceServer;
@@ -30,6 +31,7 @@ use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use self::incoming::connections;
+use self::subscribe::Desk;
 use crate::calls::{Calls, Door, Rpc};
 use crate::identity::Identity;
 use crate::peers::Peers;
@@ -39,14 +41,20 @@ const STREAMS_MAX: u32 = 256;
 /// Largest request; a put of 64 KiB with its labels is far below.
 const MESSAGE_MAX: usize = 1 << 20;
 
+/// Where gRPC listens.
+pub(crate) struct Listeners {
+    pub(crate) tcp: TcpListener,
+    pub(crate) unix: UnixListener,
+}
+
 /// Serves both listeners until `stop`, then lets calls that are under way finish.
 pub(crate) async fn serve(
     calls: Calls,
     identity: Identity,
-    tcp: TcpListener,
-    unix: UnixListener,
+    listeners: Listeners,
     peers: Peers,
     bytes: SocketAddr,
+    stall: Span,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -63,6 +71,7 @@ pub(crate) async fn serve(
         Ok(()) => Ok(request),
         Err(error) => Err(status::to_status(&error)),
     };
+    let desk = Desk::new(calls.clone(), stop.clone(), stall);
     let router = || {
         Server::builder()
             .layer(InterceptorLayer::new(admit.clone()))
@@ -77,7 +86,7 @@ pub(crate) async fn serve(
                 CatalogServiceServer::new(catalog::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
-                StreamServiceServer::new(stream::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+                StreamServiceServer::new(stream::Service::new(desk.clone())).max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
                 AdminServiceServer::new(admin::Service::new(calls.clone(), Arc::clone(&identity)))
@@ -85,8 +94,9 @@ pub(crate) async fn serve(
             )
     };
     let over_tcp =
-        router().serve_with_incoming_shutdown(connections(tcp, stop.clone()), stop.clone().cancelled_owned());
-    let over_unix = router().serve_with_incoming_shutdown(connections(unix, stop.clone()), stop.cancelled_owned());
+        router().serve_with_incoming_shutdown(connections(listeners.tcp, stop.clone()), stop.clone().cancelled_owned());
+    let over_unix =
+        router().serve_with_incoming_shutdown(connections(listeners.unix, stop.clone()), stop.cancelled_owned());
     tokio::try_join!(over_tcp, over_unix)?;
     Ok(())
 }

@@ -6,24 +6,43 @@ use payload_proto::convert::namespace;
 use payload_proto::convert::streams::{start, stream_ref};
 use payload_proto::v1;
 use payload_proto::v1::stream_service_server::StreamService;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
+use super::subscribe::{Desk, Outgoing};
 use super::{answer, principal};
 use crate::calls::{Calls, Rpc};
 use crate::wire::streams as wire;
 
 pub(super) struct Service {
     calls: Calls,
+    desk: Desk,
 }
 
 impl Service {
-    pub(super) fn new(calls: Calls) -> Self {
-        Self { calls }
+    pub(super) fn new(desk: Desk) -> Self {
+        Self {
+            calls: desk.calls.clone(),
+            desk,
+        }
     }
 }
 
 #[tonic::async_trait]
 impl StreamService for Service {
+    type SubscribeStream = ReceiverStream<Outgoing>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<v1::SubscribeRequest>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        answer(&self.calls, Rpc::Subscribe, async {
+            let outgoing = self.desk.open(request.into_inner()).await?;
+            Ok(ReceiverStream::new(outgoing))
+        })
+        .await
+    }
+
     async fn create_stream(
         &self,
         request: Request<v1::CreateStreamRequest>,

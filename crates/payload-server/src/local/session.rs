@@ -69,11 +69,8 @@ impl Session {
             Some(Request::Renew(request)) => ticket(Rpc::Renew).answer(self.renew(&request), buffer),
             Some(Request::Forget(request)) => ticket(Rpc::Forget).answer(self.forget(&request), buffer),
             Some(Request::Put(request)) => self.slowly(ticket(Rpc::Put), buffer, move |engine, holder| {
-                let row = engine.put(holder, &wire::put(request)?)?;
-                Ok(Response::Put(v1::PutResponse {
-                    payload: Some((&*row).into()),
-                })
-                .into())
+                let published = engine.publish_small(holder, &wire::put(request)?)?;
+                Ok(Response::Put(wire::put_done(&published)).into())
             }),
             Some(Request::Allocate(request)) => self.slowly(ticket(Rpc::Allocate), buffer, move |engine, holder| {
                 let allocation = engine.allocate(holder, &wire::allocate(&request)?)?;
@@ -89,11 +86,8 @@ impl Session {
                 // The server's own copy of the writer's descriptor would refuse the commit.
                 self.outbox.settle();
                 self.slowly(ticket(Rpc::Commit), buffer, move |engine, holder| {
-                    let row = engine.commit(holder, &wire::commit(&request)?)?;
-                    Ok(Response::Commit(v1::CommitResponse {
-                        payload: Some((&*row).into()),
-                    })
-                    .into())
+                    let published = engine.publish(holder, &wire::commit(&request)?)?;
+                    Ok(Response::Commit(wire::committed(&published)).into())
                 });
             }
             Some(Request::Abort(request)) => self.slowly(ticket(Rpc::Abort), buffer, move |engine, holder| {

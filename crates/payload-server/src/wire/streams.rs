@@ -1,10 +1,12 @@
 //! Requests about streams from the wire to the engine's words, and its answers back.
 
 use payload_core::Result;
-use payload_core::stream::{Offset, Start, StreamSettings};
-use payload_engine::{AppendRequest, EntryFilter, GroupView, OffsetRequest, Placed, ReadPage, ReadRequest, StreamEdit};
+use payload_core::stream::{Appended, Offset, Start, StreamSettings, tags};
+use payload_engine::{
+    AppendRequest, EntryFilter, GroupView, OffsetRequest, Placed, Publish, ReadPage, ReadRequest, StreamEdit,
+};
 use payload_proto::convert::streams::{above_zero, entries, hold, producer, retention, start, stream_ref};
-use payload_proto::convert::{labels, millis, request_id};
+use payload_proto::convert::{labels, millis, optional, request_id};
 use payload_proto::v1;
 
 pub(crate) fn settings(request: &v1::CreateStreamRequest) -> Result<StreamSettings> {
@@ -31,7 +33,27 @@ pub(crate) fn append(request: &v1::AppendRequest) -> Result<AppendRequest> {
         entries: entries(&request.entries)?,
         expected: request.expected_offset.map(Offset::from_u64),
         producer: producer(request.producer.as_ref())?,
+        progress: request.progress.as_ref().map(progress).transpose()?,
     })
+}
+
+pub(crate) fn publish(publish: Option<&v1::Publish>) -> Result<Option<Publish>> {
+    let checked = |publish: &v1::Publish| {
+        Ok(Publish {
+            stream: publish.stream.parse()?,
+            incarnation: optional(&publish.incarnation)?,
+            tags: tags(publish.tags.iter().map(String::as_str))?,
+            expected: publish.expected_offset.map(Offset::from_u64),
+            producer: producer(publish.producer.as_ref())?,
+            progress: publish.progress.as_ref().map(progress).transpose()?,
+        })
+    };
+    publish.map(checked).transpose()
+}
+
+/// Where one payload is.
+pub(crate) fn appended(appended: Appended) -> v1::AppendResponse {
+    placed(&Placed { appended, count: 1 })
 }
 
 pub(crate) fn read(request: &v1::ReadStreamRequest) -> Result<ReadRequest> {
@@ -41,7 +63,7 @@ pub(crate) fn read(request: &v1::ReadStreamRequest) -> Result<ReadRequest> {
         limit: request.limit,
         bytes_max: request.bytes_max,
         filter: EntryFilter {
-            tags: payload_core::stream::tags(request.tags.iter().map(String::as_str))?,
+            tags: tags(request.tags.iter().map(String::as_str))?,
             labels: labels(&request.labels)?,
         },
     })

@@ -27,5 +27,6 @@ mod roles;
 mod shared;
 mod story;
 mod streams;
+mod subscriptions;
 mod support;
 mod tiers;

@@ -7,7 +7,7 @@ use crate::support::World;
 use crate::support::grpc::Grpc;
 use crate::support::refusal::reason;
 use crate::support::samples::{
-    append, commit_offset, create_stream, delete, from_offset, get, put, read_stream, stream_ref,
+    allocate, append, commit, commit_offset, create_stream, delete, from_offset, get, put, read_stream, stream_ref,
 };
 
 fn put_id(grpc: &Grpc, content: &[u8]) -> String {
@@ -294,4 +294,78 @@ fn an_entry_says_that_its_payload_is_gone() {
     });
     let payload = grpc.get_payload(get(&kept)).unwrap().payload.unwrap();
     assert_eq!(payload.state(), v1::State::Deleted);
+}
+
+#[test]
+fn publishing_is_one_call_over_either_door_and_moves_a_group_with_it() {
+    let world = World::start();
+    let (grpc, local) = (world.grpc(), world.session());
+    for name in ["raw", "made"] {
+        grpc.create_stream(create_stream(name)).unwrap();
+    }
+    let to = |stream: &str| {
+        Some(v1::Publish {
+            stream: stream.to_owned(),
+            tags: vec!["t".to_owned()],
+            ..Default::default()
+        })
+    };
+    let request = v1::PutRequest {
+        request_id: "publish-1".to_owned(),
+        publish: to("raw"),
+        ..put(b"raw")
+    };
+    let first = local.put(request.clone()).unwrap();
+    assert_eq!(first.appended.as_ref().unwrap().first_offset, 0);
+    grpc.append(append("raw", &[&*first.payload.as_ref().unwrap().payload_id]))
+        .unwrap();
+    assert_eq!(
+        local.put(request).unwrap().appended,
+        first.appended,
+        "a retry gets the same offset"
+    );
+
+    // Consume, transform, produce: the output and the group's offset become true together, or not at all.
+    let step = |from: u64, offset: u64| v1::Publish {
+        progress: Some(v1::CommitOffsetRequest {
+            expected_offset: Some(from),
+            ..commit_offset("raw", "transform", offset)
+        }),
+        ..to("made").unwrap()
+    };
+    let (allocation, fd) = local.allocate(allocate(100)).unwrap();
+    drop(fd);
+    let publish = |publish| v1::CommitRequest {
+        publish: Some(publish),
+        ..commit(&allocation.payload_id)
+    };
+    assert_eq!(reason(local.commit(publish(step(1, 2)))), "GROUP_MOVED");
+    let state = grpc
+        .get_payload(get(&allocation.payload_id))
+        .unwrap()
+        .payload
+        .unwrap()
+        .state();
+    assert_eq!((state, row(&grpc, "made").head_offset), (v1::State::Allocated, 0));
+    let made = local.commit(publish(step(0, 1))).unwrap();
+    assert_eq!(made.appended.unwrap().first_offset, 0);
+    let page = grpc.read_stream(read_stream("made", 0)).unwrap();
+    assert_eq!(
+        (&*page.entries[0].payload_id, &*page.entries[0].tags),
+        (&*allocation.payload_id, &["t".to_owned()][..])
+    );
+    let request = v1::GetGroupRequest {
+        stream: stream_ref("raw"),
+        group: "transform".to_owned(),
+    };
+    assert_eq!(grpc.get_group(request).unwrap().group.unwrap().offset, 1);
+    // Many outputs of one step are appended together with its progress.
+    let outputs = [put_id(&grpc, b"1"), put_id(&grpc, b"2")];
+    let request = v1::AppendRequest {
+        progress: step(1, 2).progress,
+        ..append("made", &[&*outputs[0], &*outputs[1]])
+    };
+    assert_eq!(grpc.append(request.clone()).unwrap().first_offset, 1);
+    assert_eq!(reason(grpc.append(request)), "GROUP_MOVED");
+    assert_eq!(row(&grpc, "made").head_offset, 3);
 }

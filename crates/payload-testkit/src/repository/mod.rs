@@ -141,5 +141,6 @@ contract! { $
     stream_groups::fault_41_a_generation_that_is_over_commits_nothing,
     stream_groups::a_reset_moves_anywhere_and_fences,
     stream_groups::consuming_and_producing_is_one_transaction,
+    stream_groups::what_was_consumed_and_produced_is_not_produced_again,
     stream_groups::one_of_many_members_takes_a_group_over,
 }

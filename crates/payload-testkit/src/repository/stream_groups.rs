@@ -3,7 +3,9 @@
 use std::sync::Barrier;
 use std::thread;
 
-use payload_core::stream::{GroupJoin, Offset, OffsetCommit, OffsetReset, StreamChange, StreamRef, StreamRefusal};
+use payload_core::stream::{
+    Append, GroupJoin, Offset, OffsetCommit, OffsetReset, ProducerBatch, StreamChange, StreamRef, StreamRefusal,
+};
 use payload_core::{ChangeSet, CommitOutcome};
 
 use super::Open;
@@ -159,6 +161,41 @@ pub fn consuming_and_producing_is_one_transaction(open: Open<'_>) {
     assert_eq!((bed.group("g").offset.as_u64(), bed.row().head.as_u64()), (1, 6));
     assert_eq!(bed.refused(of(7, 2)), StreamRefusal::GroupFenced(1));
     assert_eq!(bed.group("g").offset.as_u64(), 1);
+}
+
+/// The same step under another request must not produce twice, though the group is where it is told to go.
+pub fn what_was_consumed_and_produced_is_not_produced_again(open: Open<'_>) {
+    let mut bed = bed(open, 87);
+    let made = active(bed.maker.allocated());
+    bed.repo.commit(set([created(&made)])).unwrap();
+    let step = |producer: Option<ProducerBatch>, expected: Option<u64>| {
+        let append = Append {
+            producer,
+            ..append(&[made.id])
+        };
+        let commit = OffsetCommit {
+            expected: expected.map(Offset::from_u64),
+            ..progress("g", 2)
+        };
+        streams([StreamChange::Append(append), StreamChange::CommitOffset(commit)])
+    };
+    let batch = ProducerBatch {
+        name: "p".parse().unwrap(),
+        epoch: 1,
+        sequence: 0,
+    };
+    let first = bed.repo.commit(step(Some(batch.clone()), Some(0))).unwrap();
+    assert_eq!(first.appended().unwrap().first.as_u64(), 5);
+    for (expected, refusal) in [
+        (Some(0), StreamRefusal::GroupMoved(Offset::from_u64(2))),
+        (None, StreamRefusal::OffsetBackwards(Offset::from_u64(2))),
+        (Some(2), StreamRefusal::OffsetBackwards(Offset::from_u64(2))),
+    ] {
+        assert_eq!(bed.refused_set(step(None, expected)), refusal);
+    }
+    let again = bed.repo.commit(step(Some(batch), Some(0))).unwrap();
+    assert_eq!(again, first, "a producer that repeats itself is told what it did");
+    assert_eq!(bed.row().head.as_u64(), 6);
 }
 
 /// However many come at once.

@@ -44,6 +44,7 @@ impl Filled {
             digest: None,
             lineage: None,
             naming: None,
+            publish: None,
         }
     }
 }
@@ -89,6 +90,7 @@ pub(crate) fn put_request(content: &[u8], tier: Tier, durability: Durability) ->
         digest: None,
         lineage: None,
         naming: None,
+        publish: None,
     }
 }
 

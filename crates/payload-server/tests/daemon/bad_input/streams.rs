@@ -49,6 +49,18 @@ fn batch(bed: &Bed, name: &str, epoch: u64, sequence: u64, entries: usize) -> Re
     refused(bed.grpc.append(request(epoch, sequence, entries)))
 }
 
+/// A payload that goes to a stream with its commit.
+fn published(door: &dyn Door, stream: &str) -> Refusal {
+    let publish = v1::Publish {
+        stream: stream.to_owned(),
+        ..Default::default()
+    };
+    refused(door.put(v1::PutRequest {
+        publish: Some(publish),
+        ..put(b"x")
+    }))
+}
+
 /// The incarnation of a stream that was made again.
 fn stale(bed: &Bed, name: &str) -> Option<v1::StreamRef> {
     let made = bed.grpc.create_stream(create_stream(name)).unwrap().stream.unwrap();
@@ -349,6 +361,12 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("list groups: of a stream that nobody made", Doors::Grpc, |bed, _| {
         let stream = stream_ref("nowhere");
         refused(bed.grpc.list_groups(v1::ListGroupsRequest { stream }))
+    }),
+    ("put: published to a stream that nobody made", Doors::Both, |_, door| {
+        published(door, "nowhere")
+    }),
+    ("put: published to a stream that is a path", Doors::Both, |_, door| {
+        published(door, "../frames")
     }),
     ("delete: a payload that a stream holds", Doors::Grpc, |bed, _| {
         let id = stream_with(&bed.grpc, "holding", 1);

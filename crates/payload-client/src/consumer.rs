@@ -1,0 +1,251 @@
+//! Consumers: entries of a stream as they come, over breaks of the connection and restarts of the server.
+
+use std::collections::VecDeque;
+
+use payload_core::stream::{GroupName, StreamName};
+use payload_core::{Error, Reason, Result};
+use payload_proto::status::from_status;
+use payload_proto::v1;
+use payload_proto::v1::stream_service_client::StreamServiceClient;
+use payload_proto::v1::subscribe_request::Request;
+use payload_proto::v1::subscribe_response::Response;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::backoff::{Backoff, is_passing};
+use crate::grant::nonsense;
+use crate::streams::Streams;
+
+/// Entries that are acknowledged with one message, unless there are no more to return.
+const ACKNOWLEDGED_TOGETHER: u64 = 32;
+
+/// What a consumer wants.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerOptions {
+    /// Follow as the only member of this group, from where it is. While there is another member, the first entry waits.
+    pub group: Option<GroupName>,
+    /// Where to begin without a group, and where a new group begins; with the earliest entry if absent.
+    pub start: Option<v1::ReadStart>,
+    /// Entries that may be under way; the server's choice if zero.
+    pub in_flight_max: u32,
+    /// Only entries that have all of these.
+    pub tags: Vec<String>,
+}
+
+/// Follows a stream. Whoever asks for the next entry is done with the one before; a group's offset moves with
+/// [`commit`](Self::commit) alone.
+#[derive(Debug)]
+pub struct Consumer {
+    streams: Streams,
+    name: StreamName,
+    options: ConsumerOptions,
+    connection: Option<Connection>,
+    /// Of the incarnation that was followed first: another one is refused.
+    incarnation: String,
+    /// From where to go on.
+    next: Option<u64>,
+    head: u64,
+    /// To commit with. It stays when the connection breaks: whoever was replaced meanwhile must not commit.
+    generation: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    requests: mpsc::Sender<v1::SubscribeRequest>,
+    responses: Streaming<v1::SubscribeResponse>,
+    buffered: VecDeque<v1::Entry>,
+    /// What the server has been told.
+    acknowledged: u64,
+}
+
+impl Streams {
+    /// Follows a stream. It connects when it is asked for the first entry.
+    pub fn consume(&self, name: &StreamName, options: ConsumerOptions) -> Consumer {
+        Consumer {
+            streams: self.clone(),
+            name: name.clone(),
+            options,
+            connection: None,
+            incarnation: String::new(),
+            next: None,
+            head: 0,
+            generation: None,
+        }
+    }
+}
+
+impl Consumer {
+    /// The next entry, as soon as there is one. What was not committed comes again after a break; without a group, what
+    /// was returned does not.
+    pub async fn next(&mut self) -> Result<v1::Entry> {
+        let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
+        loop {
+            match self.next_once().await {
+                Err(error) if is_passing(error.reason()) && backoff.pause().await => self.connection = None,
+                result => return result,
+            }
+        }
+    }
+
+    /// Says that everything up to and including an entry is dealt with: the group goes on behind it, whatever happens.
+    /// Fails with `GROUP_FENCED` if somebody else has taken the group over; then the entry is theirs.
+    pub async fn commit(&mut self, entry: &v1::Entry) -> Result<v1::Group> {
+        let group = self.options.group.clone();
+        let group =
+            group.ok_or_else(|| Error::invalid(Reason::BadRequest, "a consumer without a group commits nothing"))?;
+        let request = v1::CommitOffsetRequest {
+            group: group.to_string(),
+            offset: entry.offset + 1,
+            generation: self.generation,
+            ..v1::CommitOffsetRequest::default()
+        };
+        self.streams.commit_offset_with(&self.name, request).await
+    }
+
+    /// The next entry that the server has already; `None` at the end of the stream.
+    pub async fn next_there_is(&mut self) -> Result<Option<v1::Entry>> {
+        let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
+        loop {
+            match self.step_to_end().await {
+                Err(error) if is_passing(error.reason()) && backoff.pause().await => self.connection = None,
+                result => return result,
+            }
+        }
+    }
+
+    async fn next_once(&mut self) -> Result<v1::Entry> {
+        loop {
+            if let Some(entry) = self.step().await? {
+                return Ok(entry);
+            }
+        }
+    }
+
+    async fn step_to_end(&mut self) -> Result<Option<v1::Entry>> {
+        loop {
+            let connection = self.connected().await?;
+            let is_empty = connection.buffered.is_empty();
+            if is_empty && self.next.is_none_or(|next| next >= self.head) {
+                return Ok(None);
+            }
+            if let Some(entry) = self.step().await? {
+                return Ok(Some(entry));
+            }
+        }
+    }
+
+    /// Takes an entry that is here, or hears the server out once.
+    async fn step(&mut self) -> Result<Option<v1::Entry>> {
+        let next = self.next;
+        let connection = self.connected().await?;
+        // Whoever asks for more is done with what there was.
+        if let Some(next) = next
+            && (connection.buffered.is_empty() || next >= connection.acknowledged + ACKNOWLEDGED_TOGETHER)
+        {
+            connection.acknowledge(next).await?;
+        }
+        if let Some(entry) = connection.buffered.pop_front() {
+            self.next = Some(entry.offset + 1);
+            return Ok(Some(entry));
+        }
+        match connection.hear().await? {
+            Response::Entries(batch) => {
+                connection.buffered.extend(batch.entries);
+                if connection.buffered.is_empty() {
+                    self.next = Some(batch.next_offset);
+                }
+                self.head = batch.head_offset;
+                Ok(None)
+            }
+            Response::Heartbeat(_) => Ok(None),
+            Response::Opened(_) => Err(nonsense("a subscription that is opened twice")),
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut Connection> {
+        if self.connection.is_none() {
+            self.connect().await?;
+        }
+        Ok(self.connection.as_mut().expect("was connected above"))
+    }
+
+    async fn connect(&mut self) -> Result<()> {
+        let from_here = self.next.map(|next| v1::ReadStart {
+            start: Some(v1::read_start::Start::Offset(next)),
+        });
+        let stream = self.streams.named(&self.name).map(|stream| v1::StreamRef {
+            incarnation: self.incarnation.clone(),
+            ..stream
+        });
+        let open = v1::SubscribeOpen {
+            stream,
+            start: from_here.or(self.options.start),
+            group: self
+                .options
+                .group
+                .as_ref()
+                .map(GroupName::to_string)
+                .unwrap_or_default(),
+            in_flight_max: self.options.in_flight_max,
+            tags: self.options.tags.clone(),
+            ..v1::SubscribeOpen::default()
+        };
+        let (requests, receiver) = mpsc::channel(16);
+        let open = v1::SubscribeRequest {
+            request: Some(Request::Open(open)),
+        };
+        requests.try_send(open).expect("the channel is new and has room");
+        let ask = |channel| async move {
+            StreamServiceClient::new(channel)
+                .subscribe(ReceiverStream::new(receiver))
+                .await
+        };
+        let responses = self.streams.grpc().once(ask).await?;
+        let mut connection = Connection {
+            requests,
+            responses,
+            buffered: VecDeque::new(),
+            acknowledged: 0,
+        };
+        loop {
+            match connection.hear().await? {
+                // Another member follows the group.
+                Response::Heartbeat(_) => {}
+                Response::Opened(opened) => {
+                    self.generation = self.options.group.is_some().then_some(opened.generation);
+                    self.incarnation = opened.incarnation;
+                    self.next = Some(opened.next_offset);
+                    self.head = opened.head_offset;
+                    self.connection = Some(connection);
+                    return Ok(());
+                }
+                Response::Entries(_) => return Err(nonsense("entries before the subscription was opened")),
+            }
+        }
+    }
+}
+
+impl Connection {
+    async fn hear(&mut self) -> Result<Response> {
+        let lost = || Error::new(Reason::ConnectionLost, "the server has ended the subscription");
+        match self.responses.message().await {
+            Ok(Some(message)) => message.response.ok_or_else(|| nonsense("an empty message")),
+            Ok(None) => Err(lost()),
+            Err(status) => Err(from_status(&status)),
+        }
+    }
+
+    /// Everything before `offset` is dealt with.
+    async fn acknowledge(&mut self, offset: u64) -> Result<()> {
+        if offset <= self.acknowledged {
+            return Ok(());
+        }
+        self.acknowledged = offset;
+        let ack = v1::SubscribeRequest {
+            request: Some(Request::Ack(v1::SubscribeAck { offset })),
+        };
+        let lost = |_| Error::new(Reason::ConnectionLost, "the server has ended the subscription");
+        self.requests.send(ack).await.map_err(lost)
+    }
+}

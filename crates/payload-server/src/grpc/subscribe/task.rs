@@ -1,0 +1,268 @@
+//! One subscription: a task that sleeps until the stream moves, its client speaks, or there was silence for too long.
+//!
+//! A client that does not keep up costs nothing but its place in the stream; one that does not acknowledge for too long,
+//! while there is more for it, is cut off and told from where to go on.
+
+use std::sync::Arc;
+
+use payload_core::stream::{Offset, Start, Stream};
+use payload_core::{Error, Reason, Result, StreamId};
+use payload_engine::{Member, ReadPage, ReadRequest};
+use payload_proto::v1::subscribe_request::Request as Asked;
+use payload_proto::v1::subscribe_response::Response as Told;
+use payload_proto::{status, v1};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::{Status, Streaming};
+
+use super::window::Window;
+use super::{Desk, HEARTBEAT_MIN, Open, Outgoing, bad};
+
+/// Entries in one message.
+const BATCH: usize = 100;
+
+/// From its first message to its end.
+pub(super) struct Subscription {
+    desk: Desk,
+    open: Open,
+    stream: StreamId,
+    inbound: Streaming<v1::SubscribeRequest>,
+    outgoing: mpsc::Sender<Outgoing>,
+    moved: Arc<Notify>,
+    member: Option<Member>,
+    window: Window,
+    /// There is nothing more to send now.
+    caught_up: bool,
+    last_told: Instant,
+    last_heard: Instant,
+}
+
+/// What ends a subscription although nothing is wrong.
+struct Gone;
+
+/// Why a subscription ends.
+enum End {
+    /// Nobody is there to be told.
+    Gone,
+    /// The client is told.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Gone> for End {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(
+        desk: Desk,
+        mut open: Open,
+        row: &Stream,
+        inbound: Streaming<v1::SubscribeRequest>,
+        outgoing: mpsc::Sender<Outgoing>,
+    ) -> Self {
+        // From here on it is this incarnation or none.
+        open.stream.incarnation = Some(row.id);
+        let window = Window::new(open.in_flight_max, row.head);
+        Self {
+            desk,
+            open,
+            stream: row.id,
+            inbound,
+            outgoing,
+            moved: Arc::default(),
+            member: None,
+            window,
+            caught_up: false,
+            last_told: Instant::now(),
+            last_heard: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let moved = Arc::clone(&self.moved);
+        // Before anything is read: what comes after that wakes this task.
+        let _watch = self
+            .desk
+            .calls
+            .engine
+            .watch_stream(self.stream, move || moved.notify_one());
+        if let Err(End::Failed(error)) = self.follow().await {
+            // A client that does not read is not told either.
+            let _ = timeout(self.desk.stall, self.outgoing.send(Err(status::to_status(&error)))).await;
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), End> {
+        self.begin().await?;
+        loop {
+            while !self.caught_up && self.window.room() > 0 {
+                self.push().await?;
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Finds out where to begin, as the group's member if there is one; that may mean to wait.
+    async fn begin(&mut self) -> Result<(), End> {
+        if let Some(group) = self.open.group.clone() {
+            while self.member.is_none() {
+                let (stream, group, start) = (self.open.stream.clone(), group.clone(), self.open.start);
+                let joined = self
+                    .desk
+                    .calls
+                    .run(move |engine| engine.join_group(&stream, &group, start));
+                self.member = joined.await?;
+                if self.member.is_none() {
+                    self.caught_up = true;
+                    self.wait().await?;
+                }
+            }
+        }
+        let start = match &self.member {
+            Some(member) => Start::Offset(member.offset),
+            None => self.open.start,
+        };
+        let stream = self.open.stream.clone();
+        let (next, head) = self
+            .desk
+            .calls
+            .run(move |engine| {
+                let row = engine.stream(&stream)?;
+                Ok((engine.start_offset(&row, start)?, row.head))
+            })
+            .await?;
+        self.window = Window::new(self.open.in_flight_max, next);
+        self.caught_up = false;
+        let opened = v1::SubscribeOpened {
+            incarnation: self.stream.to_string(),
+            next_offset: next.as_u64(),
+            head_offset: head.as_u64(),
+            generation: self.member.as_ref().map_or(0, |member| member.generation),
+        };
+        self.tell(Told::Opened(opened)).await
+    }
+
+    /// Sends what comes next, as much as there is room for.
+    async fn push(&mut self) -> Result<(), End> {
+        let Some(page) = self.read().await? else {
+            return Ok(());
+        };
+        self.caught_up = page.next >= page.head;
+        if page.next == self.window.next() {
+            return Ok(());
+        }
+        if self.window.is_empty() {
+            // Silence counts from the first entry that waits for an acknowledgement.
+            self.last_heard = Instant::now();
+        }
+        let offsets = page.entries.iter().map(|read| read.entry.offset);
+        self.window.sent(offsets, page.next);
+        let entries = v1::SubscribeEntries {
+            entries: page.entries.iter().map(v1::Entry::from).collect(),
+            next_offset: page.next.as_u64(),
+            head_offset: page.head.as_u64(),
+        };
+        self.tell(Told::Entries(entries)).await
+    }
+
+    /// A page; `None` if the server is too busy to read one now.
+    async fn read(&mut self) -> Result<Option<ReadPage>, End> {
+        let request = ReadRequest {
+            stream: self.open.stream.clone(),
+            start: Start::Offset(self.window.next()),
+            limit: self.window.room().min(BATCH) as u32,
+            bytes_max: None,
+            filter: self.open.filter.clone(),
+        };
+        let member = self
+            .open
+            .group
+            .clone()
+            .zip(self.member.as_ref().map(|member| member.generation));
+        let stream = self.stream;
+        let page = self
+            .desk
+            .calls
+            .run(move |engine| {
+                if let Some((group, generation)) = member {
+                    engine.check_member(stream, &group, generation)?;
+                }
+                engine.read_stream(&request)
+            })
+            .await;
+        match page {
+            Ok(page) => Ok(Some(page)),
+            Err(error) if error.reason() == Reason::Overloaded => {
+                tokio::time::sleep(error.retry_delay().unwrap_or(HEARTBEAT_MIN)).await;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Until something happens: the stream moves, the client speaks or goes away, or there was silence for long enough.
+    async fn wait(&mut self) -> Result<(), End> {
+        let overdue = self.last_heard + self.desk.stall;
+        let is_stalled = self.window.room() == 0 && !self.caught_up;
+        tokio::select! {
+            () = self.moved.notified() => {
+                self.caught_up = false;
+                Ok(())
+            }
+            message = self.inbound.message() => self.hear(message),
+            () = sleep_until(self.last_told + self.open.heartbeat) => {
+                // Another server of the same catalog may have appended: nobody here was told.
+                self.caught_up = false;
+                let next_offset = self.window.next().as_u64();
+                self.tell(Told::Heartbeat(v1::SubscribeHeartbeat { next_offset })).await
+            }
+            () = sleep_until(overdue), if is_stalled => Err(self.slow().into()),
+            () = self.desk.stop.cancelled() => {
+                Err(Error::new(Reason::ShuttingDown, "the server is shutting down").into())
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Result<Option<v1::SubscribeRequest>, Status>) -> Result<(), End> {
+        let request = match message {
+            Ok(Some(message)) => message.request,
+            Ok(None) | Err(_) => return Err(Gone.into()),
+        };
+        let Some(Asked::Ack(ack)) = request else {
+            return Err(bad("a subscription is opened once; after that there are acknowledgements").into());
+        };
+        if !self.window.acknowledge(Offset::from_u64(ack.offset)) {
+            return Err(bad("what was not sent cannot be acknowledged").into());
+        }
+        self.last_heard = Instant::now();
+        Ok(())
+    }
+
+    async fn tell(&mut self, what: Told) -> Result<(), End> {
+        let message = v1::SubscribeResponse { response: Some(what) };
+        match timeout(self.desk.stall, self.outgoing.send(Ok(message))).await {
+            Ok(Ok(())) => {
+                self.last_told = Instant::now();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(Gone.into()),
+            Err(_) => Err(self.slow().into()),
+        }
+    }
+
+    fn slow(&self) -> Error {
+        let first = self.window.resume();
+        Error::new(
+            Reason::SubscriberSlow,
+            format!("nothing was acknowledged for too long; subscribe again from offset {first}"),
+        )
+    }
+}
