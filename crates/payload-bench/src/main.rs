@@ -25,6 +25,7 @@ mod put;
 mod report;
 mod restart;
 mod server;
+mod stream_loop;
 mod wait;
 mod write;
 
@@ -70,6 +71,8 @@ enum Command {
     Lineage(lineage::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
+    /// Kills server, keeper, producers and consumers of streams at random, and checks what came through
+    StreamLoop(stream_loop::Options),
     /// A server, a process that publishes files, another one that reads them
     Demo(demo::Options),
     /// Write the files of a directory into a server and print a manifest
@@ -89,6 +92,15 @@ enum Command {
     /// A client of the kill loop
     #[command(hide = true)]
     Victim { endpoint: PathBuf, name: String, seed: u64 },
+    /// A producer or a consumer of the stream loop
+    #[command(hide = true)]
+    StreamWorker {
+        endpoint: PathBuf,
+        role: stream_loop::worker::Role,
+        slot: u64,
+        life: u64,
+        from: u64,
+    },
     /// The other process of the floor
     #[command(hide = true)]
     Echo { socket: PathBuf, size: u64 },
@@ -127,10 +139,18 @@ fn run(command: Command) -> Result<()> {
         Command::Many(options) => many::run(&options),
         Command::Lineage(options) => lineage::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
+        Command::StreamLoop(options) => stream_loop::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Publish { directory, endpoint } => demo::publish::run(&directory, endpoint.as_deref()),
         Command::Read { manifest, endpoint } => demo::read::run(&manifest, endpoint.as_deref()),
         Command::Victim { endpoint, name, seed } => kill_loop::victim::run(&endpoint, &name, seed),
+        Command::StreamWorker {
+            endpoint,
+            role,
+            slot,
+            life,
+            from,
+        } => stream_loop::worker::run(&endpoint, stream_loop::worker::Post { role, slot, life, from }),
         Command::Echo { socket, size } => floor::echo::serve(&socket, size),
         Command::SendFile { size } => floor::sendfile::serve(size),
         Command::Unary => floor::unary::serve(),

@@ -1,8 +1,10 @@
 //! Waiting for what nobody announces: a file that a server writes, a process that ends, a number that settles.
 
+use std::os::fd::AsFd;
+
 use anyhow::{Result, bail};
 use payload_core::Span;
-use rustix::event::{Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::clock::Moment;
@@ -44,10 +46,21 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(fd) = pid_of(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
         return false;
     };
-    let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())) == Ok(0)
 }
 
 fn pid_of(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Whether standard input has ended: that is how a process that works for another one is told to stop.
+pub(crate) fn is_told_to_stop() -> Result<bool> {
+    let stdin = std::io::stdin();
+    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut fds, Some(&Timespec::default())) {
+        Ok(0) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => bail!("cannot watch standard input {:?}: {error}", stdin.as_fd()),
+    }
 }

@@ -48,6 +48,8 @@ pub struct Consumer {
     head: u64,
     /// To commit with. It stays when the connection breaks: whoever was replaced meanwhile must not commit.
     generation: Option<u64>,
+    /// Since the connection broke.
+    backoff: Option<Backoff>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Streams {
             next: None,
             head: 0,
             generation: None,
+            backoff: None,
         }
     }
 }
@@ -79,11 +82,11 @@ impl Consumer {
     /// The next entry, as soon as there is one. What was not committed comes again after a break; without a group, what
     /// was returned does not.
     pub async fn next(&mut self) -> Result<v1::Entry> {
-        let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
         loop {
-            match self.next_once().await {
-                Err(error) if is_passing(error.reason()) && backoff.pause().await => self.connection = None,
-                result => return result,
+            match self.step().await {
+                Ok(Some(entry)) => return Ok(entry),
+                Ok(None) => {}
+                Err(error) => self.go_on_after(error).await?,
             }
         }
     }
@@ -91,35 +94,57 @@ impl Consumer {
     /// Says that everything up to and including an entry is dealt with: the group goes on behind it, whatever happens.
     /// Fails with `GROUP_FENCED` if somebody else has taken the group over; then the entry is theirs.
     pub async fn commit(&mut self, entry: &v1::Entry) -> Result<v1::Group> {
-        let group = self.options.group.clone();
+        self.streams.commit_offset_with(&self.name, self.progress(entry)?).await
+    }
+
+    /// The same as a part of an append or a publication: what was made from everything up to and including this entry becomes
+    /// visible in the moment in which that is dealt with. Entries that are dealt with together come from one
+    /// [`next_batch`](Self::next_batch).
+    pub fn progress(&self, entry: &v1::Entry) -> Result<v1::CommitOffsetRequest> {
+        let group = self.options.group.as_ref();
         let group =
             group.ok_or_else(|| Error::invalid(Reason::BadRequest, "a consumer without a group commits nothing"))?;
-        let request = v1::CommitOffsetRequest {
+        Ok(v1::CommitOffsetRequest {
+            stream: self.streams.named(&self.name),
             group: group.to_string(),
             offset: entry.offset + 1,
             generation: self.generation,
             ..v1::CommitOffsetRequest::default()
-        };
-        self.streams.commit_offset_with(&self.name, request).await
+        })
+    }
+
+    /// At least one entry, and as many more, up to `max`, as are here already. Nothing of it comes twice: there is no break in
+    /// the middle of it.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<v1::Entry>> {
+        let mut batch = vec![self.next().await?];
+        while batch.len() < max
+            && let Some(entry) = self.next_here()
+        {
+            batch.push(entry);
+        }
+        Ok(batch)
     }
 
     /// The next entry that the server has already; `None` at the end of the stream.
     pub async fn next_there_is(&mut self) -> Result<Option<v1::Entry>> {
-        let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
         loop {
             match self.step_to_end().await {
-                Err(error) if is_passing(error.reason()) && backoff.pause().await => self.connection = None,
+                Err(error) => self.go_on_after(error).await?,
                 result => return result,
             }
         }
     }
 
-    async fn next_once(&mut self) -> Result<v1::Entry> {
-        loop {
-            if let Some(entry) = self.step().await? {
-                return Ok(entry);
-            }
+    /// Whether the next server, or the same one a moment later, may go on; then the pause before that is over. Whoever took
+    /// too long over its entries was cut off, but not forgotten.
+    async fn go_on_after(&mut self, error: Error) -> Result<()> {
+        if !is_passing(error.reason()) && error.reason() != Reason::SubscriberSlow {
+            return Err(error);
         }
+        self.connection = None;
+        let reconnect_max = self.streams.grpc().reconnect_max();
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(reconnect_max));
+        if backoff.pause().await { Ok(()) } else { Err(error) }
     }
 
     async fn step_to_end(&mut self) -> Result<Option<v1::Entry>> {
@@ -135,6 +160,13 @@ impl Consumer {
         }
     }
 
+    /// An entry that is here already.
+    pub(crate) fn next_here(&mut self) -> Option<v1::Entry> {
+        let entry = self.connection.as_mut()?.buffered.pop_front()?;
+        self.next = Some(entry.offset + 1);
+        Some(entry)
+    }
+
     /// Takes an entry that is here, or hears the server out once.
     async fn step(&mut self) -> Result<Option<v1::Entry>> {
         let next = self.next;
@@ -145,10 +177,10 @@ impl Consumer {
         {
             connection.acknowledge(next).await?;
         }
-        if let Some(entry) = connection.buffered.pop_front() {
-            self.next = Some(entry.offset + 1);
+        if let Some(entry) = self.next_here() {
             return Ok(Some(entry));
         }
+        let connection = self.connected().await?;
         match connection.hear().await? {
             Response::Entries(batch) => {
                 connection.buffered.extend(batch.entries);
@@ -218,6 +250,7 @@ impl Consumer {
                     self.next = Some(opened.next_offset);
                     self.head = opened.head_offset;
                     self.connection = Some(connection);
+                    self.backoff = None;
                     return Ok(());
                 }
                 Response::Entries(_) => return Err(nonsense("entries before the subscription was opened")),

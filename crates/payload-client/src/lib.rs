@@ -49,7 +49,9 @@ mod names;
 mod namespaces;
 mod options;
 mod placement;
+mod producer;
 mod ranges;
+mod reader;
 mod reclaim;
 mod registry;
 mod release;
@@ -84,5 +86,7 @@ pub use payload_core::{
     Priority, Quota, Reason, Result, SpillTarget, Tier,
 };
 pub use payload_proto::v1;
+pub use producer::{Producer, ProducerOptions, Receipt};
+pub use reader::Reader;
 pub use streams::Streams;
 pub use writer::Writer;

@@ -2,17 +2,16 @@
 
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use payload_client::v1;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::journal::{Attempt, How, Line, Place};
 use super::model::PACKED_MAX;
 use super::stubborn::{INLINE_MAX, Seen, Stubborn};
 use crate::content::{Content, Dice};
+use crate::wait::is_told_to_stop;
 
 /// What is written into an allocation, each kind as often as another: nothing, what would also travel inside a message,
 /// what goes through a stage and is packed, and what has a segment or a file of its own.
@@ -153,14 +152,4 @@ fn tell(line: &Line) -> Result<()> {
     text.push(b'\n');
     // One write: a line is in the pipe whole or not at all.
     std::io::stdout().lock().write_all(&text).context("the driver is gone")
-}
-
-fn is_told_to_stop() -> Result<bool> {
-    let stdin = std::io::stdin();
-    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-    match poll(&mut fds, Some(&Timespec::default())) {
-        Ok(0) => Ok(false),
-        Ok(_) => Ok(true),
-        Err(error) => bail!("cannot watch standard input {:?}: {error}", stdin.as_fd()),
-    }
 }
