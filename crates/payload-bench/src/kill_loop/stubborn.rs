@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use payload_client::v1;
 use payload_client::{Catalog, ClientOptions, DeleteOptions, Endpoint, Error, ErrorKind, Outcome, PayloadId, Reason};
 use payload_core::{Span, limits};
@@ -80,14 +80,20 @@ impl Stubborn {
         }))
     }
 
-    /// Reserves room, and fills it.
-    pub(super) fn allocate(&mut self, request: &v1::AllocateRequest, content: Content) -> Result<v1::AllocateResponse> {
+    /// Reserves room, and fills it. `None` if the server died when it had reserved the room and not answered yet: the next
+    /// one knows the request, and that the room is gone.
+    pub(super) fn allocate(
+        &mut self,
+        request: &v1::AllocateRequest,
+        content: Content,
+    ) -> Result<Option<v1::AllocateResponse>> {
         let (allocation, room) = self.ask(|link| link.allocate(request.clone()))??;
         match room {
             Some((fd, offset)) => write_all(&fd, &content.bytes(), offset)?,
-            None => ensure!(content.size == 0, "no descriptor came for {} bytes", content.size),
+            None if content.size > 0 => return Ok(None),
+            None => {}
         }
-        Ok(allocation)
+        Ok(Some(allocation))
     }
 
     /// Deletes, or finds out that it has been done.

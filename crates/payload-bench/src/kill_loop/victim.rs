@@ -75,7 +75,9 @@ impl Victim {
             durability: attempt.place.durability(),
             ..v1::AllocateRequest::default()
         };
-        let allocation = self.server.allocate(&request, attempt.content)?;
+        let Some(allocation) = self.server.allocate(&request, attempt.content)? else {
+            return Ok(());
+        };
         attempt.how = How::Commit {
             payload: allocation.payload_id,
             token: allocation.allocation_token,
