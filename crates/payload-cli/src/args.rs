@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use payload_client::{
-    Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, Tier, v1,
+    Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, StreamName, Tier, v1,
 };
 
 pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
@@ -177,6 +177,12 @@ pub(crate) struct PutArgs {
     pub(crate) guard: Guard,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
+    /// Append each payload to this stream in the moment in which it becomes visible
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) publish: Option<StreamName>,
+    /// A tag for its entry; may be given many times
+    #[arg(long = "tag", value_name = "TAG", requires = "publish")]
+    pub(crate) tags: Vec<String>,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -199,6 +205,14 @@ pub(crate) struct RemoveArgs {
 }
 
 impl PutArgs {
+    pub(crate) fn publication(&self) -> Option<v1::Publish> {
+        self.publish.as_ref().map(|stream| v1::Publish {
+            stream: stream.to_string(),
+            tags: self.tags.clone(),
+            ..v1::Publish::default()
+        })
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             priority: self.priority,

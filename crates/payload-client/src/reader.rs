@@ -50,10 +50,27 @@ impl Reader {
         if self.ahead.is_empty() {
             let entry = self.consumer.next().await?;
             self.take_ahead(vec![entry]);
-        } else if self.ahead.len() <= self.ahead_max / 2 {
+        }
+        self.first().await
+    }
+
+    /// The next entry that the server has already; `None` at the end of the stream.
+    pub async fn next_there_is(&mut self) -> Result<Option<(v1::Entry, Result<Lease>)>> {
+        if self.ahead.is_empty() {
+            let Some(entry) = self.consumer.next_there_is().await? else {
+                return Ok(None);
+            };
+            self.take_ahead(vec![entry]);
+        }
+        self.first().await.map(Some)
+    }
+
+    /// The first of those that were taken ahead; there is one.
+    async fn first(&mut self) -> Result<(v1::Entry, Result<Lease>)> {
+        if self.ahead.len() <= self.ahead_max / 2 {
             self.take_ahead(Vec::new());
         }
-        let first = self.ahead.front_mut().expect("there is one from above");
+        let first = self.ahead.front_mut().expect("the caller has seen to it");
         let taken = (&mut first.lease).await;
         let Ahead { entry, .. } = self.ahead.pop_front().expect("it was there a moment ago");
         let lease = match taken {
@@ -70,6 +87,11 @@ impl Reader {
     /// See [`Consumer::commit`].
     pub async fn commit(&mut self, entry: &v1::Entry) -> Result<v1::Group> {
         self.consumer.commit(entry).await
+    }
+
+    /// See [`Consumer::progress`].
+    pub fn progress(&self, entry: &v1::Entry) -> Result<v1::CommitOffsetRequest> {
+        self.consumer.progress(entry)
     }
 
     /// Takes leases for these entries, and for as many more as are here and allowed, in one round trip.

@@ -110,6 +110,9 @@ pub(crate) struct TailArgs {
     /// Run this with the shell for each entry, with the payload on its standard input; stop when it fails
     #[arg(long, value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
+    /// Make a payload of what the command prints, and append it to this stream in the moment in which the entry is committed
+    #[arg(long, value_name = "STREAM", requires = "exec", requires = "group")]
+    pub(crate) to: Option<StreamName>,
 }
 
 #[derive(ClapArgs, Clone, Debug, Default)]

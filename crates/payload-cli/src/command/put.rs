@@ -64,6 +64,7 @@ async fn put(
             labels: args.labels.clone(),
             naming: naming(args),
             lineage: lineage.cloned(),
+            publish: args.publication(),
             ..PutOptions::default()
         };
         return client.put(&bytes, options).await.map_err(|error| failed(&error));
@@ -101,6 +102,7 @@ async fn put(
         size: Some(size),
         naming: naming(args),
         lineage: lineage.cloned(),
+        publish: args.publication(),
         ..CommitOptions::default()
     };
     writer.commit(options).await.map_err(|error| failed(&error))

@@ -1,9 +1,12 @@
-//! `stream tail`: entries as they come, printed or given to a command; a group remembers how far that has come.
+//! `stream tail`: entries as they come, printed or given to a command; a group remembers how far that has come. What the
+//! command prints can become a payload of another stream, in the moment in which its entry is committed.
 
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::process::Stdio;
 
-use payload_client::{AcquireOptions, Client, Consumer, ConsumerOptions, Lease, PayloadId, v1};
-use tokio::io::AsyncWriteExt;
+use payload_client::{Client, Consumer, ConsumerOptions, Lease, PutOptions, StreamName, v1};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::Server;
@@ -13,60 +16,79 @@ use crate::failure::Failure;
 use crate::json::streams as json;
 use crate::output::Output;
 
+/// Leases that are taken while the command works on what came before.
+const LEASES_AHEAD: usize = 8;
+
 pub(super) async fn run(server: &Server, args: TailArgs, output: &Output) -> Result<(), Failure> {
-    let options = ConsumerOptions {
+    match &args.exec {
+        Some(command) => execute_each(server, &args, command).await,
+        None => print_each(server, &args, output).await,
+    }
+}
+
+fn options(args: &TailArgs) -> ConsumerOptions {
+    ConsumerOptions {
         group: args.group.clone(),
         start: Some(start(args.from)),
         tags: args.tags.clone(),
         ..ConsumerOptions::default()
+    }
+}
+
+async fn print_each(server: &Server, args: &TailArgs, output: &Output) -> Result<(), Failure> {
+    let mut consumer = server.streams().consume(&args.name, options(args));
+    while let Some(found) = next(&mut consumer, args).await? {
+        let document = json::Entry::from(found.clone());
+        output.print(&document, |_| entry(&document).join("  "))?;
+        if args.group.is_some() {
+            let committed = consumer.commit(&found).await;
+            committed.map_err(failed("commit in", &args.name))?;
+        }
+    }
+    Ok(())
+}
+
+async fn next(consumer: &mut Consumer, args: &TailArgs) -> Result<Option<v1::Entry>, Failure> {
+    let found = match args.follow {
+        true => consumer.next().await.map(Some),
+        false => consumer.next_there_is().await,
     };
-    let mut consumer = server.streams().consume(&args.name, options);
-    // Payloads are read only for a command.
-    let client = match &args.exec {
-        Some(_) => Some(server.client().await?),
-        None => None,
-    };
+    found.map_err(failed("follow", &args.name))
+}
+
+async fn execute_each(server: &Server, args: &TailArgs, command: &str) -> Result<(), Failure> {
+    let client = server.client().await?;
+    let mut reader = client.read_stream(&args.name, options(args), LEASES_AHEAD);
     loop {
         let found = match args.follow {
-            true => consumer.next().await.map(Some),
-            false => consumer.next_there_is().await,
+            true => reader.next().await.map(Some),
+            false => reader.next_there_is().await,
         };
-        let Some(found) = found.map_err(failed("follow", &args.name))? else {
+        let Some((found, lease)) = found.map_err(failed("follow", &args.name))? else {
             return Ok(());
         };
-        deal_with(&found, &args, client.as_ref(), output).await?;
-        if args.group.is_some() {
-            commit(&mut consumer, &found, &args).await?;
-        }
+        let what = format!("run the command for offset {} of {}", found.offset, args.name);
+        let lease = lease.map_err(|error| Failure::new(&what, &error))?;
+        let printed = execute(&what, command, &found, &lease, args).await?;
+        // The payload may go as soon as its entry is committed.
+        drop(lease);
+        let done = match &args.to {
+            Some(to) => publish(&client, to, &printed, &found, reader.progress(&found)).await,
+            None if args.group.is_some() => reader.commit(&found).await.map(drop),
+            None => Ok(()),
+        };
+        done.map_err(failed("commit in", &args.name))?;
     }
 }
 
-async fn deal_with(
+/// Runs the command with the payload on its standard input; gives what it prints, if that is wanted.
+async fn execute(
+    what: &str,
+    command: &str,
     found: &v1::Entry,
+    lease: &Lease,
     args: &TailArgs,
-    client: Option<&Client>,
-    output: &Output,
-) -> Result<(), Failure> {
-    match (&args.exec, client) {
-        (Some(command), Some(client)) => execute(client, command, found, args).await,
-        _ => {
-            let document = json::Entry::from(found.clone());
-            output.print(&document, |_| entry(&document).join("  "))
-        }
-    }
-}
-
-async fn commit(consumer: &mut Consumer, found: &v1::Entry, args: &TailArgs) -> Result<(), Failure> {
-    let committed = consumer.commit(found).await;
-    committed.map(drop).map_err(failed("commit in", &args.name))
-}
-
-/// Runs the command with the payload on its standard input. The lease lasts until it has ended.
-async fn execute(client: &Client, command: &str, found: &v1::Entry, args: &TailArgs) -> Result<(), Failure> {
-    let what = || format!("run the command for offset {} of {}", found.offset, args.name);
-    let id: PayloadId = found.payload_id.parse().map_err(|error| Failure::new(what(), &error))?;
-    let lease = client.acquire(id, AcquireOptions::default()).await;
-    let lease = lease.map_err(|error| Failure::new(what(), &error))?;
+) -> Result<Vec<u8>, Failure> {
     let mut child = Command::new("sh")
         .args(["-c", command])
         .env("PAYLOAD_ID", &found.payload_id)
@@ -74,21 +96,48 @@ async fn execute(client: &Client, command: &str, found: &v1::Entry, args: &TailA
         .env("STREAM", args.name.as_str())
         .env("STREAM_OFFSET", found.offset.to_string())
         .env("STREAM_TAGS", found.tags.join(" "))
-        .stdin(Stdio::piped())
+        .stdin(whole(lease).map_err(|error| Failure::io(what, &error))?)
+        .stdout(if args.to.is_some() { Stdio::piped() } else { Stdio::inherit() })
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::io(what(), &error))?;
-    feed(&mut child, &lease).await;
-    let ended = child.wait().await.map_err(|error| Failure::io(what(), &error))?;
+        .map_err(|error| Failure::io(what, &error))?;
+    let mut printed = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let read = stdout.read_to_end(&mut printed).await;
+        read.map_err(|error| Failure::io(what, &error))?;
+    }
+    let ended = child.wait().await.map_err(|error| Failure::io(what, &error))?;
     match ended.success() {
-        true => Ok(()),
-        false => Err(Failure::command(what(), ended.to_string())),
+        true => Ok(printed),
+        false => Err(Failure::command(what, ended.to_string())),
     }
 }
 
-/// A command need not read everything, or anything; its exit code tells how it went.
-async fn feed(child: &mut tokio::process::Child, lease: &Lease) {
-    if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(lease).await;
-    }
+/// The payload as a file. Through a pipe a command that outlives this program would get a part of it, and take that for all.
+fn whole(lease: &Lease) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(lease)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Commits what was made together with how far the group has come by making it.
+async fn publish(
+    client: &Client,
+    to: &StreamName,
+    made: &[u8],
+    from: &v1::Entry,
+    progress: payload_client::Result<v1::CommitOffsetRequest>,
+) -> payload_client::Result<()> {
+    let publish = v1::Publish {
+        stream: to.to_string(),
+        tags: from.tags.clone(),
+        progress: Some(progress?),
+        ..v1::Publish::default()
+    };
+    let options = PutOptions {
+        publish: Some(publish),
+        ..PutOptions::default()
+    };
+    client.put(made, options).await.map(drop)
 }
