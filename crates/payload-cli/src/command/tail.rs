@@ -97,7 +97,11 @@ async fn execute(
         .env("STREAM_OFFSET", found.offset.to_string())
         .env("STREAM_TAGS", found.tags.join(" "))
         .stdin(whole(lease).map_err(|error| Failure::io(what, &error))?)
-        .stdout(if args.to.is_some() { Stdio::piped() } else { Stdio::inherit() })
+        .stdout(if args.to.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::inherit()
+        })
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failure::io(what, &error))?;

@@ -62,6 +62,13 @@ pub struct StreamRef {
     pub incarnation: Option<StreamId>,
 }
 
+impl StreamRef {
+    /// Its tenant and its name.
+    pub fn named(&self) -> (Namespace, StreamName) {
+        (self.namespace.clone(), self.name.clone())
+    }
+}
+
 /// Entries for the end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::{try_join3, try_join5};
+use futures_util::future::{try_join, try_join3, try_join5};
 use payload_core::stream::StreamChange;
 use payload_core::{Change, ChangeSet, Edge, NodeId, PayloadId, RequestRecord, StateKind};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::connect::{Params, Session};
 use super::decide::Seen;
 use super::fault::Fault;
 use super::quotas::Quotas;
-use super::{names, row, sql};
+use super::{names, row, sql, streams};
 
 /// Waits for the disk or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub(super) async fn fenced(session: &Session, sync: Sync, locks: Locks, claim: C
     let node = row::uuid(claim.node.as_bytes());
     let fence: Params<'_> = &[&node, &claim.token];
     let number = session.one(sql::FENCE, fence, |found| row::uint(found, "batch"));
-    let ((), number) = futures_util::future::try_join(session.batch(&begin), number).await?;
+    let ((), number) = try_join(session.batch(&begin), number).await?;
     match number {
         None => Err(Fault::fenced()),
         Some(number) if number <= claim.synced => Err(Fault::forgotten()),
@@ -131,13 +131,13 @@ pub(super) async fn batch(
     sync: Sync,
     claim: Claim,
     sets: &[ChangeSet],
-) -> Result<(u64, Seen), Fault> {
-    let (number, (versions, requests, namespaces), quotas, names, lineage) = try_join5(
+) -> Result<(u64, Seen, streams::Had), Fault> {
+    let (number, (versions, requests, namespaces), quotas, names, (lineage, had)) = try_join5(
         fenced(session, sync, Locks::of(sets), claim),
         rows(session, sets),
         Quotas::find(session, sets),
         names::find(session, sets),
-        ends(session, sets),
+        try_join(ends(session, sets), streams::find(session, sets)),
     )
     .await?;
     let key = |request: &RequestRecord| (request.principal.clone(), request.request_id.clone());
@@ -149,7 +149,7 @@ pub(super) async fn batch(
         names,
         ..lineage
     };
-    Ok((number, seen))
+    Ok((number, seen, had))
 }
 
 type Met = (
@@ -164,8 +164,11 @@ async fn rows(session: &Session, sets: &[ChangeSet]) -> Result<Met, Fault> {
         .map(|request| (request.principal.as_str(), request.request_id.as_str()))
         .unzip();
     let changes = || sets.iter().flat_map(|set| &set.changes);
-    // A payload that a name is to point at must not end meanwhile.
-    let ids = changes().map(|change| change.after.id).chain(names::targets(sets));
+    // A payload that a name is to point at, or an entry to refer to, must not end meanwhile.
+    let ids = changes()
+        .map(|change| change.after.id)
+        .chain(names::targets(sets))
+        .chain(streams::payloads(sets));
     let ids: Vec<Uuid> = ids.map(|id| row::uuid(id.as_bytes())).collect();
     let new = changes().filter(|change| change.before.is_none());
     let namespaces: HashSet<&str> = new.map(|change| change.after.namespace.as_str()).collect();

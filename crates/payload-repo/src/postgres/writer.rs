@@ -156,8 +156,8 @@ impl Writer {
         let claim = self.claim.ok_or_else(Fault::unclaimed)?;
         let (number, outcomes, effects) = self.with(|conn| {
             let begin = async |session: &Session| begin::batch(session, sync, claim, sets).await;
-            let (number, seen) = conn.run(begin)?;
-            let mut book = streams::Book::new(conn);
+            let (number, seen, had) = conn.run(begin)?;
+            let mut book = streams::Book::new(conn, had);
             let (outcomes, mut effects) = decide(sets, seen, &lineage::Rows(conn), &mut book)?;
             effects.streams = book.done();
             if effects.is_empty() {

@@ -13,6 +13,7 @@ use super::super::connect::{Conn, Params, Session};
 use super::super::decide::Streams;
 use super::super::fault::Fault;
 use super::super::row::{int, uint, uuid};
+use super::find::Had;
 use super::{row, sql};
 
 /// What was changed. A row that is absent inside was removed.
@@ -58,17 +59,6 @@ impl Layer {
     }
 }
 
-/// What the database had when the batch first asked; its rows are locked from then on.
-#[derive(Default)]
-struct Had {
-    streams: HashMap<StreamId, Option<Stream>>,
-    names: HashMap<(Namespace, StreamName), Option<StreamId>>,
-    groups: HashMap<(StreamId, GroupName), Option<Group>>,
-    producers: HashMap<(StreamId, ProducerName), Option<Producer>>,
-    payloads: HashMap<PayloadId, Option<PayloadSeen>>,
-    counts: HashMap<Namespace, u64>,
-}
-
 /// A batch's streams.
 pub(in crate::postgres) struct Book<'c> {
     conn: &'c Conn,
@@ -78,11 +68,11 @@ pub(in crate::postgres) struct Book<'c> {
 }
 
 impl<'c> Book<'c> {
-    /// Reads what it needs when it is asked for.
-    pub(in crate::postgres) fn new(conn: &'c Conn) -> Self {
+    /// Reads what was not found out before when it is asked for.
+    pub(in crate::postgres) fn new(conn: &'c Conn, had: Had) -> Self {
         Self {
             conn,
-            had: Had::default(),
+            had,
             done: Layer::default(),
         }
     }

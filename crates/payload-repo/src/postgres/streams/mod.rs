@@ -1,6 +1,8 @@
-//! Streams in PostgreSQL: what readers see of them. What the rules work on is in [`book`], what comes of it in [`write`].
+//! Streams in PostgreSQL: what readers see of them. What a batch begins with is in [`find`](mod@find), what the rules work on in
+//! [`book`], what comes of it in [`write`](mod@write).
 
 mod book;
+mod find;
 mod row;
 pub(super) mod sql;
 mod write;
@@ -16,6 +18,7 @@ use super::PostgresRepository;
 use super::row::{int, uint, uuid};
 
 pub(super) use book::{Book, Layer};
+pub(super) use find::{Had, find, payloads};
 pub(super) use write::writes;
 
 impl StreamReader for PostgresRepository {

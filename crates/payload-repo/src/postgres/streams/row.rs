@@ -9,7 +9,7 @@ use payload_core::{Namespace, PayloadId, Span, StreamId, Version};
 use tokio_postgres::Row;
 
 use super::super::fault::Fault;
-use super::super::row::{get, id, one_of, state, state_kind, time, uint, uint_maybe, word};
+use super::super::row::{get, id, one_of, payload_id, state, state_kind, time, uint, uint_maybe, word};
 use crate::stream_row;
 
 /// Reads what `columns!` lists.
@@ -82,6 +82,21 @@ pub(super) fn producer(row: &Row) -> Result<Producer, Fault> {
         batches: batches.ok_or_else(|| Fault::bad_row("batches"))?,
         at: time(row, "at")?,
     })
+}
+
+/// Reads what `sql::PRODUCERS_NAMED` selects.
+pub(super) fn producer_of(row: &Row) -> Result<(StreamId, Producer), Fault> {
+    Ok((id(get(row, "stream")?, "stream", StreamId::from_bytes)?, producer(row)?))
+}
+
+/// Reads what `sql::GROUPS_NAMED` selects.
+pub(super) fn group_of(row: &Row) -> Result<(StreamId, Group), Fault> {
+    Ok((id(get(row, "stream")?, "stream", StreamId::from_bytes)?, group(row)?))
+}
+
+/// Reads what `sql::PAYLOADS_SEEN` selects.
+pub(super) fn payload_with_id(row: &Row) -> Result<(PayloadId, PayloadSeen), Fault> {
+    Ok((payload_id(row)?, payload_seen(row)?))
 }
 
 /// Reads what `sql::LOCK_PAYLOAD_SEEN` selects.

@@ -35,6 +35,24 @@ statements! { WRITES:
     LOCK_STREAM_NAMED = concat!(
         "SELECT ", columns!(), " FROM streams WHERE namespace = $1 AND name = $2 AND NOT ended FOR UPDATE"
     );
+    /// Each by its index, in the order in which they are asked for (FOR UPDATE keeps the lookup where it is).
+    LOCK_STREAMS_NAMED = concat!(
+        "SELECT s.* FROM unnest($1::text[], $2::text[]) AS asked (namespace, name), LATERAL (SELECT ", columns!(),
+        " FROM streams AS s WHERE s.namespace = asked.namespace AND s.name = asked.name AND NOT s.ended FOR UPDATE) AS s"
+    );
+    PRODUCERS_NAMED = "
+        SELECT p.* FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (namespace, stream, name),
+        LATERAL (SELECT id FROM streams AS s
+                 WHERE s.namespace = asked.namespace AND s.name = asked.stream AND NOT s.ended OFFSET 0) AS s,
+        LATERAL (SELECT stream, name, epoch, next_sequence, batches, at FROM stream_producers AS p
+                 WHERE p.stream = s.id AND p.name = asked.name OFFSET 0) AS p";
+    GROUPS_NAMED = "
+        SELECT g.* FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (namespace, stream, name),
+        LATERAL (SELECT id FROM streams AS s
+                 WHERE s.namespace = asked.namespace AND s.name = asked.stream AND NOT s.ended OFFSET 0) AS s,
+        LATERAL (SELECT stream, name, position, generation, at FROM stream_groups AS g
+                 WHERE g.stream = s.id AND g.name = asked.name OFFSET 0) AS g";
+    PAYLOADS_SEEN = "SELECT id, namespace, state, deadline, size, holds FROM payloads WHERE id = ANY ($1::uuid[])";
     LOCK_STREAM = concat!("SELECT ", columns!(), " FROM streams WHERE id = $1 FOR UPDATE");
     COUNT_STREAMS = "SELECT streams FROM stream_counts WHERE namespace = $1 FOR UPDATE";
     NAMESPACE_NAMED = "SELECT name FROM namespaces WHERE name = $1";
