@@ -4,7 +4,7 @@
 //! every edge with all its columns, and the state and size of every node. The subject is the repository, which goes
 //! step by step and keeps count of what it may look at.
 
-mod graph;
+pub(crate) mod graph;
 
 use std::ops::RangeInclusive;
 

@@ -26,6 +26,7 @@ mod report;
 mod restart;
 mod server;
 mod stream_loop;
+mod streams;
 mod wait;
 mod write;
 
@@ -69,6 +70,8 @@ enum Command {
     Many(many::Options),
     /// Ten steps through a random lineage graph, next to the recursive query alone
     Lineage(lineage::Options),
+    /// Appends, deliveries and reads of streams, next to insertions, calls and queries
+    Streams(streams::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
     /// Kills server, keeper, producers and consumers of streams at random, and checks what came through
@@ -138,6 +141,7 @@ fn run(command: Command) -> Result<()> {
         Command::Restart(options) => restart::run(&options),
         Command::Many(options) => many::run(&options),
         Command::Lineage(options) => lineage::run(&options),
+        Command::Streams(options) => streams::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::StreamLoop(options) => stream_loop::run(&options),
         Command::Demo(options) => demo::run(&options),

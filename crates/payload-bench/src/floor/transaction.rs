@@ -11,6 +11,9 @@ use crate::clock::Moment;
 /// About as much as the catalog writes for a small payload: its row, its replica, its event, its request.
 const ROW: usize = 512;
 
+/// About as much as an entry of a stream.
+const ENTRY: usize = 100;
+
 /// A database with one table.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -32,6 +35,19 @@ impl Database {
         let began = Moment::now();
         let mut statement = self.connection.prepare_cached("INSERT INTO rows VALUES (?, ?)")?;
         statement.execute((self.last, [7u8; ROW].as_slice()))?;
+        Ok(began.elapsed())
+    }
+
+    /// One transaction with so many insertions.
+    pub(crate) fn insert_many(&mut self, rows: usize) -> Result<Span> {
+        let began = Moment::now();
+        let transaction = self.connection.transaction()?;
+        for _ in 0..rows {
+            self.last += 1;
+            let mut statement = transaction.prepare_cached("INSERT INTO rows VALUES (?, ?)")?;
+            statement.execute((self.last, [7u8; ENTRY].as_slice()))?;
+        }
+        transaction.commit()?;
         Ok(began.elapsed())
     }
 }

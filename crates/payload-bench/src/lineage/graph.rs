@@ -84,7 +84,7 @@ fn parents(number: u64) -> impl Iterator<Item = u64> {
     (0..count).map(move |parent| number - 1 - mix(number * 4 + parent) % number.min(REACH))
 }
 
-fn created(number: u64) -> Change {
+pub(crate) fn created(number: u64) -> Change {
     let row = Payload {
         id: id(number),
         namespace: Namespace::default(),
