@@ -16,6 +16,7 @@ mod full;
 mod leases;
 mod lifecycle;
 mod lineage;
+mod many_streams;
 mod names;
 mod namespaces;
 mod policies;
