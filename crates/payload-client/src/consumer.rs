@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use payload_core::stream::{GroupName, StreamName};
-use payload_core::{Error, Reason, Result};
+use payload_core::{Error, ErrorKind, Reason, Result};
 use payload_proto::status::from_status;
 use payload_proto::v1;
 use payload_proto::v1::stream_service_client::StreamServiceClient;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::backoff::{Backoff, is_passing};
+use crate::backoff::Backoff;
 use crate::grant::nonsense;
 use crate::streams::Streams;
 
@@ -94,7 +94,15 @@ impl Consumer {
     /// Says that everything up to and including an entry is dealt with: the group goes on behind it, whatever happens.
     /// Fails with `GROUP_FENCED` if somebody else has taken the group over; then the entry is theirs.
     pub async fn commit(&mut self, entry: &v1::Entry) -> Result<v1::Group> {
-        self.streams.commit_offset_with(&self.name, self.progress(entry)?).await
+        let request = self.progress(entry)?;
+        let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
+        loop {
+            match self.streams.commit_offset_with(&self.name, request.clone()).await {
+                // Where the group is already, it may be moved again.
+                Err(error) if error.kind() == ErrorKind::Unavailable && backoff.pause().await => {}
+                result => return result,
+            }
+        }
     }
 
     /// The same as a part of an append or a publication: what was made from everything up to and including this entry becomes
@@ -135,10 +143,10 @@ impl Consumer {
         }
     }
 
-    /// Whether the next server, or the same one a moment later, may go on; then the pause before that is over. Whoever took
+    /// Whether the next server, or the same one when it has its catalog back, may go on; then the pause before that is over. Whoever took
     /// too long over its entries was cut off, but not forgotten.
     async fn go_on_after(&mut self, error: Error) -> Result<()> {
-        if !is_passing(error.reason()) && error.reason() != Reason::SubscriberSlow {
+        if error.kind() != ErrorKind::Unavailable && error.reason() != Reason::SubscriberSlow {
             return Err(error);
         }
         self.connection = None;

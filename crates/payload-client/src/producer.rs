@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use payload_core::stream::{ProducerName, StreamName};
-use payload_core::{Error, Outcome, PayloadId, Reason, Result, limits};
+use payload_core::{Error, ErrorKind, Outcome, PayloadId, Reason, Result, limits};
 use payload_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -170,11 +170,16 @@ impl Appender {
         let mut backoff = Backoff::new(self.streams.grpc().reconnect_max());
         loop {
             match self.streams.append_with(&self.stream, request.clone()).await {
-                Err(error) if error.retry_delay().is_some() && backoff.pause().await => {}
+                Err(error) if is_passing(&error) && backoff.pause().await => {}
                 result => return result,
             }
         }
     }
+}
+
+/// Whether the same batch may be appended a moment later: the server has too much to do, or its catalog is out of reach.
+fn is_passing(error: &Error) -> bool {
+    error.retry_delay().is_some() || error.kind() == ErrorKind::Unavailable
 }
 
 /// Whether nobody can say any more which number comes next, or another life of the producer has it.
