@@ -49,11 +49,17 @@ impl Engine {
         let mut news = self.peers.news.lock();
         match heard {
             PeerNews::Changed(payloads) => news.changed.extend(payloads),
+            // Whoever follows them does by itself what there is to do.
+            PeerNews::Moved(streams) => return self.streams.moved_elsewhere(&streams),
             PeerNews::Missed => {
                 self.table.begin_era();
                 news.look = true;
+                self.streams.wake_all();
             }
-            PeerNews::Look => news.look = true,
+            PeerNews::Look => {
+                news.look = true;
+                self.streams.wake_all();
+            }
         }
         drop(news);
         self.peers.signal.raise();

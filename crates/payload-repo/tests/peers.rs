@@ -60,7 +60,7 @@ impl Server {
         let news = self.news.lock().unwrap();
         let changed = news.iter().filter_map(|word| match word {
             PeerNews::Changed(ids) => Some(ids.clone()),
-            PeerNews::Missed | PeerNews::Look => None,
+            PeerNews::Missed | PeerNews::Look | PeerNews::Moved(_) => None,
         });
         changed.flatten().collect()
     }

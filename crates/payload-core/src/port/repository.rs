@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::StreamReader;
 use crate::change::{ChangeSet, CommitOutcome, RequestRecord};
 use crate::error::Result;
-use crate::id::{NodeId, PayloadId};
+use crate::id::{NodeId, PayloadId, StreamId};
 use crate::lineage::{Descendants, LineagePage, LineageQuery};
 use crate::listing::{Count, Filter, ListPage, ListQuery};
 use crate::log::{LogPage, LogPosition, LogQuery};
@@ -77,7 +77,7 @@ pub trait Repository: StreamReader {
     /// Whether other servers may change rows. If so, a row that was read is what it is only until somebody says otherwise.
     fn is_shared(&self) -> bool;
 
-    /// Has `listener` told what other servers do to payloads with a replica of `node`, and has what they add to logs told to
+    /// Has `listener` told what other servers do to payloads with a replica of `node` and to streams, and has what they add to logs told to
     /// whoever listens with [`on_events`](Self::on_events). It must not block. There is one; a repository that is not shared
     /// never calls it.
     fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()>;
@@ -175,6 +175,8 @@ pub type PeerListener = Arc<dyn Fn(PeerNews) + Send + Sync>;
 pub enum PeerNews {
     /// They have changed these payloads.
     Changed(Vec<PayloadId>),
+    /// They have appended to these streams, changed or deleted them, or moved their groups.
+    Moved(Vec<StreamId>),
     /// Nobody could say for a while: they may have changed any.
     Missed,
     /// Nothing that is known; it is time to make sure.

@@ -49,6 +49,16 @@ impl Streams {
         self.grown.lock().insert(stream);
         self.signal.raise();
     }
+
+    /// The same for what another server has done, which sees to the rest of it.
+    pub(crate) fn moved_elsewhere(&self, streams: &[StreamId]) {
+        streams.iter().for_each(|stream| self.wakes.wake(*stream));
+    }
+
+    /// Has everybody look again who follows a stream: what other servers did may not have been heard of.
+    pub(crate) fn wake_all(&self) {
+        self.wakes.wake_all();
+    }
 }
 
 /// What became of stream changes.

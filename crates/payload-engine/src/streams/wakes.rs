@@ -27,6 +27,18 @@ impl Wakes {
         };
         followers.iter().for_each(|wake| wake());
     }
+
+    /// Calls everybody.
+    pub(super) fn wake_all(&self) {
+        let followers: Vec<Wake> = self
+            .followers
+            .lock()
+            .values()
+            .flat_map(HashMap::values)
+            .cloned()
+            .collect();
+        followers.iter().for_each(|wake| wake());
+    }
 }
 
 /// Wakes its owner until it is dropped.

@@ -1,8 +1,8 @@
 //! Word of other servers: a connection that listens, in a thread of its own, and passes on what this server has to say.
 //!
 //! Two kinds of word travel. What concerns payloads of another node is sent by the transaction that changes them, to that
-//! node's channel, so it is out if and only if the change is true. That a namespace's log has grown is sent afterwards, by
-//! this thread, as many namespaces as have come together: PostgreSQL lets only one transaction that notifies commit at a
+//! node's channel, so it is out if and only if the change is true. That a namespace's log has grown, or a stream, is sent
+//! afterwards, by this thread, as many of them as have come together: PostgreSQL lets only one transaction that notifies commit at a
 //! time, and commits should not queue for that. Nobody is told while nobody else listens.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 use payload_core::port::{PeerListener, PeerNews};
-use payload_core::{Namespace, NodeId, PayloadId, Span};
+use payload_core::{Namespace, NodeId, PayloadId, Span, StreamId};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_postgres::{AsyncMessage, Client, Notification};
@@ -24,12 +24,15 @@ use super::fault::Fault;
 use super::options::Target;
 use crate::log::Listener;
 
-/// Where everybody hears of logs that have grown, and of new listeners.
+/// Where everybody hears of logs and streams that have grown, and of new listeners.
 const EVERYBODY: &str = "payload_servers";
 /// Nobody else's number: it spells "listener". Each listener holds it, so that they can be counted.
 const LISTENERS: &str = "x'6c697374656e6572'::bigint";
 /// How long after a connection was lost the next one is tried.
 const RETRY: Span = Span::from_secs(1);
+
+/// What comes before a stream's id, where else there is a namespace.
+const STREAM: &str = "stream ";
 
 /// Where a node hears of changes to its payloads.
 pub(super) fn channel(node: NodeId) -> String {
@@ -49,8 +52,8 @@ struct Shared {
     events: Arc<Listener>,
     /// Whether somebody else listens.
     heard: AtomicBool,
-    /// Namespaces of which the others are to be told.
-    outbox: Mutex<BTreeSet<Namespace>>,
+    /// Namespaces and streams of which the others are to be told, as words.
+    outbox: Mutex<BTreeSet<String>>,
     stop: AtomicBool,
     wake: Notify,
 }
@@ -84,12 +87,19 @@ impl Feed {
         })
     }
 
-    /// Tells the others, soon, that the logs of some namespaces have grown.
-    pub(super) fn tell<'a>(&self, namespaces: impl Iterator<Item = &'a Namespace>) {
+    /// Tells the others, soon, that the logs of some namespaces and some streams have grown.
+    pub(super) fn tell<'a>(
+        &self,
+        namespaces: impl Iterator<Item = &'a Namespace>,
+        streams: impl Iterator<Item = StreamId>,
+    ) {
         if !self.shared.heard.load(Ordering::Relaxed) {
             return;
         }
-        self.shared.outbox.lock().extend(namespaces.cloned());
+        let mut outbox = self.shared.outbox.lock();
+        outbox.extend(namespaces.map(ToString::to_string));
+        outbox.extend(streams.map(|id| format!("{STREAM}{id}")));
+        drop(outbox);
         self.shared.wake.notify_one();
     }
 }
@@ -205,7 +215,10 @@ impl Shared {
         match word.payload().split_once(' ') {
             Some((who, _)) if who == self.node.to_string() => {}
             Some((_, "")) => self.count(client).await?,
-            Some((_, namespace)) => self.grown(namespace),
+            Some((_, word)) => match word.strip_prefix(STREAM) {
+                Some(id) => (self.peers)(PeerNews::Moved(id.parse::<StreamId>().into_iter().collect())),
+                None => self.grown(word),
+            },
             None => {}
         }
         Ok(())
@@ -218,11 +231,11 @@ impl Shared {
     }
 
     async fn speak(&self, client: &Client) -> Result<(), Fault> {
-        let namespaces = std::mem::take(&mut *self.outbox.lock());
-        if namespaces.is_empty() {
+        let words = std::mem::take(&mut *self.outbox.lock());
+        if words.is_empty() {
             return Ok(());
         }
-        self.notify(client, namespaces.iter().map(ToString::to_string)).await
+        self.notify(client, words).await
     }
 
     /// Says something to everybody.

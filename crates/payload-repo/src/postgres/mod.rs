@@ -121,10 +121,14 @@ impl PostgresRepository {
             let took = self.clock.now().since(started);
             self.observer.group(sets.len(), synced, took);
             let applied = sets.iter().zip(&outcomes).filter(|(_, outcome)| applied(outcome));
-            let namespaces = logs_of(applied.map(|(set, _)| set));
+            let applied: Vec<&ChangeSet> = applied.map(|(set, _)| set).collect();
+            let namespaces = logs_of(applied.iter().copied());
             namespaces.iter().for_each(|namespace| self.listener.tell_of(namespace));
             if let Some(feed) = &*self.feed.read() {
-                feed.tell(namespaces.into_iter());
+                let appended = outcomes.iter().flatten().filter_map(CommitOutcome::appended);
+                let appended = appended.map(|place| place.stream);
+                let moved = applied.into_iter().flat_map(streams::moved);
+                feed.tell(namespaces.into_iter(), appended.chain(moved));
             }
         }
         outcomes

@@ -4,6 +4,7 @@ use payload_proto::v1;
 use payload_proto::v1::stream_service_client::StreamServiceClient;
 use payload_proto::v1::subscribe_request::Request;
 use payload_proto::v1::subscribe_response::Response;
+use payload_testkit::process::Postgres;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -202,7 +203,7 @@ fn fault_42_a_slow_subscriber_is_cut_off_with_a_place_to_go_on_and_others_are_no
 }
 
 #[test]
-fn a_group_has_one_member_and_the_next_takes_over_when_it_is_gone() {
+fn fault_41_a_group_has_one_member_and_the_next_shuts_it_out_when_it_takes_over() {
     let world = World::start();
     let (grpc, _) = stream_with(&world, 4);
     let mut first = Subscriber::open(&world, of_group("g")).unwrap();
@@ -229,6 +230,36 @@ fn a_group_has_one_member_and_the_next_takes_over_when_it_is_gone() {
     };
     grpc.reset_offset(reset).unwrap();
     assert_eq!(second.end().reason, "GROUP_FENCED", "it must not undo the reset");
+}
+
+#[test]
+fn what_another_server_appends_is_pushed_here() {
+    let postgres = Postgres::start();
+    let config = format!("[repository]\nurl = \"{}\"\npoll = \"1h\"\n", postgres.url());
+    let (here, there) = (World::with(&config), World::with(&config));
+    let (grpc, id) = stream_with(&here, 1);
+    let mut subscriber = Subscriber::open(&there, open("frames")).unwrap();
+    subscriber.opened();
+    assert_eq!(subscriber.offsets(1), [0]);
+    // Until the servers know of each other, nobody tells anybody.
+    let pushed = loop {
+        match subscriber.hear().unwrap() {
+            Response::Heartbeat(_) => drop(grpc.append(append("frames", &[&*id])).unwrap()),
+            Response::Entries(batch) => break batch,
+            Response::Opened(opened) => panic!("{opened:?}"),
+        }
+    };
+    assert_eq!(pushed.entries[0].offset, 1);
+    grpc.delete_stream(v1::DeleteStreamRequest {
+        stream: stream_ref("frames"),
+    })
+    .unwrap();
+    let refusal = loop {
+        if let Err(refusal) = subscriber.hear() {
+            break refusal;
+        }
+    };
+    assert_eq!(refusal.reason, "STREAM_NOT_FOUND");
 }
 
 #[test]

@@ -9,9 +9,9 @@ mod write;
 
 use payload_core::port::StreamReader;
 use payload_core::stream::{
-    EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
+    EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamChange, StreamName, StreamQuery,
 };
-use payload_core::{Namespace, PayloadId, Result, StreamId};
+use payload_core::{ChangeSet, Namespace, PayloadId, Result, StreamId};
 use uuid::Uuid;
 
 use super::PostgresRepository;
@@ -20,6 +20,17 @@ use super::row::{int, uint, uuid};
 pub(super) use book::{Book, Layer};
 pub(super) use find::{Had, find, payloads};
 pub(super) use write::writes;
+
+/// The streams that a set has changed or deleted, or whose groups it has moved. Where it appended, its outcome says.
+pub(super) fn moved(set: &ChangeSet) -> impl Iterator<Item = StreamId> {
+    let of = |change: &StreamChange| match change {
+        StreamChange::Update { stream, .. } | StreamChange::Delete(stream) => stream.incarnation,
+        StreamChange::ResetOffset(reset) => reset.stream.incarnation,
+        StreamChange::Join(join) => join.stream.incarnation,
+        _ => None,
+    };
+    set.streams.iter().filter_map(of)
+}
 
 impl StreamReader for PostgresRepository {
     fn stream(&self, namespace: &Namespace, name: &StreamName) -> Result<Option<Stream>> {

@@ -219,8 +219,6 @@ impl Subscription {
             }
             message = self.inbound.message() => self.hear(message),
             () = sleep_until(self.last_told + self.open.heartbeat) => {
-                // Another server of the same catalog may have appended: nobody here was told.
-                self.caught_up = false;
                 let next_offset = self.window.next().as_u64();
                 self.tell(Told::Heartbeat(v1::SubscribeHeartbeat { next_offset })).await
             }
