@@ -31,7 +31,19 @@ kill_stage() {
     wait "$1" 2>/dev/null || true
 }
 
+# A stage ends if there is no server in the moment in which it starts. Then it is started again, as a service manager would.
+revive() {
+    ended "$transform" && start_transform
+    ended "$archive" && start_archive
+    return 0
+}
+
+ended() {
+    ! grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null
+}
+
 is_complete() {
+    revive
     frame=0
     while [ $frame -lt $frames ]; do
         [ "$(cat "$work/archive/$frame" 2>/dev/null)" = "FRAME $frame" ] || return 1
@@ -40,9 +52,9 @@ is_complete() {
     payloadctl -o json stream groups made | grep -Eq "\"offset\": ?$frames\\b"
 }
 
-# Waits for a condition, a minute at most.
+# Waits for a condition, some minutes at most.
 await() {
-    patience=600
+    patience=3000
     until "$@" >/dev/null 2>&1; do
         patience=$((patience - 1))
         if [ $patience -eq 0 ]; then
