@@ -9,7 +9,7 @@ mod word;
 use payload_core::delta::Origin;
 use payload_core::{Delta, Edit, Label, Location, Policy, Replica, State, Timestamp};
 
-use reader::Reader;
+pub(crate) use reader::Reader;
 use word::Word;
 
 /// The version of the form that is written.
@@ -154,7 +154,7 @@ fn edit(reader: &mut Reader<'_>) -> Option<Edit> {
     })
 }
 
-fn put_number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -162,17 +162,17 @@ fn put_number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_time(out: &mut Vec<u8>, at: Timestamp) {
+pub(crate) fn put_time(out: &mut Vec<u8>, at: Timestamp) {
     let micros = at.as_micros();
     put_number(out, ((micros << 1) ^ (micros >> 63)) as u64);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_number(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_maybe<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
+pub(crate) fn put_maybe<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
     out.push(value.is_some().into());
     if let Some(value) = value {
         put(out, value);

@@ -174,7 +174,7 @@ impl Tables {
 }
 
 /// Labels and replicas are sets: they come back in order of their keys, however they were written.
-fn in_order(payload: &Payload) -> Payload {
+pub(crate) fn in_order(payload: &Payload) -> Payload {
     let mut row = payload.clone();
     row.labels.sort();
     row.replicas.sort_by_key(|replica| replica.id);

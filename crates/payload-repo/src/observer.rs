@@ -4,8 +4,11 @@ use payload_core::{Error, Span};
 
 /// Hears of every group commit, and of the fault that ends them.
 pub trait CommitObserver: Send + Sync {
-    /// A transaction with `sets` change sets was committed in `took`; `synced` if it waited for an fsync.
+    /// `sets` change sets were committed together in `took`; `synced` if they waited for an fsync.
     fn group(&self, sets: usize, synced: bool, took: Span);
+
+    /// So many change sets that had been acknowledged were brought into the tables in `took`.
+    fn applied(&self, sets: usize, took: Span);
 
     /// Something is not as it should be, and goes on all the same.
     fn warning(&self, message: &str);
@@ -18,6 +21,8 @@ pub trait CommitObserver: Send + Sync {
 /// Nobody listens.
 impl CommitObserver for () {
     fn group(&self, _sets: usize, _synced: bool, _took: Span) {}
+
+    fn applied(&self, _sets: usize, _took: Span) {}
 
     fn warning(&self, _message: &str) {}
 

@@ -9,7 +9,7 @@ use payload_repo::{
     CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Rivals, Settings, SqliteOptions,
     SqliteRepository,
 };
-use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, Registry};
 
 use crate::config::{self, Place, UnsafeSettings};
 use crate::fatal;
@@ -96,6 +96,8 @@ struct Observer {
     synced: Histogram,
     unsynced: Histogram,
     group_sizes: Histogram,
+    applied: Histogram,
+    applied_sets: IntCounter,
 }
 
 impl Observer {
@@ -114,7 +116,21 @@ impl Observer {
         .buckets(prometheus::exponential_buckets(1.0, 2.0, 9)?);
         let group_sizes = Histogram::with_opts(options)?;
         registry.register(Box::new(group_sizes.clone()))?;
+        let options = HistogramOpts::new(
+            "payload_repository_apply_seconds",
+            "Time of a transaction that brought acknowledged change sets into the tables.",
+        )
+        .buckets(prometheus::exponential_buckets(0.000_02, 2.0, 16)?);
+        let applied = Histogram::with_opts(options)?;
+        registry.register(Box::new(applied.clone()))?;
+        let applied_sets = IntCounter::new(
+            "payload_repository_applied_total",
+            "Change sets that were acknowledged from the journal and brought into the tables since.",
+        )?;
+        registry.register(Box::new(applied_sets.clone()))?;
         Ok(Self {
+            applied,
+            applied_sets,
             synced: commits.with_label_values(&["true"]),
             unsynced: commits.with_label_values(&["false"]),
             group_sizes,
@@ -127,6 +143,11 @@ impl CommitObserver for Observer {
         let commits = if synced { &self.synced } else { &self.unsynced };
         commits.observe(took.as_secs_f64());
         self.group_sizes.observe(sets as f64);
+    }
+
+    fn applied(&self, sets: usize, took: Span) {
+        self.applied.observe(took.as_secs_f64());
+        self.applied_sets.inc_by(sets as u64);
     }
 
     fn warning(&self, message: &str) {

@@ -19,16 +19,36 @@ const READERS_TIMEOUT: Span = Span::from_millis(100);
 
 /// The thread, which ends when this is dropped.
 pub(super) struct Checkpointer {
-    shared: Arc<Shared>,
+    watch: Arc<LogWatch>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+/// Sees how the log grows, and wakes the thread.
+pub(super) struct LogWatch {
     wake: Signal,
     stop: AtomicBool,
     pages_max: u32,
     /// The length of the log at which the thread is woken next.
     wake_at: AtomicU32,
+}
+
+impl LogWatch {
+    /// For a log that is kept at about `pages_max` pages.
+    pub(super) fn new(pages_max: u32) -> Self {
+        Self {
+            wake: Signal::new(),
+            stop: AtomicBool::new(false),
+            pages_max,
+            wake_at: AtomicU32::new(pages_max),
+        }
+    }
+
+    /// Says how long the log is.
+    pub(super) fn notice(&self, pages: u32) {
+        if pages >= self.wake_at.load(Ordering::Relaxed) {
+            self.wake.raise();
+        }
+    }
 }
 
 /// What the thread needs of the repository.
@@ -44,36 +64,23 @@ pub(super) trait Host: Send + Sync + 'static {
 }
 
 impl Checkpointer {
-    /// Starts the thread; it keeps the log at about `pages_max` pages.
-    pub(super) fn start(conn: Connection, pages_max: u32, host: Arc<dyn Host>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            wake: Signal::new(),
-            stop: AtomicBool::new(false),
-            pages_max,
-            wake_at: AtomicU32::new(pages_max),
-        });
+    /// Starts the thread.
+    pub(super) fn start(conn: Connection, watch: Arc<LogWatch>, host: Arc<dyn Host>) -> std::io::Result<Self> {
         let thread = std::thread::Builder::new().name("catalog-checkpoint".into()).spawn({
-            let shared = Arc::clone(&shared);
-            move || work(&shared, &conn, &*host)
+            let watch = Arc::clone(&watch);
+            move || work(&watch, &conn, &*host)
         })?;
         Ok(Self {
-            shared,
+            watch,
             thread: Some(thread),
         })
-    }
-
-    /// Says how long the log is.
-    pub(super) fn notice(&self, pages: u32) {
-        if pages >= self.shared.wake_at.load(Ordering::Relaxed) {
-            self.shared.wake.raise();
-        }
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.wake.raise();
+        self.watch.stop.store(true, Ordering::Relaxed);
+        self.watch.wake.raise();
         if let Some(thread) = self.thread.take() {
             // Its panic has been reported by the panic hook; there is nothing to add.
             let _ = thread.join();
@@ -81,22 +88,22 @@ impl Drop for Checkpointer {
     }
 }
 
-fn work(shared: &Shared, conn: &Connection, host: &dyn Host) {
+fn work(watch: &LogWatch, conn: &Connection, host: &dyn Host) {
     loop {
-        shared.wake.wait(None);
+        watch.wake.wait(None);
         if host.has_ended() {
             return;
         }
-        let stop = shared.stop.load(Ordering::Relaxed);
+        let stop = watch.stop.load(Ordering::Relaxed);
         match run(conn, host) {
-            Ok(Log { begins_anew: true, .. }) => shared.wake_at.store(shared.pages_max, Ordering::Relaxed),
+            Ok(Log { begins_anew: true, .. }) => watch.wake_at.store(watch.pages_max, Ordering::Relaxed),
             Ok(Log { pages, .. }) => {
-                let later = pages.saturating_add(shared.pages_max);
-                shared.wake_at.store(later, Ordering::Relaxed);
+                let later = pages.saturating_add(watch.pages_max);
+                watch.wake_at.store(later, Ordering::Relaxed);
             }
             Err(fault) => {
                 // A full disk lets the log grow on; it is looked at again when it has.
-                shared.wake_at.fetch_add(shared.pages_max, Ordering::Relaxed);
+                watch.wake_at.fetch_add(watch.pages_max, Ordering::Relaxed);
                 host.failed(fault);
             }
         }

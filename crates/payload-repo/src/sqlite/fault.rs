@@ -1,11 +1,13 @@
 //! What SQLite's result codes mean to this system, and what each leaves true.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use payload_core::{Error, Reason};
 use rusqlite::ErrorCode;
 
+use super::journal::Unusable;
 use crate::check::{self, Refusal};
 
 /// Why a call failed. Can be told to each of the callers who shared a transaction.
@@ -13,7 +15,7 @@ use crate::check::{self, Refusal};
 pub(super) struct Fault {
     kind: Kind,
     outcome_unknown: bool,
-    source: Option<Arc<rusqlite::Error>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,10 @@ enum Kind {
     Io,
     /// A row that this version of the server cannot have written.
     BadRow(&'static str),
-    Unclaimed,
+    /// Another process has it.
+    InUse,
+    /// The journal beside it is none of its own.
+    ForeignJournal,
     Fenced,
     /// The rows say that it cannot be.
     Refused(Refusal),
@@ -53,6 +58,30 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Full,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Kind::ReadOnly,
+            _ => Kind::Io,
+        };
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::of(kind)
+        }
+    }
+}
+
+impl From<Unusable> for Fault {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::InUse => Self::of(Kind::InUse),
+            Unusable::Foreign => Self::of(Kind::ForeignJournal),
+            Unusable::Io(error) => error.into(),
+        }
+    }
+}
+
 impl Fault {
     const fn of(kind: Kind) -> Self {
         Self {
@@ -65,11 +94,6 @@ impl Fault {
     /// A column holds what this system never writes there.
     pub(super) const fn bad_row(column: &'static str) -> Self {
         Self::of(Kind::BadRow(column))
-    }
-
-    /// Nobody has claimed a node through this handle.
-    pub(super) const fn unclaimed() -> Self {
-        Self::of(Kind::Unclaimed)
     }
 
     /// Somebody else has claimed the node since.
@@ -85,6 +109,11 @@ impl Fault {
     /// Writing has ended for good.
     pub(super) const fn ended() -> Self {
         Self::of(Kind::Ended)
+    }
+
+    /// SQLite could only open it for reading.
+    pub(super) const fn read_only() -> Self {
+        Self::of(Kind::ReadOnly)
     }
 
     /// SQLite would not keep a log here.
@@ -134,7 +163,17 @@ impl Fault {
                 Reason::RepositoryUnavailable,
                 format!("{path} is on a file system without shared memory maps; use a local one"),
             ),
-            Kind::Unclaimed => check::unclaimed(),
+            Kind::InUse => Error::new(
+                Reason::RepositoryInUse,
+                format!("another process has {path}; one server at a time can use it"),
+            ),
+            Kind::ForeignJournal => Error::new(
+                Reason::RepositoryCorrupt,
+                format!(
+                    "{path}-commits is not the journal of this catalog; put the right one back, or move it away to go \
+                     on without the last commits"
+                ),
+            ),
             Kind::Fenced => check::fenced(),
             Kind::Refused(refusal) => refusal.error(),
             Kind::Other => Error::new(Reason::Internal, format!("SQLite refused to work on {path}")),

@@ -45,6 +45,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "search",
         sql: include_str!("../../migrations/sqlite/0007_search.sql"),
     },
+    Migration {
+        number: 8,
+        name: "journal",
+        sql: include_str!("../../migrations/sqlite/0008_journal.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

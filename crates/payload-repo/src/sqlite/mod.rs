@@ -1,13 +1,17 @@
-//! The repository in SQLite: one file, one writer, group commit, readers that never wait.
+//! The repository in SQLite: one file, a journal in front of it, one writer, group commit, readers that never wait.
 //!
-//! The log (WAL) is fsynced by every group that holds a set of class `host`, and by no other. (One exception that
+//! [`catalog`] says how the journal and the tables work together. The log (WAL) is fsynced by every group that holds a
+//! set of class `host`, and by no other. (One exception that
 //! SQLite makes: the first commit after the log has begun anew fsyncs the log's header, once in thousands of commits.)
 //! The file keeps SQLite's page size of 4 KiB, which is what the page cache works in, and is not vacuumed: pages that
 //! forgotten requests leave free are filled again, and moving pages around would double the writes.
 
+mod applier;
 mod apply;
+mod catalog;
 mod checkpoint;
 mod fault;
+mod journal;
 mod lineage;
 mod listing;
 mod migrate;
@@ -22,19 +26,17 @@ mod sql;
 mod streams;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
-use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
-    Result, Span, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, Error, LogPage, LogPosition, LogQuery, NameMove, NameRecord,
+    Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, Reason, RequestId,
+    RequestRecord, Result, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -42,10 +44,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::check;
 use crate::log::Listener;
 use crate::observer::CommitObserver;
+use applier::Applier;
+use catalog::Catalog;
 use checkpoint::Checkpointer;
 use fault::Fault;
-use pool::Pool;
-use writer::{Sync, Writer};
+use journal::{Claim, Offer};
+use writer::Writer;
 
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
@@ -61,6 +65,9 @@ pub struct SqliteOptions {
     pub group_max: usize,
     /// At how many pages of 4 KiB the log is moved into the database.
     pub log_pages_max: u32,
+    /// How many bytes each of the two halves of a new journal has. When one is full, the tables are brought up to date
+    /// and synced behind the commits' backs.
+    pub journal_half: u64,
 }
 
 impl Default for SqliteOptions {
@@ -70,147 +77,105 @@ impl Default for SqliteOptions {
             readers: 4,
             group_max: 256,
             log_pages_max: 4_096,
+            journal_half: 1 << 20,
         }
     }
 }
 
-/// Keeps the catalog in one SQLite file.
+/// Keeps the catalog in one SQLite file, and what its tables do not hold yet in a journal beside it. One process at a
+/// time has both.
 pub struct SqliteRepository {
-    // Dropped first: the checkpoint thread uses the rest.
-    checkpointer: Checkpointer,
-    group: Group<ChangeSet, Result<CommitOutcome, Fault>>,
-    readers: Pool,
+    shared: Arc<Shared>,
+    claim: Mutex<Option<Claim>>,
     listener: Listener,
+}
+
+/// The threads end in this order: what is pending goes into the log, and the log into the file.
+struct Shared {
+    applier: Applier,
+    _checkpointer: Checkpointer,
     catalog: Arc<Catalog>,
 }
 
-/// What commits and checkpoints share.
-struct Catalog {
-    path: PathBuf,
-    writer: Mutex<Writer>,
-    /// Set by a fault after which nothing may be written.
-    ended: AtomicBool,
-    clock: Arc<dyn Clock>,
-    observer: Arc<dyn CommitObserver>,
-}
-
 impl SqliteRepository {
-    /// Opens the file, makes or migrates it if need be, and recovers what a predecessor left.
+    /// Opens the file, makes or migrates it if need be, and recovers what a predecessor left. Fails with
+    /// `REPOSITORY_IN_USE` while another process has it.
     pub fn open(
         path: &Path,
         options: SqliteOptions,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self> {
-        let fault = |error: rusqlite::Error| Fault::from(error).into_error(path);
-        let mut conn = writer::open(path, &options).map_err(|fault| fault.into_error(path))?;
-        migrate::run(&mut conn, path, migrate::MIGRATIONS, clock.wall())?;
-        // A predecessor may have stopped because an fsync failed. What the kernel still shows of its log need not be on
-        // the disk, and a log that goes on after a hole ends there at the next recovery. Copying all of it into the
-        // database writes and fsyncs it anew. Another process that is at work on the log does so in its own time.
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .map_err(fault)?;
-        let readers = Pool::open(path, &options).map_err(fault)?;
-        let catalog = Arc::new(Catalog {
-            path: path.to_owned(),
-            writer: Mutex::new(Writer::new(conn).map_err(fault)?),
-            ended: AtomicBool::new(false),
-            clock,
-            observer,
+        let catalog = Arc::new(Catalog::open(path, &options, clock, observer)?);
+        let conn = connect(path, &options).map_err(|error| catalog.error(error.into()))?;
+        let no_thread =
+            |error| Error::new(Reason::RepositoryUnavailable, "no thread to be had for the catalog").source(error);
+        let checkpointer = Checkpointer::start(conn, catalog.log_watch(), Arc::clone(&catalog) as _);
+        let checkpointer = checkpointer.map_err(no_thread)?;
+        let applier = Applier::start({
+            let catalog = Arc::clone(&catalog);
+            move || catalog.apply_some()
         });
-        let conn = connect(path, &options).map_err(fault)?;
-        let checkpointer =
-            Checkpointer::start(conn, options.log_pages_max, Arc::clone(&catalog) as _).map_err(|error| {
-                let reason = payload_core::Reason::RepositoryUnavailable;
-                payload_core::Error::new(reason, "no thread to be had for checkpoints").source(error)
-            })?;
         Ok(Self {
-            checkpointer,
-            group: Group::new(options.group_max.max(1)),
-            readers,
+            shared: Arc::new(Shared {
+                applier: applier.map_err(no_thread)?,
+                _checkpointer: checkpointer,
+                catalog,
+            }),
+            claim: Mutex::default(),
             listener: Listener::default(),
-            catalog,
         })
     }
 
+    /// One more handle on the same catalog, with a claim of its own.
+    pub fn another(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            claim: Mutex::default(),
+            listener: Listener::default(),
+        }
+    }
+
+    fn claimed(&self) -> Result<Claim> {
+        self.claim.lock().ok_or_else(check::unclaimed)
+    }
+
+    /// Reads the tables, once they hold everything that was acknowledged.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T> {
-        self.readers.read(work).map_err(|fault| {
-            if fault.is_damage() {
-                self.catalog.note(&fault);
+        let catalog = &self.shared.catalog;
+        catalog.settle().map_err(|fault| catalog.error(fault))?;
+        self.read_as_it_is(work)
+    }
+
+    /// Reads rows that no pending entry changes.
+    fn read_as_it_is<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T> {
+        let catalog = &self.shared.catalog;
+        catalog.read(work).map_err(|fault| catalog.error(fault))
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&mut Writer, Claim) -> Result<T, Fault>) -> Result<T> {
+        let (catalog, claim) = (&self.shared.catalog, self.claimed()?);
+        catalog
+            .write_directly(|writer| work(writer, claim))
+            .map_err(|fault| catalog.error(fault))
+    }
+
+    /// Through the journal if the set is one for it, and else in a transaction with whoever comes at the same time.
+    fn commit_either_way(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        let (catalog, claim) = (&self.shared.catalog, self.claimed()?);
+        let outcome = match catalog.offer(claim, set) {
+            Ok(Offer::Decided(outcome)) => Ok(outcome),
+            Ok(Offer::Written(written)) => {
+                self.shared.applier.notice(written.pending);
+                catalog.make_durable(&written).map(|()| {
+                    self.listener.tell([&written.entry.set]);
+                    CommitOutcome::Applied
+                })
             }
-            self.catalog.error(fault)
-        })
-    }
-
-    fn write<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T, Fault>) -> Result<T> {
-        self.catalog.write(work).map_err(|fault| self.catalog.error(fault))
-    }
-
-    /// Commits a group in the thread of its leader.
-    fn commit_group(&self, sets: &[ChangeSet]) -> Vec<Result<CommitOutcome, Fault>> {
-        let host = sets.iter().any(|set| set.durability >= Durability::Host);
-        let sync = if host { Sync::Full } else { Sync::Normal };
-        let started = self.catalog.clock.now();
-        let mut log_pages = 0;
-        let outcomes = self.catalog.write(|writer| {
-            let outcomes = writer.commit(sync, sets)?;
-            log_pages = writer.log_pages();
-            Ok(outcomes)
-        });
-        self.checkpointer.notice(log_pages);
-        match outcomes {
-            Ok(outcomes) => {
-                let applied = outcomes
-                    .iter()
-                    .any(|outcome| outcome.as_ref().is_ok_and(CommitOutcome::is_applied));
-                let took = self.catalog.clock.now().since(started);
-                self.catalog.observer.group(sets.len(), host && applied, took);
-                let applied = sets.iter().zip(&outcomes);
-                let applied = applied.filter(|(_, outcome)| matches!(outcome, Ok(CommitOutcome::Applied)));
-                self.listener.tell(applied.map(|(set, _)| set));
-                outcomes
-            }
-            Err(fault) => vec![Err(fault); sets.len()],
-        }
-    }
-}
-
-impl Catalog {
-    fn write<T>(&self, work: impl FnOnce(&mut Writer) -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut writer = self.writer.lock();
-        if self.ended.load(Ordering::Relaxed) {
-            return Err(Fault::ended());
-        }
-        // Noted before the lock is given back: nobody may come in between.
-        work(&mut writer).inspect_err(|fault| self.note(fault))
-    }
-
-    /// Ends all writing if the fault demands it.
-    fn note(&self, fault: &Fault) {
-        if fault.ends_writing() && !self.ended.swap(true, Ordering::Relaxed) {
-            self.observer.fatal(&self.error(fault.clone()));
-        }
-    }
-
-    fn error(&self, fault: Fault) -> payload_core::Error {
-        fault.into_error(&self.path)
-    }
-}
-
-impl checkpoint::Host for Catalog {
-    fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    fn without_commits(&self, work: &mut dyn FnMut()) {
-        let _writer = self.writer.lock();
-        if !self.has_ended() {
-            work();
-        }
-    }
-
-    fn failed(&self, fault: Fault) {
-        self.note(&fault);
+            Ok(Offer::Direct(set)) => catalog.commit_directly(claim, *set, &self.listener),
+            Err(fault) => Err(fault),
+        };
+        outcome.map_err(|fault| catalog.error(fault))
     }
 }
 
@@ -230,18 +195,22 @@ impl Repository for SqliteRepository {
     }
 
     fn claim(&self, node: NodeId, at: Timestamp) -> Result<u64> {
-        self.write(|writer| writer.claim(node, at))
+        let catalog = &self.shared.catalog;
+        let epoch = catalog.claim(node, at).map_err(|fault| catalog.error(fault))?;
+        *self.claim.lock() = Some((node, epoch));
+        Ok(epoch)
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
         check::change_set(&set, self.strongest())?;
-        self.group
-            .run(set, |sets| self.commit_group(&sets))
-            .map_err(|fault| self.catalog.error(fault))
+        self.commit_either_way(set)
     }
 
     fn get(&self, id: PayloadId) -> Result<Option<Payload>> {
-        self.read(|conn| read::payload(conn, id))
+        match self.shared.catalog.journal.row(id) {
+            Some(row) => Ok(Some(row)),
+            None => self.read_as_it_is(|conn| read::payload(conn, id)),
+        }
     }
 
     fn list(&self, query: &ListQuery) -> Result<ListPage> {
@@ -281,11 +250,14 @@ impl Repository for SqliteRepository {
     }
 
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {
-        self.read(|conn| read::request(conn, principal, request_id))
+        match self.shared.catalog.journal.request(principal, request_id) {
+            Some(record) => Ok(Some(record)),
+            None => self.read_as_it_is(|conn| read::request(conn, principal, request_id)),
+        }
     }
 
     fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32> {
-        self.write(|writer| writer.forget_requests(before, limit))
+        self.write(|writer, claim| writer.forget_requests(claim, before, limit))
     }
 
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
@@ -317,28 +289,28 @@ impl Repository for SqliteRepository {
     }
 
     fn create_namespace(&self, record: &NamespaceRecord) -> Result<()> {
-        self.write(|writer| writer.change_namespaces(|conn| namespaces::create(conn, record)))
+        self.write(|writer, claim| writer.change_namespaces(claim, |conn| namespaces::create(conn, record)))
     }
 
     fn update_namespace(&self, record: &NamespaceRecord) -> Result<()> {
-        self.write(|writer| writer.change_namespaces(|conn| namespaces::update(conn, record)))
+        self.write(|writer, claim| writer.change_namespaces(claim, |conn| namespaces::update(conn, record)))
     }
 
     fn remove_namespace(&self, name: &Namespace, version: Version) -> Result<()> {
         check::removable(name)?;
-        self.write(|writer| writer.change_namespaces(|conn| namespaces::remove(conn, name, version)))
+        self.write(|writer, claim| writer.change_namespaces(claim, |conn| namespaces::remove(conn, name, version)))
     }
 
     fn namespace(&self, name: &Namespace) -> Result<Option<NamespaceRecord>> {
-        self.read(|conn| namespaces::get(conn, name))
+        self.read_as_it_is(|conn| namespaces::get(conn, name))
     }
 
     fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<NamespaceRecord>> {
-        self.read(|conn| namespaces::list(conn, after, limit))
+        self.read_as_it_is(|conn| namespaces::list(conn, after, limit))
     }
 
     fn name(&self, namespace: &Namespace, name: &PayloadName) -> Result<Option<NameRecord>> {
-        self.read(|conn| names::get(conn, namespace, name))
+        self.read_as_it_is(|conn| names::get(conn, namespace, name))
     }
 
     fn names(
@@ -348,11 +320,11 @@ impl Repository for SqliteRepository {
         after: Option<&PayloadName>,
         limit: u32,
     ) -> Result<Vec<NameRecord>> {
-        self.read(|conn| names::list(conn, namespace, prefix, after, limit))
+        self.read_as_it_is(|conn| names::list(conn, namespace, prefix, after, limit))
     }
 
     fn names_of(&self, id: PayloadId) -> Result<Vec<PayloadName>> {
-        self.read(|conn| names::of(conn, id))
+        self.read_as_it_is(|conn| names::of(conn, id))
     }
 
     fn name_history(
@@ -362,12 +334,15 @@ impl Repository for SqliteRepository {
         before: Option<Version>,
         limit: u32,
     ) -> Result<Vec<NameMove>> {
-        self.read(|conn| names::history(conn, namespace, name, before, limit))
+        self.read_as_it_is(|conn| names::history(conn, namespace, name, before, limit))
     }
 
     fn check(&self) -> Result<()> {
-        let now = self.catalog.clock.wall();
+        let now = self.shared.catalog.clock.wall();
         self.namespace(&Namespace::default())?;
-        self.write(|writer| writer.prove_writable(now))
+        match self.claimed() {
+            Ok(_) => self.write(|writer, claim| writer.prove_writable(claim, now)),
+            Err(_) => Ok(()),
+        }
     }
 }

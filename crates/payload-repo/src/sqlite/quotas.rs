@@ -31,7 +31,7 @@ fn add(conn: &Connection, namespace: &Namespace, growth: Growth) -> Result<(), F
 }
 
 /// The quota of a namespace that has one.
-fn bounds(conn: &Connection, namespace: &Namespace) -> Result<Option<Quota>, Fault> {
+pub(super) fn bounds(conn: &Connection, namespace: &Namespace) -> Result<Option<Quota>, Fault> {
     read::one(conn, sql::NAMESPACE_QUOTA, [namespace.as_str()], |found| {
         Ok(Quota {
             bytes: row::uint_maybe(found, 0, "quota_bytes")?,

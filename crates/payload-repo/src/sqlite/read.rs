@@ -3,7 +3,7 @@
 use payload_core::port::Usage;
 use payload_core::{
     Container, Location, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId,
-    RequestRecord, Timestamp, limits,
+    RequestRecord, Timestamp, Version, limits,
 };
 use rusqlite::{Connection, Params, Row, params};
 
@@ -22,6 +22,13 @@ pub(super) fn payload(conn: &Connection, id: PayloadId) -> Result<Option<Payload
     payload.labels = all(conn, sql::LABELS, [id.as_bytes()], row::label)?;
     payload.replicas = all(conn, sql::REPLICAS, [id.as_bytes()], row::replica)?;
     Ok(Some(payload))
+}
+
+/// The version of a payload, if it is there.
+pub(super) fn version(conn: &Connection, id: PayloadId) -> Result<Option<Version>, Fault> {
+    one(conn, sql::VERSION, [id.as_bytes()], |found| {
+        row::uint(found, 0, "version").map(Version::from_u64)
+    })
 }
 
 /// See the port.

@@ -56,6 +56,7 @@ statements! {
         SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns,
                priority, spill_to, rederivable
         FROM payloads WHERE id = ?1";
+    VERSION = "SELECT version FROM payloads WHERE id = ?1";
     LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
     REPLICAS = "
         SELECT id, node, state, kind, container, start, charged FROM replicas WHERE payload = ?1 ORDER BY id";
@@ -211,6 +212,9 @@ statements! {
         INSERT INTO nodes (node, epoch, claimed_at) VALUES (?1, 1, ?2)
         ON CONFLICT DO UPDATE SET epoch = epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";
     EPOCH = "SELECT epoch FROM nodes WHERE node = ?1";
+    MARK = "SELECT catalog, session, applied FROM journal WHERE row = 1";
+    BEGIN_SESSION = "UPDATE journal SET session = ?1, applied = ?2 WHERE row = 1";
+    NOTE_APPLIED = "UPDATE journal SET applied = ?1 WHERE row = 1";
     PROVE_WRITABLE = "UPDATE nodes SET checked_at = ?2 WHERE node = ?1";
 }
 

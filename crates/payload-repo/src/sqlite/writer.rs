@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use payload_core::{ChangeSet, CommitOutcome, NodeId, Timestamp};
-use rusqlite::{Connection, DropBehavior, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, DropBehavior, MAIN_DB, Transaction, TransactionBehavior, params};
 
 use super::fault::Fault;
+use super::journal::{self, Batch, Claim, Mark};
+use super::row::int;
 use super::{SqliteOptions, apply, connect, read, sql};
 
 /// Waits for the disk or not. The file stays whole either way.
@@ -19,11 +21,10 @@ pub(super) enum Sync {
     Normal,
 }
 
-/// Writes, for one claim on one node.
+/// Writes.
 pub(super) struct Writer {
     conn: Connection,
     sync: Sync,
-    claim: Option<(NodeId, u64)>,
     log_pages: Arc<AtomicU32>,
 }
 
@@ -40,7 +41,6 @@ impl Writer {
         Ok(Self {
             conn,
             sync: Sync::Full,
-            claim: None,
             log_pages,
         })
     }
@@ -50,29 +50,81 @@ impl Writer {
         self.log_pages.load(Ordering::Relaxed)
     }
 
-    /// Raises the epoch of a node and writes for it from now on.
+    /// Whether the last transaction waited for the disk, and with it everything before.
+    pub(super) fn is_synced(&self) -> bool {
+        self.sync == Sync::Full
+    }
+
+    /// Raises the epoch of a node.
     pub(super) fn claim(&mut self, node: NodeId, at: Timestamp) -> Result<u64, Fault> {
         let epoch: i64 = self.transaction(Sync::Full, |tx| {
             let mut statement = tx.prepare_cached(sql::CLAIM)?;
             Ok(statement.query_row(params![node.as_bytes(), at.as_micros()], |row| row.get(0))?)
         })?;
-        let epoch = u64::try_from(epoch).map_err(|_| Fault::bad_row("epoch"))?;
-        self.claim = Some((node, epoch));
-        Ok(epoch)
+        u64::try_from(epoch).map_err(|_| Fault::bad_row("epoch"))
     }
 
-    /// Commits the sets in one transaction; each has an outcome of its own.
+    /// Commits what is pending and then the sets, in one transaction; each set has an outcome of its own.
     pub(super) fn commit(
         &mut self,
         sync: Sync,
-        sets: &[ChangeSet],
+        pending: &Batch,
+        sets: &[(Claim, ChangeSet)],
     ) -> Result<Vec<Result<CommitOutcome, Fault>>, Fault> {
-        self.fenced(sync, |tx| sets.iter().map(|set| apply_one(tx, set)).collect())
+        self.transaction(sync, |tx| {
+            for entry in &pending.entries {
+                apply_decided(tx, &entry.set)?;
+            }
+            if let Some(mark) = pending.mark {
+                tx.prepare_cached(sql::NOTE_APPLIED)?.execute([int(mark)])?;
+            }
+            sets.iter()
+                .map(|(claim, set)| match is_current(tx, *claim)? {
+                    true => apply_one(tx, set),
+                    false => Ok(Err(Fault::fenced())),
+                })
+                .collect()
+        })
+    }
+
+    /// How far the tables are.
+    pub(super) fn mark(&self) -> Result<Mark, Fault> {
+        let mark = self.conn.query_row(sql::MARK, [], |found| {
+            Ok((found.get(0)?, found.get::<_, i64>(1)?, found.get::<_, i64>(2)?))
+        });
+        let (catalog, session, applied) = mark?;
+        let number = |value| u64::try_from(value).map_err(|_| Fault::bad_row("journal"));
+        Ok(Mark {
+            catalog,
+            session: number(session)?,
+            applied: number(applied)?,
+        })
+    }
+
+    /// Brings entries that an earlier session left into the tables, and begins the next session. Returns how many
+    /// entries do not continue what the tables hold: a crash of the host took what came before them, and so they were
+    /// never acknowledged as surviving one.
+    pub(super) fn recover(&mut self, entries: &[(u64, Vec<u8>)], next: Mark) -> Result<usize, Fault> {
+        self.transaction(Sync::Full, |tx| {
+            let mut applied = 0;
+            for (_, content) in entries {
+                let Ok(set) = journal::decode(content, |id| read::payload(tx, id)) else {
+                    break;
+                };
+                if apply_one(tx, &set)?? != CommitOutcome::Applied {
+                    break;
+                }
+                applied += 1;
+            }
+            tx.prepare_cached(sql::BEGIN_SESSION)?
+                .execute([int(next.session), int(next.applied)])?;
+            Ok(entries.len() - applied)
+        })
     }
 
     /// Forgets old requests; that may be lost with the host, because forgetting again is all it takes.
-    pub(super) fn forget_requests(&mut self, before: Timestamp, limit: u32) -> Result<u32, Fault> {
-        self.fenced(Sync::Normal, |tx| {
+    pub(super) fn forget_requests(&mut self, claim: Claim, before: Timestamp, limit: u32) -> Result<u32, Fault> {
+        self.fenced(claim, Sync::Normal, |tx| {
             let mut statement = tx.prepare_cached(sql::FORGET_REQUESTS)?;
             let forgotten = statement.execute(params![before.as_micros(), limit])?;
             u32::try_from(forgotten).map_err(|_| Fault::bad_row("at"))
@@ -82,19 +134,17 @@ impl Writer {
     /// Does something to the namespaces, for good.
     pub(super) fn change_namespaces(
         &mut self,
+        claim: Claim,
         work: impl FnOnce(&Connection) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.fenced(Sync::Full, |tx| work(tx))
+        self.fenced(claim, Sync::Full, |tx| work(tx))
     }
 
     /// Writes something: only that shows whether writing works.
-    pub(super) fn prove_writable(&mut self, at: Timestamp) -> Result<(), Fault> {
-        let Some((node, _)) = self.claim else {
-            return self.transaction(Sync::Normal, |_| Ok(()));
-        };
-        self.fenced(Sync::Normal, |tx| {
+    pub(super) fn prove_writable(&mut self, claim: Claim, at: Timestamp) -> Result<(), Fault> {
+        self.fenced(claim, Sync::Normal, |tx| {
             tx.prepare_cached(sql::PROVE_WRITABLE)?
-                .execute(params![node.as_bytes(), at.as_micros()])?;
+                .execute(params![claim.0.as_bytes(), at.as_micros()])?;
             Ok(())
         })
     }
@@ -102,15 +152,13 @@ impl Writer {
     /// A transaction of whoever claimed the node last, and of nobody before.
     fn fenced<T>(
         &mut self,
+        claim: Claim,
         sync: Sync,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let (node, epoch) = self.claim.ok_or_else(Fault::unclaimed)?;
-        self.transaction(sync, |tx| {
-            if read::epoch(tx, node)? != Some(epoch) {
-                return Err(Fault::fenced());
-            }
-            work(tx)
+        self.transaction(sync, |tx| match is_current(tx, claim)? {
+            true => work(tx),
+            false => Err(Fault::fenced()),
         })
     }
 
@@ -144,6 +192,9 @@ impl Writer {
 /// Opens the file for a [`Writer`], which makes it if need be.
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, Fault> {
     let conn = connect(path, options)?;
+    if conn.is_readonly(MAIN_DB)? {
+        return Err(Fault::read_only());
+    }
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::no_shared_memory());
@@ -151,6 +202,18 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Connection, F
     // FULL is what a new writer takes for set. Sorting and savepoints need no files.
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
     Ok(conn)
+}
+
+fn is_current(tx: &Transaction<'_>, (node, epoch): Claim) -> Result<bool, Fault> {
+    Ok(read::epoch(tx, node)? == Some(epoch))
+}
+
+/// A set that the journal has decided: anything but success means that the tables are not what it was decided by.
+fn apply_decided(tx: &Transaction<'_>, set: &ChangeSet) -> Result<(), Fault> {
+    match apply::change_set(tx, set)? {
+        CommitOutcome::Applied => Ok(()),
+        _ => Err(Fault::bad_row("a row of the journal")),
+    }
 }
 
 /// One set inside a savepoint. The outer error means that the transaction is gone, and with it the other sets.

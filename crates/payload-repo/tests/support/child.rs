@@ -115,7 +115,7 @@ fn commit(repo: &SqliteRepository, maker: &mut Maker, durability: Durability) {
 pub(crate) fn run(test: &str, path: &Path, work: Work, inject: Option<&str>, only: &[PathBuf]) -> Report {
     let log = path.with_extension("strace");
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,pwrite64,openat", "-o"]);
+    strace.args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,pwrite64,openat", "-o"]);
     strace.arg(&log);
     for file in only {
         strace.arg("-P").arg(file);

@@ -22,7 +22,11 @@ pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> payload_core::Re
 
 /// Opens the file as most tests want it.
 pub(crate) fn open(path: &Path) -> SqliteRepository {
-    open_with(path, SqliteOptions::default()).unwrap()
+    let options = SqliteOptions {
+        journal_half: 64 << 10,
+        ..SqliteOptions::default()
+    };
+    open_with(path, options).unwrap()
 }
 
 /// Handles on one store in memory.
@@ -34,7 +38,12 @@ pub(crate) fn memory() -> impl Fn() -> Box<dyn Repository> {
 /// Handles on one file, which is removed with the closure.
 pub(crate) fn sqlite() -> impl Fn() -> Box<dyn Repository> {
     let dir = tempfile::tempdir().unwrap();
-    move || Box::new(open(&dir.path().join("catalog.db")))
+    let repo = open(&dir.path().join("catalog.db"));
+    // The folder goes after the file in it.
+    move || {
+        let _ = &dir;
+        Box::new(repo.another())
+    }
 }
 
 /// Handles on one database of a server of its own, which ends with the closure.
@@ -62,6 +71,8 @@ impl CommitObserver for Recorder {
     fn group(&self, sets: usize, synced: bool, _took: Span) {
         self.groups.lock().unwrap().push((sets, synced));
     }
+
+    fn applied(&self, _sets: usize, _took: Span) {}
 
     fn warning(&self, message: &str) {
         self.warnings.lock().unwrap().push(message.to_owned());

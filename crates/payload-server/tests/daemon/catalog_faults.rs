@@ -23,7 +23,8 @@ fn fault_33_a_busy_catalog_makes_writes_unavailable_and_is_forgotten_when_it_is_
     let other = Connection::open(world.daemon.data_dir().join("catalog.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    let refusal = session.put(put(b"x")).unwrap_err();
+    // The journal takes some, until the tables are found to be out of reach.
+    let refusal = (0..10_000).find_map(|_| session.put(put(b"x")).err()).unwrap();
     assert_eq!(
         (refusal.code, &*refusal.reason),
         (Code::Unavailable, "REPOSITORY_UNAVAILABLE")
@@ -80,7 +81,7 @@ impl Mount {
     fn new(path: &Path) -> Option<Self> {
         std::fs::create_dir(path).unwrap();
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(path);
+        command.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(path);
         command.status().unwrap().success().then(|| Self(path.to_owned()))
     }
 

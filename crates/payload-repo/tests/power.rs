@@ -1,0 +1,274 @@
+//! What is there after the power went: everything that was acknowledged as surviving the host, from synced bytes alone.
+//!
+//! A child works under `strace`, which writes down every write with its bytes. From that the disk is rebuilt as it may
+//! be at each moment: what was synced is there; of what was not, all, nothing, or every second write.
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use payload_core::port::Repository;
+use payload_core::{ChangeSet, CommitOutcome, Durability, Payload, PayloadId, Version};
+use payload_repo::{SqliteOptions, SqliteRepository};
+use payload_testkit::clock::fresh_seed;
+use payload_testkit::repository::sample::{Maker, at, changed, created, edited, set};
+
+const PATH: &str = "PAYLOAD_REPO_POWER_PATH";
+const TEST: &str = "fault_9_host_commits_survive_a_power_cut_at_any_write";
+
+/// A journal of which a half is soon full.
+fn open(path: &Path) -> SqliteRepository {
+    let options = SqliteOptions {
+        journal_half: 4 << 10,
+        ..SqliteOptions::default()
+    };
+    support::open_with(path, options).unwrap()
+}
+
+/// Commits by all ways that there are, and says what was promised.
+fn work(path: &Path) {
+    let repo = open(path);
+    let mut maker = Maker::new(fresh_seed());
+    repo.claim(maker.node, at(0)).unwrap();
+    for _ in 0..12 {
+        let (a, b, c) = (maker.allocated(), maker.allocated(), maker.allocated());
+        commit(&repo, Durability::Volatile, set([created(&a)]));
+        commit(&repo, Durability::Host, set([created(&b)]));
+        let b2 = edited(&b, |after| after.size += 1);
+        commit(&repo, Durability::Volatile, set([changed(&b, &b2)]));
+        // The tables decide this one, and do not wait for the disk; what follows it on the same row does.
+        let direct = ChangeSet {
+            without_dependents: Some(c.id),
+            ..set([created(&c)])
+        };
+        commit(&repo, Durability::Volatile, direct);
+        let c2 = edited(&c, |after| after.size += 1);
+        commit(&repo, Durability::Host, set([changed(&c, &c2)]));
+        // Everything into the tables, without a sync.
+        repo.due(maker.node, at(0), 1).unwrap();
+        commit(
+            &repo,
+            Durability::Host,
+            set([changed(&b2, &edited(&b2, |after| after.size += 1))]),
+        );
+    }
+}
+
+fn commit(repo: &dyn Repository, durability: Durability, set: ChangeSet) {
+    let last: Payload = (*set.changes.last().unwrap().after).clone();
+    let outcome = repo.commit(ChangeSet { durability, ..set }).unwrap();
+    assert_eq!(outcome, CommitOutcome::Applied);
+    if durability == Durability::Host {
+        println!("\nsaid: {} {}", last.id, last.version);
+    }
+}
+
+/// A system call that is over, or the beginning of a sync.
+enum Step {
+    Write(PathBuf, u64, Vec<u8>),
+    Truncate(PathBuf, u64),
+    SyncBegins(PathBuf),
+    SyncEnds(PathBuf),
+    Promise(PayloadId, Version),
+}
+
+/// The calls of a trace. One that another thread's calls come between is in two lines: writes count from the second,
+/// syncs cover what was there at the first.
+fn steps(trace: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut open: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in trace.lines() {
+        let (thread, call) = line.split_once(' ').unwrap();
+        let call = call.trim_start();
+        if let Some(call) = call.strip_suffix("<unfinished ...>") {
+            open.insert(thread, call);
+            steps.extend(sync_begins(call));
+            continue;
+        }
+        let whole = match call.strip_prefix("<... ") {
+            None => {
+                steps.extend(sync_begins(call));
+                call
+            }
+            Some(_) => open.remove(thread).unwrap(),
+        };
+        assert!(!call.contains(" = -1 "), "{line}");
+        steps.extend(ended(whole));
+    }
+    steps
+}
+
+/// The call's name, its file and the rest of its arguments.
+fn parts(call: &str) -> Option<(&str, PathBuf, &str)> {
+    let (name, rest) = call.split_once('(')?;
+    let (path, rest) = rest.split_once('<')?.1.split_once('>')?;
+    let path = String::from_utf8(unescape(path)).ok()?;
+    Some((name, path.into(), rest))
+}
+
+fn sync_begins(call: &str) -> Option<Step> {
+    let (name, path, _) = parts(call)?;
+    matches!(name, "fsync" | "fdatasync").then_some(Step::SyncBegins(path))
+}
+
+fn ended(call: &str) -> Option<Step> {
+    let (name, path, rest) = parts(call)?;
+    let last_number = |text: &str| text.split(')').next()?.rsplit(", ").next()?.trim().parse().ok();
+    Some(match name {
+        "write" => {
+            let text = String::from_utf8(unescape(rest.split('"').nth(1)?)).ok()?;
+            let (id, version) = text.trim().strip_prefix("said: ")?.split_once(' ')?;
+            Step::Promise(id.parse().unwrap(), Version::from_u64(version.parse().unwrap()))
+        }
+        "pwrite64" => {
+            let mut parts = rest.split('"');
+            let bytes = unescape(parts.nth(1)?);
+            Step::Write(path, last_number(parts.next()?)?, bytes)
+        }
+        "ftruncate" => Step::Truncate(path, last_number(rest)?),
+        "fsync" | "fdatasync" => Step::SyncEnds(path),
+        _ => return None,
+    })
+}
+
+fn unescape(hex: &str) -> Vec<u8> {
+    let bytes = hex.split("\\x").skip(1);
+    bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+/// A file as the disk has it, and what it may have besides.
+#[derive(Clone, Default)]
+struct Disk {
+    synced: Vec<u8>,
+    unsynced: Vec<(u64, Option<Vec<u8>>)>,
+    /// How many of these a sync that has begun covers.
+    covered: usize,
+}
+
+impl Disk {
+    /// With those of the unsynced writes that `kept` is true for.
+    fn image(&self, kept: impl Fn(usize) -> bool) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        for (number, (offset, bytes)) in self.unsynced.iter().enumerate() {
+            let offset = *offset as usize;
+            match bytes {
+                Some(bytes) if kept(number) => {
+                    image.resize(image.len().max(offset + bytes.len()), 0);
+                    image[offset..offset + bytes.len()].copy_from_slice(bytes);
+                }
+                Some(_) => {}
+                None if kept(number) => image.truncate(offset),
+                None => {}
+            }
+        }
+        image
+    }
+
+    fn sync_ends(&mut self) {
+        self.synced = self.image(|number| number < self.covered);
+        self.unsynced.drain(..self.covered);
+        self.covered = 0;
+    }
+}
+
+/// Opens what is left of the disk and looks for all that was promised.
+fn check(
+    disks: &BTreeMap<PathBuf, Disk>,
+    promised: &BTreeMap<PayloadId, Version>,
+    kept: impl Fn(usize) -> bool + Copy,
+) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, disk) in disks {
+        std::fs::write(dir.path().join(path.file_name().unwrap()), disk.image(kept)).unwrap();
+    }
+    let repo = open(&dir.path().join("catalog.db"));
+    for (id, version) in promised {
+        let found = repo.get(*id).unwrap().map(|row| row.version);
+        assert!(
+            found >= Some(*version),
+            "{id} was promised at version {version}, and is {found:?}"
+        );
+    }
+    let mut maker = Maker::new(fresh_seed());
+    repo.claim(maker.node, at(0)).unwrap();
+    repo.commit(set([created(&maker.allocated())])).unwrap();
+}
+
+#[test]
+fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
+    if let Some(path) = std::env::var_os(PATH) {
+        return work(Path::new(&path));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    drop(open(&path));
+    let files = ["catalog.db", "catalog.db-wal", "catalog.db-commits"].map(|name| dir.path().join(name));
+    let mut disks: BTreeMap<PathBuf, Disk> = BTreeMap::new();
+    for file in &files {
+        let synced = std::fs::read(file).unwrap();
+        disks.insert(
+            file.clone(),
+            Disk {
+                synced,
+                ..Disk::default()
+            },
+        );
+    }
+    let log = dir.path().join("strace");
+    let status = Command::new("strace")
+        .args([
+            "-f",
+            "-y",
+            "-qq",
+            "-xx",
+            "-s",
+            "2000000",
+            "-e",
+            "trace=pwrite64,write,ftruncate,fsync,fdatasync",
+            "-o",
+        ])
+        .arg(&log)
+        .arg(std::env::current_exe().unwrap())
+        .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
+        .env(PATH, &path)
+        .stdout(Stdio::null())
+        .status()
+        .expect("strace is installed");
+    assert!(status.success());
+
+    let mut promised = BTreeMap::new();
+    let trace = std::fs::read_to_string(&log).unwrap();
+    for step in steps(&trace) {
+        match step {
+            Step::Write(path, offset, bytes) => {
+                let Some(disk) = disks.get_mut(&path) else { continue };
+                disk.unsynced.push((offset, Some(bytes)));
+            }
+            Step::Truncate(path, len) => {
+                let Some(disk) = disks.get_mut(&path) else { continue };
+                disk.unsynced.push((len, None));
+            }
+            Step::SyncBegins(path) => {
+                let Some(disk) = disks.get_mut(&path) else { continue };
+                disk.covered = disk.unsynced.len();
+            }
+            Step::SyncEnds(path) => {
+                let Some(disk) = disks.get_mut(&path) else { continue };
+                disk.sync_ends();
+                check(&disks, &promised, |_| false);
+            }
+            Step::Promise(id, version) => {
+                promised.insert(id, version);
+                check(&disks, &promised, |_| false);
+                check(&disks, &promised, |number| number % 2 == 0);
+                check(&disks, &promised, |number| number % 2 == 1);
+                check(&disks, &promised, |_| true);
+            }
+        }
+    }
+    assert_eq!(promised.len(), 24);
+}
