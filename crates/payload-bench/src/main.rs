@@ -5,6 +5,7 @@
 mod acquire;
 mod bytes;
 mod clock;
+mod commit;
 mod content;
 mod crew;
 mod demo;
@@ -72,6 +73,8 @@ enum Command {
     Lineage(lineage::Options),
     /// Appends, deliveries and reads of streams, next to insertions, calls and queries
     Streams(streams::Options),
+    /// Commits of one row each, next to single-row inserts, on SQLite and on PostgreSQL
+    Commit(commit::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
     /// Kills server, keeper, producers and consumers of streams at random, and checks what came through
@@ -142,6 +145,7 @@ fn run(command: Command) -> Result<()> {
         Command::Many(options) => many::run(&options),
         Command::Lineage(options) => lineage::run(&options),
         Command::Streams(options) => streams::run(&options),
+        Command::Commit(options) => commit::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::StreamLoop(options) => stream_loop::run(&options),
         Command::Demo(options) => demo::run(&options),

@@ -33,7 +33,7 @@ struct News {
 }
 
 impl Engine {
-    /// Begins to hear of what other servers do, if there can be others.
+    /// Begins to hear of what other servers do, if there can be others. Call it before [`recover`](Self::recover).
     pub fn hear_peers(self: &Arc<Self>) -> Result<()> {
         let engine: Weak<Self> = Arc::downgrade(self);
         let hear = move |news| {

@@ -16,6 +16,6 @@ mod sqlite;
 mod stream_row;
 
 pub use memory::MemoryRepository;
-pub use observer::CommitObserver;
+pub use observer::{CommitObserver, Purpose};
 pub use postgres::{Database, PostgresOptions, PostgresRepository, Rivals, Settings};
 pub use sqlite::{SqliteOptions, SqliteRepository};

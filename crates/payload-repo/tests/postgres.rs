@@ -9,7 +9,7 @@ use std::thread;
 
 use payload_core::port::Repository;
 use payload_core::{ChangeSet, CommitOutcome, Error, NodeId, Outcome, Payload, Reason, Span};
-use payload_repo::{Database, PostgresOptions, PostgresRepository, Rivals, Settings};
+use payload_repo::{Database, PostgresOptions, PostgresRepository, Purpose, Rivals, Settings};
 use payload_testkit::clock::ManualClock;
 use payload_testkit::process::{Cut, Postgres, Proxy, until};
 use payload_testkit::repository::log::history;
@@ -26,6 +26,11 @@ fn claimed(url: &str, node: NodeId) -> PostgresRepository {
     let repo = support::open_postgres(url);
     repo.claim(node, at(0)).unwrap();
     repo
+}
+
+fn observed(url: &str, recorder: &Arc<Recorder>) -> PostgresRepository {
+    let (database, clock) = (Database::parse(url, None).unwrap(), Arc::new(ManualClock::default()));
+    PostgresRepository::open(&database, PostgresOptions::default(), clock, Arc::clone(recorder) as _).unwrap()
 }
 
 /// Waits until so many events of a payload can be read: a session that was cut off may still be at work for a moment, and
@@ -164,11 +169,14 @@ fn fault_30_who_got_in_the_way_for_a_while_is_waited_for() {
     for code in ["40001", "40P01", "23505"] {
         let server = Postgres::start();
         let mut maker = Maker::new(5);
-        let repo = claimed(&server.url(), maker.node);
+        let recorder = Arc::new(Recorder::default());
+        let repo = observed(&server.url(), &recorder);
+        repo.claim(maker.node, at(0)).unwrap();
         fail_inserts(&server, code, "n < 4");
         let payload = maker.allocated();
         assert_eq!(repo.commit(set([created(&payload)])).unwrap(), CommitOutcome::Applied);
         assert_eq!(repo.get(payload.id).unwrap(), Some(payload));
+        assert_eq!(*recorder.retried.lock().unwrap(), [code; 3]);
     }
 }
 
@@ -320,13 +328,34 @@ fn a_server_that_is_no_use_is_named_without_its_password() {
         assert!(!whole.contains("secret"), "{whole}");
     }
     let recorder = Arc::new(Recorder::default());
-    let clock = Arc::new(ManualClock::default());
-    PostgresRepository::open(
-        &Database::parse(&server.url(), None).unwrap(),
-        PostgresOptions::default(),
-        clock,
-        Arc::clone(&recorder) as _,
-    )
-    .unwrap();
+    drop(observed(&server.url(), &recorder));
     assert!(recorder.warnings.lock().unwrap().is_empty());
+}
+
+#[test]
+fn connections_are_counted_when_they_are_opened_and_while_they_are_used() {
+    let server = Postgres::start();
+    let mut maker = Maker::new(11);
+    let recorder = Arc::new(Recorder::default());
+    let repo = observed(&server.url(), &recorder);
+    repo.claim(maker.node, at(0)).unwrap();
+    repo.on_peers(maker.node, Arc::new(|_| {})).unwrap();
+    let opened = |purpose| {
+        let connected = recorder.connected.lock().unwrap();
+        connected.iter().filter(|one| **one == purpose).count()
+    };
+    for round in 1..=2 {
+        until("a connection for everything", || {
+            repo.get(maker.payload_id()).ok()?;
+            repo.commit(set([created(&maker.allocated())])).ok()?;
+            Purpose::ALL
+                .iter()
+                .all(|purpose| opened(*purpose) == round)
+                .then_some(())
+        });
+        assert_eq!(recorder.reading.lock().unwrap().last(), Some(&0));
+        assert_eq!(recorder.reading.lock().unwrap().iter().max(), Some(&1));
+        server
+            .psql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'payloadd'");
+    }
 }

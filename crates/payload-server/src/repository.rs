@@ -6,10 +6,10 @@ use std::time::Duration;
 use payload_core::port::{Clock, Repository};
 use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Rivals, Settings, SqliteOptions,
-    SqliteRepository,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Purpose, Rivals, Settings,
+    SqliteOptions, SqliteRepository,
 };
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::config::{self, Place, UnsafeSettings};
 use crate::fatal;
@@ -98,6 +98,9 @@ struct Observer {
     group_sizes: Histogram,
     applied: Histogram,
     applied_sets: IntCounter,
+    connections: IntCounterVec,
+    reading: IntGauge,
+    retries: IntCounterVec,
 }
 
 impl Observer {
@@ -128,12 +131,32 @@ impl Observer {
             "Change sets that were acknowledged from the journal and brought into the tables since.",
         )?;
         registry.register(Box::new(applied_sets.clone()))?;
+        let options = Opts::new(
+            "payload_repository_connections_opened_total",
+            "Connections to the database that were opened, by what they are for.",
+        );
+        let connections = IntCounterVec::new(options, &["use"])?;
+        registry.register(Box::new(connections.clone()))?;
+        let reading = IntGauge::new(
+            "payload_repository_reads_running",
+            "Connections to the database that a query uses now.",
+        )?;
+        registry.register(Box::new(reading.clone()))?;
+        let options = Opts::new(
+            "payload_repository_retries_total",
+            "Transactions done again because others were in the way, by SQLSTATE.",
+        );
+        let retries = IntCounterVec::new(options, &["code"])?;
+        registry.register(Box::new(retries.clone()))?;
         Ok(Self {
             applied,
             applied_sets,
             synced: commits.with_label_values(&["true"]),
             unsynced: commits.with_label_values(&["false"]),
             group_sizes,
+            connections,
+            reading,
+            retries,
         })
     }
 }
@@ -148,6 +171,18 @@ impl CommitObserver for Observer {
     fn applied(&self, sets: usize, took: Span) {
         self.applied.observe(took.as_secs_f64());
         self.applied_sets.inc_by(sets as u64);
+    }
+
+    fn connected(&self, purpose: Purpose) {
+        self.connections.with_label_values(&[purpose.as_str()]).inc();
+    }
+
+    fn reading(&self, connections: usize) {
+        self.reading.set(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
+    fn retried(&self, code: &str) {
+        self.retries.with_label_values(&[code]).inc();
     }
 
     fn warning(&self, message: &str) {

@@ -151,9 +151,10 @@ impl Start {
             remote_leases_before,
             Metrics::new(&registry)?,
         )?;
+        // Before rows are read: what others do to them after that is told.
+        engine.hear_peers()?;
         let recovered = engine.recover()?;
         let workers = Workers::start(&engine)?;
-        engine.hear_peers()?;
 
         let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
         registry.register(Box::new(Gauges::new(calls.clone())?))?;

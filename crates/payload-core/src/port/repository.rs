@@ -77,9 +77,9 @@ pub trait Repository: StreamReader {
     /// Whether other servers may change rows. If so, a row that was read is what it is only until somebody says otherwise.
     fn is_shared(&self) -> bool;
 
-    /// Has `listener` told what other servers do to payloads with a replica of `node` and to streams, and has what they add to logs told to
-    /// whoever listens with [`on_events`](Self::on_events). It must not block. There is one; a repository that is not shared
-    /// never calls it.
+    /// Has `listener` told what other servers do to payloads with a replica of `node` and to streams, and has what they add
+    /// to logs told to whoever listens with [`on_events`](Self::on_events). It must not block. There is one. What happens
+    /// from the return of this call on is told; a repository that is not shared never tells anything.
     fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()>;
 
     /// A page of the lineage graph around a payload, as [`lineage::page`](crate::lineage::page) defines it.

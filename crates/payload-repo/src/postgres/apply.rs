@@ -113,7 +113,7 @@ fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Option<Write<'e>> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let words: Vec<_> = ids
             .chunks(IDS_MAX)
-            .map(|few| (feed::channel(node), few.join(",")))
+            .map(|few| (feed::channel_of(node), few.join(",")))
             .collect();
         words
     });

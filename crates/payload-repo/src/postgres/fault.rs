@@ -161,9 +161,10 @@ impl Fault {
         matches!(self.kind, Kind::Refused(_))
     }
 
-    /// Whether trying again is all it takes.
-    pub(super) fn is_contended(&self) -> bool {
-        self.kind == Kind::Contended
+    /// The code of whatever was in the way, if it was another transaction: then trying again is all it takes.
+    pub(super) fn contention(&self) -> Option<&str> {
+        let code = self.source.as_ref().and_then(|source| source.code());
+        (self.kind == Kind::Contended).then(|| code.map_or("", SqlState::code))
     }
 
     /// For the caller. `database` says which one it is, without secrets.

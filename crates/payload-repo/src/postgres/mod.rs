@@ -49,7 +49,7 @@ use begin::{Locks, Sync};
 use connect::Session;
 pub use database::Database;
 use fault::Fault;
-use feed::Feed;
+use feed::{Ears, Feed};
 use options::Target;
 pub use options::{PostgresOptions, Rivals, Settings};
 use pool::Pool;
@@ -81,10 +81,11 @@ impl PostgresRepository {
             observer.warning(&warning);
         }
         migrate::run(&target, migrate::MIGRATIONS, clock.wall())?;
-        let readers = Pool::open(Arc::clone(&target)).map_err(|fault| fault.into_error(target.name()))?;
+        let readers =
+            Pool::open(Arc::clone(&target), Arc::clone(&observer)).map_err(|fault| fault.into_error(target.name()))?;
         Ok(Self {
             group: Group::new(options.group_max.max(1)),
-            writer: Mutex::new(Writer::new(Arc::clone(&target))),
+            writer: Mutex::new(Writer::new(Arc::clone(&target), Arc::clone(&observer))),
             readers,
             target,
             clock,
@@ -182,8 +183,14 @@ impl Repository for PostgresRepository {
     }
 
     fn on_peers(&self, node: NodeId, listener: PeerListener) -> Result<()> {
-        let (target, events) = (Arc::clone(&self.target), Arc::clone(&self.listener));
-        let feed = Feed::start(target, node, listener, events).map_err(|_| self.error(Fault::no_resources()))?;
+        let feed = Feed::start(Ears {
+            target: Arc::clone(&self.target),
+            node,
+            peers: listener,
+            events: Arc::clone(&self.listener),
+            observer: Arc::clone(&self.observer),
+        });
+        let feed = feed.map_err(|fault| self.error(fault))?;
         // The one before ends when nobody holds the lock.
         let before = self.feed.write().replace(feed);
         drop(before);

@@ -8,26 +8,31 @@ use super::connect::{Conn, Session};
 use super::fault::Fault;
 use super::options::Target;
 use super::{sql, streams};
+use crate::observer::{CommitObserver, Purpose};
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Connections that nobody is using, and places for those that are not open.
 pub(super) struct Pool {
     target: Arc<Target>,
+    observer: Arc<dyn CommitObserver>,
     idle: Mutex<Vec<Option<Conn>>>,
     freed: Condvar,
 }
 
 impl Pool {
     /// With one connection open, the others to come.
-    pub(super) fn open(target: Arc<Target>) -> Result<Self, Fault> {
-        let mut idle: Vec<Option<Conn>> = (1..target.options.readers).map(|_| None).collect();
-        idle.push(Some(connect(&target)?));
-        Ok(Self {
-            target,
-            idle: Mutex::new(idle),
+    pub(super) fn open(target: Arc<Target>, observer: Arc<dyn CommitObserver>) -> Result<Self, Fault> {
+        let pool = Self {
+            idle: Mutex::new((0..target.options.readers).map(|_| None).collect()),
             freed: Condvar::new(),
-        })
+            observer,
+            target,
+        };
+        let mut lent = pool.take();
+        lent.conn = Some(pool.connect()?);
+        drop(lent);
+        Ok(pool)
     }
 
     /// Lends a connection to `work`; waits while all are lent. Reads change nothing, so what failed because a connection
@@ -40,7 +45,7 @@ impl Pool {
                 result => return result,
             }
         }
-        lent.conn = Some(connect(&self.target)?);
+        lent.conn = Some(self.connect()?);
         lent.run(work)
     }
 
@@ -56,19 +61,24 @@ impl Pool {
         })
     }
 
+    fn connect(&self) -> Result<Conn, Fault> {
+        let conn = Conn::open(&self.target, &[sql::GRAPH, sql::READS, streams::sql::READS])?;
+        self.observer.connected(Purpose::Read);
+        Ok(conn)
+    }
+
     fn take(&self) -> Lent<'_> {
         let mut idle = self.idle.lock();
         loop {
             match idle.pop() {
-                Some(conn) => return Lent { pool: self, conn },
+                Some(conn) => {
+                    self.observer.reading(self.target.options.readers - idle.len());
+                    return Lent { pool: self, conn };
+                }
                 None => self.freed.wait(&mut idle),
             }
         }
     }
-}
-
-fn connect(target: &Target) -> Result<Conn, Fault> {
-    Conn::open(target, &[sql::GRAPH, sql::READS, streams::sql::READS])
 }
 
 /// Goes back to the pool even if its user panics.
@@ -94,7 +104,12 @@ impl Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.pool.idle.lock().push(self.conn.take());
+        let mut idle = self.pool.idle.lock();
+        idle.push(self.conn.take());
+        self.pool
+            .observer
+            .reading(self.pool.target.options.readers - idle.len());
+        drop(idle);
         self.pool.freed.notify_one();
     }
 }

@@ -19,6 +19,8 @@ use super::fault::Fault;
 use super::options::{Rivals, Target};
 use super::{apply, lineage, row, sql, streams};
 
+use crate::observer::{CommitObserver, Purpose};
+
 /// How often a set is tried that others keep getting in the way of.
 const TRIES_MAX: u32 = 8;
 /// The pause before the second try; it doubles with each.
@@ -36,6 +38,7 @@ const OCCUPY_AGAIN: &str = "SELECT pg_try_advisory_lock($node)";
 /// Writes, for one claim on one node.
 pub(super) struct Writer {
     target: Arc<Target>,
+    observer: Arc<dyn CommitObserver>,
     conn: Option<Conn>,
     claim: Option<Claim>,
 }
@@ -49,9 +52,10 @@ enum Fate {
 
 impl Writer {
     /// Connects when it is first used.
-    pub(super) fn new(target: Arc<Target>) -> Self {
+    pub(super) fn new(target: Arc<Target>, observer: Arc<dyn CommitObserver>) -> Self {
         Self {
             target,
+            observer,
             conn: None,
             claim: None,
         }
@@ -86,7 +90,7 @@ impl Writer {
     pub(super) fn commit(&mut self, sync: Sync, sets: &[ChangeSet]) -> Outcomes {
         match self.twice(|writer| writer.batch(sync, sets)) {
             Ok(outcomes) => outcomes,
-            Err(fault) if fault.is_contended() => sets.iter().map(|set| self.alone(sync, set)).collect(),
+            Err(fault) if self.gives_way(&fault) => sets.iter().map(|set| self.alone(sync, set)).collect(),
             Err(fault) => vec![Err(fault); sets.len()],
         }
     }
@@ -138,11 +142,19 @@ impl Writer {
         let mut tries = 1;
         loop {
             match self.twice(|writer| writer.batch(sync, std::slice::from_ref(set))) {
-                Err(fault) if fault.is_contended() && tries < TRIES_MAX => pause(self.backoff(tries)),
+                Err(fault) if tries < TRIES_MAX && self.gives_way(&fault) => pause(self.backoff(tries)),
                 result => return result.and_then(|mut outcomes| outcomes.remove(0)),
             }
             tries += 1;
         }
+    }
+
+    /// Whether others were in the way, and trying again is all it takes.
+    fn gives_way(&self, fault: &Fault) -> bool {
+        if let Some(code) = fault.contention() {
+            self.observer.retried(code);
+        }
+        fault.contention().is_some()
     }
 
     /// Nodes that met wait for different times, so that they do not meet again.
@@ -231,6 +243,7 @@ impl Writer {
     fn connect(&self) -> Result<Conn, Fault> {
         let conn = Conn::open(&self.target, &[sql::GRAPH, sql::WRITES, streams::sql::WRITES])?;
         conn.run(async |session: &Session| session.batch(KEEPALIVES).await)?;
+        self.observer.connected(Purpose::Write);
         if let (Some(claim), Rivals::Refused) = (self.claim, self.target.options.rivals) {
             let occupy = on_node(OCCUPY_AGAIN, claim.node);
             conn.run(async |session: &Session| session.batch(&occupy).await)?;

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use payload_core::port::Repository;
 use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, SqliteOptions, SqliteRepository,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Purpose, SqliteOptions,
+    SqliteRepository,
 };
 use payload_testkit::clock::ManualClock;
 use payload_testkit::process::Postgres;
@@ -64,6 +65,9 @@ pub(crate) fn open_postgres(url: &str) -> PostgresRepository {
 pub(crate) struct Recorder {
     pub(crate) groups: Mutex<Vec<(usize, bool)>>,
     pub(crate) warnings: Mutex<Vec<String>>,
+    pub(crate) connected: Mutex<Vec<Purpose>>,
+    pub(crate) reading: Mutex<Vec<usize>>,
+    pub(crate) retried: Mutex<Vec<String>>,
     pub(crate) fatal: Mutex<Vec<Reason>>,
 }
 
@@ -73,6 +77,18 @@ impl CommitObserver for Recorder {
     }
 
     fn applied(&self, _sets: usize, _took: Span) {}
+
+    fn connected(&self, purpose: Purpose) {
+        self.connected.lock().unwrap().push(purpose);
+    }
+
+    fn reading(&self, connections: usize) {
+        self.reading.lock().unwrap().push(connections);
+    }
+
+    fn retried(&self, code: &str) {
+        self.retried.lock().unwrap().push(code.to_owned());
+    }
 
     fn warning(&self, message: &str) {
         self.warnings.lock().unwrap().push(message.to_owned());

@@ -1,7 +1,7 @@
 //! Several servers on one database: rows are everybody's, bytes and leases are their node's.
 
 use payload_proto::v1;
-use payload_testkit::process::{Postgres, Setup, until};
+use payload_testkit::process::{Cut, Postgres, Proxy, Setup, until};
 use rustix::process::Signal;
 use tonic::Code;
 
@@ -148,6 +148,33 @@ fn what_is_said_about_a_payload_can_be_said_anywhere() {
     assert_eq!(there.events(&payload_id), here.events(&payload_id));
 }
 
+/// One of the two loses the database for a while; what it would have been told is said meanwhile.
+#[test]
+fn what_could_not_be_heard_is_made_up_for() {
+    let postgres = Postgres::start();
+    let wire = Proxy::before(&postgres);
+    let here = World::with(&format!("[repository]\nurl = \"{}\"\npoll = \"1h\"\n", wire.url()));
+    let there = world(&postgres);
+    let session = here.session();
+    let (deleted, labelled) = (session.put_id(b"deleted"), session.put_id(b"labelled"));
+    wire.cut(Cut::All);
+    there.grpc().delete_payload(delete(&deleted)).unwrap();
+    let update = v1::UpdatePayloadRequest {
+        payload_id: labelled.clone(),
+        update_mask: vec!["labels".to_owned()],
+        labels: [("k".to_owned(), "v".to_owned())].into(),
+        ..Default::default()
+    };
+    there.grpc().update_payload(update).unwrap();
+    // Its bytes are there all the same.
+    session.lease(&labelled);
+    assert_eq!(state(&there, &deleted), v1::State::Deleting);
+    wire.cut(Cut::Never);
+    ends(&there, &deleted);
+    let seen = here.grpc().get_payload(get(&labelled)).unwrap().payload.unwrap();
+    assert_eq!(seen.labels.get("k").map(String::as_str), Some("v"));
+}
+
 #[test]
 fn one_node_expires_what_is_on_another() {
     let postgres = Postgres::start();
@@ -272,6 +299,29 @@ fn twin(of: &World, postgres: &Postgres) -> (tempfile::TempDir, Setup) {
     }
     let setup = setup(&copy).config(&format!("{CONFIG}{}", config(postgres)));
     (dir, setup)
+}
+
+#[test]
+fn an_empty_server_stands_in_for_one_that_is_gone_for_ever() {
+    let postgres = Postgres::start();
+    let (gone, there) = (world(&postgres), world(&postgres));
+    let session = gone.session();
+    let in_memory = session.put_id(b"in memory");
+    let on_disk = session.publish_on_disk(&[7; 100_000]).payload_id;
+    let deleted = session.put_id(b"deleted");
+    let (_dir, stand_in) = twin(&gone, &postgres);
+    let World { daemon, .. } = gone;
+    daemon.kill();
+    there.grpc().delete_payload(delete(&deleted)).unwrap();
+    assert_eq!(state(&there, &in_memory), v1::State::Active);
+
+    let stand_in = stand_in.start();
+    assert_eq!(state(&there, &in_memory), v1::State::Lost);
+    ends(&there, &deleted);
+    let session = crate::support::local::Local::open(&stand_in.endpoint().socket);
+    let refusal = session.acquire(acquire(&[&on_disk])).unwrap().remove(0).unwrap_err();
+    assert_eq!(refusal.code, Code::DataLoss, "{refusal:?}");
+    assert_eq!(state(&there, &on_disk), v1::State::Lost);
 }
 
 #[test]
