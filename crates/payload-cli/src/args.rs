@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use payload_client::{
     Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, StreamName, Tier, v1,
 };
@@ -258,12 +258,20 @@ pub(crate) struct EventsArgs {
 }
 
 #[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("which").args(["id", "all"])))]
+#[command(group(ArgGroup::new("what").args(["events", "bytes"]).required(true)))]
 pub(crate) struct VerifyArgs {
-    /// Payload [default: all of the namespace]
+    /// Payload [default with --events: all of the namespace]
     pub(crate) id: Option<PayloadId>,
+    /// All payloads of the namespace
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
     /// Whether the events of each payload add up to what the catalog says of it
-    #[arg(long, required = true)]
+    #[arg(long)]
     events: bool,
+    /// Whether the replicas have the bytes that were committed; those that have not are made again from one that has
+    #[arg(long, requires = "which")]
+    pub(crate) bytes: bool,
 }
 
 fn words(words: &[&'static str]) -> PossibleValuesParser {

@@ -19,6 +19,7 @@ pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName,
 pub(crate) use self::namespaces::{Namespace, NamespaceQuota, Namespaces, OneNamespace, RemovedNamespace};
 pub(crate) use self::placement::{
     Candidate, Explained, HolderSum, Holders, Plan, Pressure, Standing, TierView, Tiers, Transfer, Transfers,
+    VerifiedBytes,
 };
 use crate::failure::Failure;
 

@@ -87,6 +87,7 @@ async fn every_document_is_as_documented() {
         ),
         ("stats", world.json(&["stats"])),
         ("explain", world.json(&["explain", &id])),
+        ("verify --bytes", world.json(&["verify", "--bytes", "--all"])),
         ("tiers", world.json(&["tiers"])),
         ("transfers", world.json(&["transfers"])),
         ("holders", world.json(&["holders"])),

@@ -5,6 +5,7 @@ use payload_proto::v1;
 use payload_proto::v1::admin_service_client::AdminServiceClient;
 
 use crate::admin::Admin;
+use crate::messages::Messages;
 
 impl Admin {
     /// Why a payload's bytes are where they are, what keeps them there, and what happens to them next.
@@ -18,6 +19,24 @@ impl Admin {
             async move { AdminServiceClient::new(channel).explain(request).await }
         };
         self.grpc.call(ask).await
+    }
+
+    /// Has the server read all bytes of a payload, or of all active ones in a namespace, and mend what is damaged. Each message is
+    /// about one payload.
+    pub async fn verify_bytes(
+        &self,
+        namespace: &Namespace,
+        payload: Option<&PayloadRef>,
+    ) -> Result<Messages<v1::VerifyBytesResponse>> {
+        let request = v1::VerifyBytesRequest {
+            namespace: namespace.to_string(),
+            payload_id: payload.map(PayloadRef::to_string).unwrap_or_default(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { AdminServiceClient::new(channel).verify_bytes(request).await }
+        };
+        self.grpc.call(ask).await.map(Messages::new)
     }
 
     /// How full each tier is, and what goes next.

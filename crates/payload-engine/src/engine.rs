@@ -18,6 +18,7 @@ use crate::namespaces::KnownNamespaces;
 use crate::peers::Peers;
 use crate::promote::Wishes;
 use crate::room::Room;
+use crate::scrub::Scrub;
 use crate::settings::Settings;
 use crate::streams::Streams;
 use crate::table::{Keeps, Table};
@@ -61,6 +62,8 @@ pub struct Engine {
     pub(crate) room: Room,
     pub(crate) wishes: Wishes,
     pub(crate) transfers: Transfers,
+    pub(crate) scrub: Scrub,
+    pub(crate) scrub_signal: Signal,
     pub(crate) peers: Peers,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
@@ -133,6 +136,8 @@ impl Engine {
             room: Room::default(),
             wishes: Wishes::default(),
             transfers: Transfers::default(),
+            scrub: Scrub::default(),
+            scrub_signal: Signal::new(),
             peers: Peers::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),

@@ -24,6 +24,7 @@ pub struct Metrics {
     evictions_discarded: IntCounter,
     evicted_bytes: IntCounter,
     room_waits: IntCounterVec,
+    scrubbed_bytes: IntCounter,
     entries_appended: IntCounter,
     entries_trimmed: IntCounter,
 }
@@ -98,12 +99,20 @@ impl Metrics {
             evictions_discarded: evictions.with_label_values(&["discarded"]),
             evictions_spilled: evictions.with_label_values(&["spilled"]),
             evicted_bytes: one("payload_evicted_bytes_total", "Bytes of RAM that evictions gave back.")?,
+            scrubbed_bytes: one(
+                "payload_scrubbed_bytes_total",
+                "Bytes of replicas that were read to see whether they are right.",
+            )?,
             room_waits: vec(
                 "payload_room_waits_total",
                 "Requests that waited for room in RAM, by result.",
                 "result",
             )?,
         })
+    }
+
+    pub(crate) fn scrubbed(&self, bytes: u64) {
+        self.scrubbed_bytes.inc_by(bytes);
     }
 
     pub(crate) fn lease_granted(&self, kind: HolderKind) {

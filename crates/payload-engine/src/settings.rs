@@ -23,6 +23,10 @@ pub struct Settings {
     pub room_wait: Span,
     /// How many payloads are copied from tier to tier at a time.
     pub movers: usize,
+    /// How often all bytes are read to see whether they are right; none: never.
+    pub scrub_interval: Option<Span>,
+    /// How many bytes of them are read in a second.
+    pub scrub_rate: u64,
     /// How many payloads without a replica in RAM are kept in memory.
     pub cold_entries_max: usize,
     /// What one principal may have at once.

@@ -93,6 +93,10 @@ impl Workers {
             engine.streams.signal.wait(engine.pause_after("retention", trimmed));
             engine.streams.signal.wait(Some(TRIM_DELAY));
         })?;
+        workers.spawn("scrub", |engine| {
+            let pause = engine.scrub();
+            engine.scrub_signal.wait(engine.pause_after("scrub", pause));
+        })?;
         workers.spawn("prepare", |engine| {
             let began = engine.now();
             let (signal, pause) = match engine.prepare() {
@@ -139,6 +143,7 @@ impl Drop for Workers {
             &self.engine.peers.signal,
             &self.engine.evict_signal,
             &self.engine.fetch_signal,
+            &self.engine.scrub_signal,
             &self.engine.streams.signal,
             &self.engine.prepare_signal,
             &self.engine.rest_signal,

@@ -75,6 +75,7 @@ pub(crate) enum Rpc {
     ListNames,
     ListNameHistory,
     VerifyEvents,
+    VerifyBytes,
     CreateStream,
     GetStream,
     ListStreams,
@@ -112,7 +113,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 51] = [
+    const ALL: [(Self, &'static str); 52] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -152,6 +153,7 @@ impl Rpc {
         (Self::ListNames, "ListNames"),
         (Self::ListNameHistory, "ListNameHistory"),
         (Self::VerifyEvents, "VerifyEvents"),
+        (Self::VerifyBytes, "VerifyBytes"),
         (Self::CreateStream, "CreateStream"),
         (Self::GetStream, "GetStream"),
         (Self::ListStreams, "ListStreams"),

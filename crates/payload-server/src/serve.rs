@@ -307,6 +307,8 @@ fn settings(config: &Config, node: NodeId) -> Settings {
         ram_watermarks: config.tiers.ram_watermarks,
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
+        scrub_interval: config.scrub.interval,
+        scrub_rate: u64::from(config.scrub.mib_per_second) << 20,
         cold_entries_max: COLD_ENTRIES_MAX,
         caps: Caps {
             sessions: count(config.sessions.max),

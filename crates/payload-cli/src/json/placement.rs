@@ -85,6 +85,22 @@ pub(crate) struct Candidate {
     pub(crate) exit: &'static str,
 }
 
+/// `verify --bytes`.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct VerifiedBytes {
+    pub(crate) payloads: u64,
+    pub(crate) bytes: u64,
+    pub(crate) damages: Vec<Damage>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Damage {
+    pub(crate) payload_id: String,
+    pub(crate) tier: &'static str,
+    pub(crate) fate: &'static str,
+    pub(crate) message: String,
+}
+
 /// `transfers`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Transfers {
@@ -217,6 +233,21 @@ impl From<v1::Candidate> for Candidate {
             payload_id: candidate.payload_id,
             charged_bytes: candidate.charged_bytes,
         }
+    }
+}
+
+impl VerifiedBytes {
+    /// Adds what was found about one payload.
+    pub(crate) fn add(&mut self, part: v1::VerifyBytesResponse) {
+        self.payloads += 1;
+        self.bytes += part.bytes;
+        let damages = part.damages.into_iter().map(|damage| Damage {
+            payload_id: part.payload_id.clone(),
+            tier: damage.tier().as_str_name(),
+            fate: damage.fate().as_str_name(),
+            message: damage.message,
+        });
+        self.damages.extend(damages);
     }
 }
 

@@ -30,4 +30,5 @@ mod sessions;
 mod soak;
 mod streams;
 mod updates;
+mod verifying;
 mod waiting;

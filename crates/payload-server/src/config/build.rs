@@ -10,7 +10,7 @@ use payload_repo::Database;
 
 use super::unit::{Capacity, show_size};
 use super::value::{KeeperKind, RepositoryUrl, Secret, Value, Written, quote};
-use super::{Bytes, Config, Keeper, Leases, Log, Place, Repository, Sessions, Tiers, defaults, machine};
+use super::{Bytes, Config, Keeper, Leases, Log, Place, Repository, Scrub, Sessions, Tiers, defaults, machine};
 
 /// Less would not hold one payload of middling size.
 const CAPACITY_MIN: u64 = 1 << 20;
@@ -34,6 +34,10 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
         },
         grpc_listen,
         tiers: tiers(reader, &data_dir),
+        scrub: Scrub {
+            interval: Some(reader.get(&keys::SCRUB_INTERVAL)).filter(|interval| !interval.is_zero()),
+            mib_per_second: reader.get(&keys::SCRUB_RATE),
+        },
         leases: Leases {
             remote_default: reader.get(&keys::LEASES_REMOTE_DEFAULT),
             remote_max: reader.get(&keys::LEASES_REMOTE_MAX),

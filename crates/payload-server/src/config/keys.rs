@@ -120,6 +120,11 @@ keys! {
     DISK_PATH: PathBuf = "tiers.disk.path", Derived("`disk` in the data directory"), None,
         "The disk tier's own directory: what no catalog row names is removed from it.";
 
+    SCRUB_INTERVAL: Span = "scrub.interval", Is("7d"), Some((ms(0), ms(365 * DAY))),
+        "How often all bytes are read to see whether they are right, and mended where there is a copy; `0s`: never.";
+    SCRUB_RATE: u32 = "scrub.mib_per_second", Is("32"), Some((1, 65_536)),
+        "How many MiB of them are read in a second.";
+
     LEASES_REMOTE_DEFAULT: Span = "leases.remote_default", Is("30s"), Some((ms(SECOND), ms(DAY))),
         "The term of a remote holder's lease that asks for none.";
     LEASES_REMOTE_MAX: Span = "leases.remote_max", Is("2m"), Some((ms(SECOND), ms(DAY))),

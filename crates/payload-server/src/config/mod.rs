@@ -44,6 +44,8 @@ pub struct Config {
     pub bytes: Bytes,
     /// What the tiers may hold.
     pub tiers: Tiers,
+    /// How often and how fast bytes are read to see whether they are right.
+    pub scrub: Scrub,
     /// Terms of leases.
     pub leases: Leases,
     /// Bounds of sessions and principals.
@@ -92,6 +94,15 @@ pub struct Tiers {
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.
     pub disk_path: PathBuf,
+}
+
+/// How bytes at rest are looked after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scrub {
+    /// All of them are read so often; none: never.
+    pub interval: Option<Span>,
+    /// So many MiB in a second.
+    pub mib_per_second: u32,
 }
 
 /// Terms of leases.

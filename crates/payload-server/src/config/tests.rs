@@ -394,7 +394,7 @@ fn every_key_changes_the_configuration() {
             "bytes.connections_max" => "257",
             "tiers.ram.low_watermark" => "70",
             "tiers.ram.high_watermark" => "95",
-            "tiers.movers" => "5",
+            "tiers.movers" | "scrub.mib_per_second" => "5",
             path if path.starts_with("sessions.") && path.ends_with("max") => "257",
             _ => "1m",
         };

@@ -11,7 +11,7 @@ use payload_proto::v1::admin_service_server::AdminService;
 use payload_proto::{status, v1};
 use tonic::{Request, Response, Status};
 
-use super::{Messages, answer, placement, principal};
+use super::{Messages, answer, placement, principal, verify_bytes};
 use crate::calls::{Calls, Rpc};
 use crate::identity::Identity;
 use crate::wire;
@@ -205,6 +205,15 @@ impl AdminService for Service {
             Ok(v1::DeleteNamespaceResponse {})
         })
         .await
+    }
+
+    type VerifyBytesStream = Messages<v1::VerifyBytesResponse>;
+
+    async fn verify_bytes(
+        &self,
+        request: Request<v1::VerifyBytesRequest>,
+    ) -> Result<Response<Self::VerifyBytesStream>, Status> {
+        verify_bytes::run(&self.calls, request).await
     }
 
     type VerifyEventsStream = Messages<v1::VerifyEventsResponse>;

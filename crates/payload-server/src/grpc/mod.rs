@@ -10,6 +10,7 @@ mod moves;
 mod placement;
 mod stream;
 mod subscribe;
+mod verify_bytes;
 
 use std::net::SocketAddr;
 use std::pin::Pin;

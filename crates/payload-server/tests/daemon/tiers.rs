@@ -1,5 +1,7 @@
 //! A server whose RAM is too small: payloads go down and come up under the eyes of their readers.
 
+use std::path::{Path, PathBuf};
+
 use payload_proto::v1;
 use payload_proto::v1::Tier::{Disk, Ram};
 use payload_testkit::process::until;
@@ -120,6 +122,49 @@ fn an_acquire_may_insist_on_a_tier_or_take_what_there_is() {
     let fast = session.acquire(wish(false)).unwrap().remove(0).unwrap();
     assert_eq!((tier_of(&fast), fast.read()), (Ram, bytes.clone()));
     assert_eq!(slower.read(), bytes);
+}
+
+#[test]
+fn fault_10_a_damaged_file_is_found_and_made_again_from_memory() {
+    let world = World::start();
+    let (session, grpc) = (world.session(), world.grpc());
+    let bytes = content(SIZE, 1);
+    let id = session.publish(&bytes).payload_id;
+    moved(grpc.spill(to_tier(&id, Disk)).unwrap()).unwrap();
+    let row = moved(grpc.promote(to_tier(&id, Ram)).unwrap()).unwrap();
+    let below = row.replicas.iter().find(|replica| replica.tier() == Disk).unwrap();
+    let file = file_named(&world.disk(), &below.location.as_ref().unwrap().container_id);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, vec![7; SIZE]).unwrap();
+    let all = v1::VerifyBytesRequest::default();
+    let found = grpc.verify_bytes(all.clone()).unwrap();
+    let fates: Vec<_> = found[0]
+        .damages
+        .iter()
+        .map(|damage| (damage.tier(), damage.fate()))
+        .collect();
+    assert_eq!(
+        (&*found[0].payload_id, fates),
+        (&*id, vec![(Disk, v1::DamageFate::Mended)])
+    );
+    assert!(grpc.verify_bytes(all).unwrap()[0].damages.is_empty());
+    moved(grpc.spill(to_tier(&id, Disk)).unwrap()).unwrap();
+    assert_eq!(session.lease(&id).read(), bytes);
+}
+
+fn file_named(directory: &Path, name: &str) -> PathBuf {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.file_name().is_some_and(|found| found == name) {
+                return path;
+            }
+        }
+    }
+    panic!("there is no file {name}");
 }
 
 #[test]

@@ -56,6 +56,8 @@ impl Default for Setup {
                 ram_watermarks: Watermarks::default(),
                 room_wait: Span::ZERO,
                 movers: 2,
+                scrub_interval: None,
+                scrub_rate: 1 << 20,
                 cold_entries_max: 10_000,
                 caps: Caps {
                     sessions: 100,

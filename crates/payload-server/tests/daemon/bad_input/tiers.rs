@@ -14,9 +14,28 @@ fn explain(payload_id: &str) -> v1::ExplainRequest {
     }
 }
 
+fn verify(payload_id: &str) -> v1::VerifyBytesRequest {
+    v1::VerifyBytesRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
 pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("explain: an id that is none", Doors::Grpc, |bed, _| {
         refused(bed.grpc.explain(explain("../catalog.db")))
+    }),
+    ("verify bytes: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.verify_bytes(verify("x")))
+    }),
+    ("verify bytes: an allocation", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.verify_bytes(verify(&door.allocated())))
+    }),
+    ("verify bytes: a namespace that is not there", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.verify_bytes(v1::VerifyBytesRequest {
+            namespace: "nowhere".to_owned(),
+            ..verify("")
+        }))
     }),
     ("explain: a name that nobody gave", Doors::Grpc, |bed, _| {
         refused(bed.grpc.explain(explain("name:nobody")))

@@ -78,6 +78,20 @@ macro_rules! calls {
 
 impl Grpc {
     /// All that the server sends.
+    pub(crate) fn verify_bytes(&self, request: v1::VerifyBytesRequest) -> Answer<Vec<v1::VerifyBytesResponse>> {
+        let mut client = AdminServiceClient::new(self.channel.clone());
+        let messages = self.runtime.block_on(async {
+            let mut stream = client.verify_bytes(request).await?.into_inner();
+            let mut messages = Vec::new();
+            while let Some(message) = stream.message().await? {
+                messages.push(message);
+            }
+            Ok::<_, tonic::Status>(messages)
+        })?;
+        Ok(messages)
+    }
+
+    /// All that the server sends.
     pub(crate) fn verify_events(&self, request: v1::VerifyEventsRequest) -> Answer<Vec<v1::VerifyEventsResponse>> {
         let mut client = AdminServiceClient::new(self.channel.clone());
         let messages = self.runtime.block_on(async {

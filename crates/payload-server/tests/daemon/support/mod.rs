@@ -58,6 +58,11 @@ impl World {
         }
     }
 
+    /// The disk tier's directory.
+    pub(crate) fn disk(&self) -> PathBuf {
+        data_dir(&self.dir).join("disk")
+    }
+
     pub(crate) fn session(&self) -> Local {
         Local::open(self.socket())
     }
