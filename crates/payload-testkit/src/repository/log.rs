@@ -29,7 +29,7 @@ pub fn read(repo: &dyn Repository, filter: &LogFilter, limit: u32) -> Vec<Logged
 }
 
 /// The same from a place on, with the place up to which it was read.
-fn read_from(
+pub(super) fn read_from(
     repo: &dyn Repository,
     filter: &LogFilter,
     mut after: Option<LogPosition>,

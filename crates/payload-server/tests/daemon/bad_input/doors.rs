@@ -131,8 +131,9 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    pub(super) fn make() -> Self {
-        let world = World::start();
+    /// With more configuration.
+    pub(super) fn make(config: &str) -> Self {
+        let world = World::with(config);
         world.namespace("other");
         Self {
             local: world.session(),

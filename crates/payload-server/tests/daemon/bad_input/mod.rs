@@ -15,6 +15,7 @@ mod tiers;
 mod updates;
 mod values;
 
+use payload_testkit::process::Postgres;
 use tonic::Code;
 
 use self::doors::{Bed, Doors};
@@ -89,19 +90,47 @@ fn the_page_and_the_cases_are_the_same() {
 
 #[test]
 fn fault_48_bad_input_over_the_local_socket() {
-    try_all(Doors::is_local, |bed| &bed.local);
+    try_all(&Bed::make(""), Doors::is_local, |bed| &bed.local);
 }
 
 #[test]
 fn fault_49_bad_input_over_grpc() {
-    try_all(Doors::is_grpc, |bed| &bed.grpc);
+    try_all(&Bed::make(""), Doors::is_grpc, |bed| &bed.grpc);
 }
 
-fn try_all(by: fn(Doors) -> bool, door: fn(&Bed) -> &dyn doors::Door) {
-    let (bed, rows) = (Bed::make(), rows());
+#[test]
+fn fault_48_bad_input_over_the_local_socket_with_the_catalog_in_postgres() {
+    let server = Postgres::start();
+    try_all(&in_postgres(&server), Doors::is_local, |bed| &bed.local);
+}
+
+#[test]
+fn fault_49_bad_input_over_grpc_with_the_catalog_in_postgres() {
+    let server = Postgres::start();
+    try_all(&in_postgres(&server), Doors::is_grpc, |bed| &bed.grpc);
+}
+
+#[test]
+fn fault_48_bad_input_over_the_local_socket_with_the_catalog_in_memory() {
+    try_all(&Bed::make(IN_MEMORY), Doors::is_local, |bed| &bed.local);
+}
+
+#[test]
+fn fault_49_bad_input_over_grpc_with_the_catalog_in_memory() {
+    try_all(&Bed::make(IN_MEMORY), Doors::is_grpc, |bed| &bed.grpc);
+}
+
+const IN_MEMORY: &str = "[repository]\nurl = \"memory:\"\n";
+
+fn in_postgres(server: &Postgres) -> Bed {
+    Bed::make(&format!("[repository]\nurl = \"{}\"\n", server.url()))
+}
+
+fn try_all(bed: &Bed, by: fn(Doors) -> bool, door: fn(&Bed) -> &dyn doors::Door) {
+    let rows = rows();
     let mut wrong = Vec::new();
     for case in cases().into_iter().filter(|case| by(case.doors)) {
-        let refusal = (case.send)(&bed, door(&bed));
+        let refusal = (case.send)(bed, door(bed));
         let row = rows.iter().find(|row| row.input == case.input);
         if !row.is_some_and(|row| row.fits(&refusal)) {
             wrong.push(format!(

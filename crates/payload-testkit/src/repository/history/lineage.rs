@@ -7,7 +7,7 @@ use super::History;
 use crate::repository::lineage::{edge, read_all};
 use crate::repository::sample::at;
 
-impl History {
+impl History<'_> {
     /// Mostly none; else between payloads that there are, that come with the set, or that nobody has.
     pub(super) fn edges(&mut self, changes: &[Change]) -> Vec<Edge> {
         let count = self.maker.rng.below(4) * self.maker.rng.below(2);

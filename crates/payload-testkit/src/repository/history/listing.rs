@@ -7,7 +7,7 @@ use payload_core::{Label, StateKind, Tier, Timestamp};
 use super::History;
 use crate::repository::sample::{at, labels};
 
-impl History {
+impl History<'_> {
     /// A page with random questions, and how many fit.
     pub(super) fn read_list(&mut self, limit: u32) {
         let order = *self.maker.rng.pick(&Order::ALL);

@@ -1,0 +1,142 @@
+//! What a random history does to payloads.
+
+use payload_core::{
+    Change, Digest, EventKind, Location, Payload, Priority, Replica, ReplicaState, RequestRecord, SpillTarget, State,
+};
+
+use super::History;
+use crate::repository::sample::{Maker, at, created, edited, event, labels};
+
+impl History<'_> {
+    /// Mostly good; else made from an old version, or of a payload that is there already.
+    pub(super) fn change(&mut self, earlier: &[Change]) -> Change {
+        let known = !self.versions.is_empty();
+        match self.maker.rng.below(10) {
+            0 if known => {
+                let again = self.maker.rng.pick(&self.versions).id;
+                let fresh = self.fresh();
+                created(&Payload { id: again, ..fresh })
+            }
+            1 if known => {
+                let old = self.maker.rng.pick(&self.versions).clone();
+                self.next(&old)
+            }
+            2..=6 if known => {
+                let id = self.maker.rng.pick(&self.versions).id;
+                let pending = earlier.iter().map(|change| &*change.after);
+                let newest = self.versions.iter().chain(pending).rfind(|row| row.id == id);
+                let newest = newest.expect("was picked from them").clone();
+                self.next(&newest)
+            }
+            _ => created(&self.fresh()),
+        }
+    }
+
+    fn fresh(&mut self) -> Payload {
+        let base = if self.maker.rng.one_in(3) {
+            self.maker.full()
+        } else {
+            self.maker.allocated()
+        };
+        let namespace = self.namespace();
+        self.random(Payload { namespace, ..base })
+    }
+
+    fn next(&mut self, before: &Payload) -> Change {
+        let random = self.random(before.clone());
+        let after = edited(before, |after| {
+            *after = Payload {
+                version: after.version,
+                ..random
+            }
+        });
+        let kind = *self.maker.rng.pick(&EventKind::ALL);
+        let event = event(Some(before), &after, kind);
+        Change {
+            before: Some(before.clone().into()),
+            after: after.into(),
+            event,
+        }
+    }
+
+    /// Something else in every field that can change.
+    fn random(&mut self, mut payload: Payload) -> Payload {
+        let deadline = self.moment();
+        let rng = &mut self.maker.rng;
+        payload.state = *rng.pick(&[
+            State::Allocated { until: deadline },
+            State::Active {
+                expires_at: Some(deadline),
+            },
+            State::Active { expires_at: None },
+            State::Deleting,
+            State::Deleted,
+            State::Aborted,
+            State::Lost,
+        ]);
+        payload.size = rng.below(1 << 40);
+        payload.committed_at = rng
+            .one_in(2)
+            .then(|| at(i64::try_from(rng.below(5_000)).expect("is small")));
+        payload.policy.priority = *rng.pick(&Priority::ALL);
+        payload.policy.spill_to = *rng.pick(&SpillTarget::ALL);
+        payload.policy.rederivable = rng.one_in(2);
+        payload.digest = rng.one_in(2).then(|| Digest::of(&rng.bits().to_le_bytes()));
+        payload.labels = labels(&[("a", "1"), ("b", "2"), ("b/c", "3"), ("d", "4")]);
+        payload.labels.retain(|_| rng.one_in(2));
+        if let Some(label) = payload.labels.first_mut().filter(|_| rng.one_in(2)) {
+            label.value = format!("{}", rng.below(100)).into();
+        }
+        payload.replicas.retain(|_| !rng.one_in(3));
+        for replica in &mut payload.replicas {
+            replica.state = *rng.pick(&ReplicaState::ALL);
+            replica.charged = rng.below(1 << 30);
+        }
+        if self.maker.rng.one_in(2) {
+            let replica = self.replica();
+            payload.replicas.push(replica);
+        }
+        payload
+    }
+
+    /// Often in a container that others are in, sometimes of another node.
+    fn replica(&mut self) -> Replica {
+        let known = self.versions.iter().rev().take(20).flat_map(|row| &row.replicas);
+        let shared: Vec<Location> = known.map(|replica| replica.location).collect();
+        let offset = self.maker.rng.below(1 << 30);
+        let location = match self.maker.rng.below(5) {
+            0 => Location::Slab {
+                slab: self.maker.segment(),
+                offset,
+            },
+            1 => Location::Stage {
+                stage: self.maker.segment(),
+                offset: 4_096,
+            },
+            2 => Location::Pack {
+                pack: self.maker.file(),
+                offset,
+            },
+            _ if !shared.is_empty() => *self.maker.rng.pick(&shared),
+            _ => Location::File(self.maker.file()),
+        };
+        let mut replica = self.maker.replica(ReplicaState::Ready, location, offset);
+        if self.maker.rng.one_in(5) {
+            replica.node = Maker::new(0).node;
+        }
+        replica
+    }
+
+    /// None, a new one, or one that was used before.
+    pub(super) fn request(&mut self, changes: &[Change]) -> Option<RequestRecord> {
+        let when = self.moment();
+        match self.maker.rng.below(4) {
+            0 => None,
+            1 if !self.requests.is_empty() => Some(self.maker.rng.pick(&self.requests).clone()),
+            _ => Some(RequestRecord {
+                at: when,
+                ..self.maker.request(&changes[0].after)
+            }),
+        }
+    }
+}
