@@ -4,7 +4,7 @@
 //! every edge with all its columns, and the state and size of every node. The subject is the repository, which goes
 //! step by step and keeps count of what it may look at.
 
-pub(crate) mod graph;
+mod graph;
 
 use std::ops::RangeInclusive;
 
@@ -19,6 +19,7 @@ use self::graph::Graph;
 use crate::clock::Moment;
 use crate::measure::{Figure, Round, Subject, compare};
 use crate::report::{self, Settings};
+use crate::rows;
 
 /// Steps from where a query starts.
 const DEPTH: u32 = 10;
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
     let scratch = settings.scratch()?;
     let file = scratch.path().join("catalog.db");
-    let repository = graph::open(&file)?;
+    let repository = rows::open(&file)?;
     let graph = Graph::random(&repository, options.edges)?;
     let connection = Connection::open(&file)?;
     let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));

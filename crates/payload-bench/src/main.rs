@@ -4,6 +4,7 @@
 
 mod acquire;
 mod bytes;
+mod catalog;
 mod clock;
 mod commit;
 mod content;
@@ -25,6 +26,7 @@ mod peers;
 mod put;
 mod report;
 mod restart;
+mod rows;
 mod server;
 mod stream_loop;
 mod streams;
@@ -69,6 +71,8 @@ enum Command {
     Restart(restart::Options),
     /// Many payloads in RAM, over a killed server
     Many(many::Options),
+    /// Payloads by their ids and pages of a listing in a large catalog, next to bare SELECTs and a small catalog
+    Catalog(catalog::Options),
     /// Ten steps through a random lineage graph, next to the recursive query alone
     Lineage(lineage::Options),
     /// Appends, deliveries and reads of streams, next to insertions, calls and queries
@@ -143,6 +147,7 @@ fn run(command: Command) -> Result<()> {
         Command::Peer(settings) => peers::run(&settings),
         Command::Restart(options) => restart::run(&options),
         Command::Many(options) => many::run(&options),
+        Command::Catalog(options) => catalog::run(&options),
         Command::Lineage(options) => lineage::run(&options),
         Command::Streams(options) => streams::run(&options),
         Command::Commit(options) => commit::run(&options),

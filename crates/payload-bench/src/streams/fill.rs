@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use payload_client::StreamName;
 use payload_core::port::Repository;
 use payload_core::stream::{Append, EntryDraft, Hold, StreamChange, StreamRef, StreamSettings};
-use payload_core::{ChangeSet, Durability, Namespace, NodeId, PayloadId, StreamId, Timestamp};
+use payload_core::{ChangeSet, Durability, Namespace, PayloadId, StreamId, Timestamp};
 
-use crate::lineage::graph;
+use crate::rows;
 
 /// Rows in one transaction.
 const BATCH: u64 = 1_000;
@@ -58,9 +58,9 @@ pub(super) fn name(number: u64) -> StreamName {
 /// A new catalog where a server will look for it, with a payload.
 fn open(data: &Path) -> Result<(impl Repository + use<>, PayloadId)> {
     std::fs::create_dir_all(data)?;
-    let repository = graph::open(&data.join("catalog.db"))?;
-    repository.claim(NodeId::from_parts(1, [1; 10]), NOW)?;
-    let created = graph::created(0);
+    let repository = rows::open(&data.join("catalog.db"))?;
+    rows::claim(&repository)?;
+    let created = rows::created(0, Vec::new());
     let payload = created.after.id;
     let outcome = repository.commit(ChangeSet::new(vec![created], Durability::Volatile))?;
     ensure!(outcome.is_applied(), "the payload was not written: {outcome:?}");
