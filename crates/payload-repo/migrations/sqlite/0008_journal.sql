@@ -6,7 +6,8 @@ CREATE TABLE journal (
     row     INTEGER NOT NULL PRIMARY KEY CHECK (row = 1),
     catalog BLOB    NOT NULL,
     session INTEGER NOT NULL,
-    applied INTEGER NOT NULL
+    applied INTEGER NOT NULL,
+    syncs   INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO journal (row, catalog, session, applied) VALUES (1, randomblob(16), 0, 0);
+INSERT INTO journal (row, catalog, session, applied, syncs) VALUES (1, randomblob(16), 0, 0, 0);

@@ -32,6 +32,8 @@ pub(super) enum Progress {
     Done,
     /// There is more.
     More,
+    /// What is left waits for its fsync.
+    Waiting,
     /// The tables cannot take it now.
     Failed,
     /// They never will.
@@ -72,6 +74,7 @@ impl Shared {
                     Progress::Done if self.has_to_stop() => return,
                     Progress::Done => break,
                     Progress::More => {}
+                    Progress::Waiting => self.wake.wait(Some(GATHER)),
                     Progress::Failed if self.has_to_stop() => return,
                     Progress::Failed => self.wake.wait(Some(RETRY)),
                     Progress::Ended => return,

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::applier::Progress;
 use super::checkpoint::{self, LogWatch};
 use super::fault::Fault;
-use super::journal::{self, Claim, Journal, Offer, Written};
+use super::journal::{self, Claim, Journal, Offer, Pending};
 use super::pool::Pool;
 use super::writer::{self, Sync, Writer};
 use super::{SqliteOptions, migrate};
@@ -27,6 +27,14 @@ const APPLY_MAX: usize = 256;
 const JOURNAL_HALF_MIN: u64 = 4 << 10;
 
 type Outcomes = Vec<Result<CommitOutcome, Fault>>;
+
+/// What a transaction did.
+struct Transacted {
+    /// Of the sets, in order.
+    outcomes: Outcomes,
+    /// How many pending entries went along.
+    entries: usize,
+}
 
 /// What commits, reads and the threads behind them share.
 pub(super) struct Catalog {
@@ -105,18 +113,17 @@ impl Catalog {
         offered.inspect_err(|fault| self.note(fault))
     }
 
-    /// Returns when an entry is as durable as it asks for.
-    pub(super) fn make_durable(&self, written: &Written) -> Result<(), Fault> {
+    /// Returns when an entry that was just written is as durable as it asks for.
+    pub(super) fn make_durable(&self, entry: &Pending) -> Result<(), Fault> {
         let started = self.clock.now();
-        let took = || self.clock.now().since(started);
-        if written.entry.set.durability < Durability::Host {
-            self.observer.group(1, false, took());
-            return Ok(());
-        }
-        let synced = self
-            .journal
-            .sync(written.number, |count| self.observer.group(count, true, took()));
-        synced.inspect_err(|fault| self.note(fault))
+        let synced = entry.set.durability >= Durability::Host;
+        let done = |count| self.observer.group(count, synced, self.clock.now().since(started));
+        self.journal.sync(entry, done).inspect_err(|fault| self.note(fault))
+    }
+
+    /// Returns when an answer that follows from an entry may be given.
+    pub(super) fn wait_for(&self, entry: &Pending) -> Result<(), Fault> {
+        self.journal.sync(entry, |_| ()).inspect_err(|fault| self.note(fault))
     }
 
     /// Commits a set to the tables, in a group with all others that come at the same time.
@@ -140,7 +147,7 @@ impl Catalog {
             .sync_all()
             .and_then(|()| self.transact(sync, usize::MAX, sets));
         match outcomes {
-            Ok(outcomes) => {
+            Ok(Transacted { outcomes, .. }) => {
                 let took = self.clock.now().since(started);
                 let synced = host && outcomes.iter().any(is_applied);
                 self.observer.group(sets.len(), synced, took);
@@ -166,11 +173,9 @@ impl Catalog {
 
     /// Brings some of what is pending into the tables.
     pub(super) fn apply_some(&self) -> Progress {
-        let before = self.journal.pending();
         match self.transact(Sync::Normal, APPLY_MAX, &[]) {
             Ok(_) if self.journal.pending() == 0 => Progress::Done,
-            // What is left waits for its fsync, and whoever waits for that will be back.
-            Ok(_) if self.journal.pending() >= before => Progress::Done,
+            Ok(applied) if applied.entries == 0 => Progress::Waiting,
             Ok(_) => Progress::More,
             Err(_) if checkpoint::Host::has_ended(self) => Progress::Ended,
             Err(_) => Progress::Failed,
@@ -178,7 +183,7 @@ impl Catalog {
     }
 
     /// One transaction with at most `max` pending entries and then `sets`.
-    fn transact(&self, sync: Sync, max: usize, sets: &[(Claim, ChangeSet)]) -> Result<Outcomes, Fault> {
+    fn transact(&self, sync: Sync, max: usize, sets: &[(Claim, ChangeSet)]) -> Result<Transacted, Fault> {
         let started = self.clock.now();
         let (mut log_pages, mut entries) = (0, 0);
         let outcomes = self.write(|writer| {
@@ -203,7 +208,7 @@ impl Catalog {
         if entries > 0 {
             self.observer.applied(entries, self.clock.now().since(started));
         }
-        outcomes
+        outcomes.map(|outcomes| Transacted { outcomes, entries })
     }
 
     /// Claims a node: earlier claims of it write nothing any more.

@@ -128,6 +128,13 @@ impl Fault {
         self
     }
 
+    /// This happened while the journal was synced. The entries are whole in the file, whatever the disk says of it, so a
+    /// restart may find them.
+    pub(super) fn in_sync(mut self) -> Self {
+        self.outcome_unknown = true;
+        self
+    }
+
     /// Whether the rows themselves can no longer be trusted.
     pub(super) fn is_damage(&self) -> bool {
         matches!(self.kind, Kind::Damaged | Kind::BadRow(_))

@@ -1,4 +1,5 @@
-//! The repository in SQLite: one file, a journal in front of it, one writer, group commit, readers that never wait.
+//! The repository in SQLite: one file, a journal in front of it, one writer, group commit, readers that wait for
+//! nobody but whoever brings the tables up to date.
 //!
 //! [`catalog`] says how the journal and the tables work together. The log (WAL) is fsynced by every group that holds a
 //! set of class `host`, and by no other. (One exception that
@@ -164,10 +165,11 @@ impl SqliteRepository {
     fn commit_either_way(&self, set: ChangeSet) -> Result<CommitOutcome> {
         let (catalog, claim) = (&self.shared.catalog, self.claimed()?);
         let outcome = match catalog.offer(claim, set) {
-            Ok(Offer::Decided(outcome)) => Ok(outcome),
+            Ok(Offer::Decided(outcome, None)) => Ok(outcome),
+            Ok(Offer::Decided(outcome, Some(from))) => catalog.wait_for(&from).map(|()| outcome),
             Ok(Offer::Written(written)) => {
                 self.shared.applier.notice(written.pending);
-                catalog.make_durable(&written).map(|()| {
+                catalog.make_durable(&written.entry).map(|()| {
                     self.listener.tell([&written.entry.set]);
                     CommitOutcome::Applied
                 })
@@ -251,7 +253,11 @@ impl Repository for SqliteRepository {
 
     fn find_request(&self, principal: &Principal, request_id: &RequestId) -> Result<Option<RequestRecord>> {
         match self.shared.catalog.journal.request(principal, request_id) {
-            Some(record) => Ok(Some(record)),
+            Some((record, from)) => {
+                let catalog = &self.shared.catalog;
+                let waited = catalog.wait_for(&from).map_err(|fault| catalog.error(fault));
+                waited.map(|()| Some(record))
+            }
             None => self.read_as_it_is(|conn| read::request(conn, principal, request_id)),
         }
     }

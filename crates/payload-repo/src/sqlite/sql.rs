@@ -212,8 +212,9 @@ statements! {
         INSERT INTO nodes (node, epoch, claimed_at) VALUES (?1, 1, ?2)
         ON CONFLICT DO UPDATE SET epoch = epoch + 1, claimed_at = excluded.claimed_at RETURNING epoch";
     EPOCH = "SELECT epoch FROM nodes WHERE node = ?1";
-    MARK = "SELECT catalog, session, applied FROM journal WHERE row = 1";
+    MARK = "SELECT catalog, session, applied, random() >> 1 & 0x3fffffffffffffff FROM journal WHERE row = 1";
     BEGIN_SESSION = "UPDATE journal SET session = ?1, applied = ?2 WHERE row = 1";
+    NOTE_SYNC = "UPDATE journal SET syncs = syncs + 1 WHERE row = 1";
     NOTE_APPLIED = "UPDATE journal SET applied = ?1 WHERE row = 1";
     PROVE_WRITABLE = "UPDATE nodes SET checked_at = ?2 WHERE node = ?1";
 }

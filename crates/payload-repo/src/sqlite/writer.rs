@@ -78,26 +78,34 @@ impl Writer {
             if let Some(mark) = pending.mark {
                 tx.prepare_cached(sql::NOTE_APPLIED)?.execute([int(mark)])?;
             }
-            sets.iter()
-                .map(|(claim, set)| match is_current(tx, *claim)? {
-                    true => apply_one(tx, set),
-                    false => Ok(Err(Fault::fenced())),
-                })
-                .collect()
+            let outcomes = sets.iter().map(|(claim, set)| match is_current(tx, *claim)? {
+                true => apply_one(tx, set),
+                false => Ok(Err(Fault::fenced())),
+            });
+            let outcomes = outcomes.collect::<Result<Vec<_>, Fault>>()?;
+            let applied =
+                |outcome: &Result<CommitOutcome, Fault>| outcome.as_ref().is_ok_and(CommitOutcome::is_applied);
+            if sync == Sync::Full && (pending.mark.is_some() || outcomes.iter().any(applied)) {
+                // SQLite syncs nothing if nothing was changed, and what others changed before would stay unsynced.
+                tx.prepare_cached(sql::NOTE_SYNC)?.execute([])?;
+            }
+            Ok(outcomes)
         })
     }
 
     /// How far the tables are.
     pub(super) fn mark(&self) -> Result<Mark, Fault> {
         let mark = self.conn.query_row(sql::MARK, [], |found| {
-            Ok((found.get(0)?, found.get::<_, i64>(1)?, found.get::<_, i64>(2)?))
+            let numbers: [i64; 3] = [found.get(1)?, found.get(2)?, found.get(3)?];
+            Ok((found.get(0)?, numbers))
         });
-        let (catalog, session, applied) = mark?;
+        let (catalog, [session, applied, next_session]) = mark?;
         let number = |value| u64::try_from(value).map_err(|_| Fault::bad_row("journal"));
         Ok(Mark {
             catalog,
             session: number(session)?,
             applied: number(applied)?,
+            next_session: number(next_session)?,
         })
     }
 
@@ -108,7 +116,7 @@ impl Writer {
         self.transaction(Sync::Full, |tx| {
             let mut applied = 0;
             for (_, content) in entries {
-                let Ok(set) = journal::decode(content, |id| read::payload(tx, id)) else {
+                let Some(set) = journal::decode(content, |id| read::payload(tx, id))? else {
                     break;
                 };
                 if apply_one(tx, &set)?? != CommitOutcome::Applied {

@@ -49,11 +49,11 @@ pub(super) fn encode(set: &ChangeSet) -> Vec<u8> {
     out
 }
 
-/// The set in the bytes. `current` gives the row that a change starts from.
+/// The set in the bytes; `None` if it does not continue the rows. `current` gives the row that a change starts from.
 pub(in crate::sqlite) fn decode(
     bytes: &[u8],
     current: impl Fn(PayloadId) -> Result<Option<Payload>, Fault>,
-) -> Result<ChangeSet, Fault> {
+) -> Result<Option<ChangeSet>, Fault> {
     let mut reader = Reader::new(bytes);
     let head = head(&mut reader).ok_or_else(unreadable)?;
     let (request, count) = head;
@@ -66,17 +66,19 @@ pub(in crate::sqlite) fn decode(
             None => current(step.id)?.map(Arc::new),
         };
         let mut row = before.as_deref().cloned();
-        delta::apply(&mut row, step.id, step.version, &step.delta).map_err(|_| unreadable())?;
+        if delta::apply(&mut row, step.id, step.version, &step.delta).is_err() {
+            return Ok(None);
+        }
         changes.push(Change {
             before,
             after: Arc::new(row.ok_or_else(unreadable)?),
             event: step.event,
         });
     }
-    Ok(ChangeSet {
+    Ok(Some(ChangeSet {
         request,
         ..ChangeSet::new(changes, Durability::Host)
-    })
+    }))
 }
 
 struct Step {
@@ -187,7 +189,9 @@ mod tests {
         for set in sets {
             assert!(fits(&set));
             let bytes = encode(&set);
-            let back = decode(&bytes, |id| Ok((id == known.id).then(|| known.clone()))).unwrap();
+            let back = decode(&bytes, |id| Ok((id == known.id).then(|| known.clone())))
+                .unwrap()
+                .unwrap();
             assert_eq!(back.request, set.request);
             assert_eq!(back.changes.len(), set.changes.len());
             for (back, change) in back.changes.iter().zip(&set.changes) {
@@ -195,7 +199,8 @@ mod tests {
                 assert_eq!(back.before, change.before);
             }
             for end in 0..bytes.len() {
-                assert!(decode(&bytes[..end], |_| Ok(None)).is_err());
+                let torn = decode(&bytes[..end], |id| Ok((id == known.id).then(|| known.clone())));
+                assert!(torn.is_err());
             }
         }
     }
@@ -207,7 +212,7 @@ mod tests {
         let second = edited(&first, |after| after.size += 1);
         let bytes = encode(&set([changed(&first, &second)]));
         for current in [None, Some(second)] {
-            assert!(decode(&bytes, |_| Ok(current.clone())).is_err());
+            assert!(decode(&bytes, |_| Ok(current.clone())).unwrap().is_none());
         }
     }
 }

@@ -53,6 +53,9 @@ pub(in crate::sqlite) struct Mark {
     pub(in crate::sqlite) session: u64,
     /// The tables hold every entry up to this one.
     pub(in crate::sqlite) applied: u64,
+    /// What the next opening is called: a number that was never used before, also not by a catalog that was put back
+    /// from a copy since.
+    pub(in crate::sqlite) next_session: u64,
 }
 
 /// What was found in a file.
@@ -140,18 +143,18 @@ impl JournalFile {
             next,
             last: [0; 2],
             durable: next - 1,
-            session: mark.session + 1,
+            session: mark.next_session,
             buffer: Vec::new(),
         };
         Ok((journal, found))
     }
 
     /// What the tables are to know before the first entry is appended.
-    pub(super) const fn mark(&self, catalog: [u8; 16]) -> Mark {
+    pub(super) const fn mark(&self, mark: Mark) -> Mark {
         Mark {
-            catalog,
             session: self.session,
             applied: self.last(),
+            ..mark
         }
     }
 
@@ -315,6 +318,7 @@ mod tests {
                 catalog: CATALOG,
                 session,
                 applied,
+                next_session: session + 1,
             };
             JournalFile::open(lock(&self.path()).unwrap(), &self.path(), mark, ROOM).unwrap()
         }
@@ -390,7 +394,7 @@ mod tests {
         drop(journal);
         let (mut journal, found) = world.open(1, 0);
         assert_eq!((found.entries.len(), found.cut_off), (1, 1));
-        assert_eq!(journal.mark(CATALOG).applied, last);
+        assert_eq!(journal.last(), last);
         // What lay behind the torn entry is of another session, wherever the new ones end.
         journal.append(&[3; 100_000]).unwrap().unwrap();
         journal.append(&[3; 100_000]).unwrap().unwrap();
@@ -409,6 +413,7 @@ mod tests {
                 catalog,
                 session: 1,
                 applied: 0,
+                next_session: 2,
             };
             JournalFile::open(lock(&world.path()).unwrap(), &world.path(), mark, ROOM).err()
         };

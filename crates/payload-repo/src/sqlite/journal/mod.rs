@@ -51,7 +51,8 @@ struct State {
     pending: VecDeque<Arc<Pending>>,
     /// The newest pending version of each payload, and the entry that made it.
     rows: HashMap<PayloadId, (Arc<Payload>, u64)>,
-    requests: HashMap<(Principal, RequestId), RequestRecord>,
+    /// What pending requests did, and the entry that says so.
+    requests: HashMap<(Principal, RequestId), (RequestRecord, Arc<Pending>)>,
     /// Known to exist, and whether a quota bounds what is in them.
     namespaces: HashMap<Namespace, bool>,
     /// Who writes for each node.
@@ -64,6 +65,8 @@ struct State {
     ahead: bool,
     /// Entries of class `host` are on the disk up to this one.
     synced: u64,
+    /// A sync failed. The kernel may say of the next that it succeeded, with the same bytes gone.
+    failed: Option<Fault>,
 }
 
 /// An entry that the tables do not hold yet.
@@ -74,8 +77,8 @@ pub(super) struct Pending {
 
 /// What became of a set that was offered to the journal.
 pub(super) enum Offer {
-    /// It is decided, and nothing was written.
-    Decided(CommitOutcome),
+    /// It is decided, and nothing was written. The answer has to wait for the entry that it follows from.
+    Decided(CommitOutcome, Option<Arc<Pending>>),
     /// It is in the journal.
     Written(Written),
     /// It is for the tables.
@@ -84,14 +87,13 @@ pub(super) enum Offer {
 
 enum Decision {
     Write,
-    Answer(CommitOutcome),
+    Answer(CommitOutcome, Option<Arc<Pending>>),
     /// It depends on sums that only the tables have.
     Direct,
 }
 
 /// An entry that was just written.
 pub(super) struct Written {
-    pub(super) number: u64,
     pub(super) entry: Arc<Pending>,
     /// How many are pending with it.
     pub(super) pending: usize,
@@ -101,7 +103,7 @@ impl Journal {
     /// Over a file that only this process has. What was found in it is to be applied before anything is appended.
     pub(super) fn open(file: File, path: &Path, mark: Mark, room: u64) -> Result<(Self, Mark, Found), Unusable> {
         let (file, found) = JournalFile::open(file, path, mark, room)?;
-        let next = file.mark(mark.catalog);
+        let next = file.mark(mark);
         let journal = Self {
             file: file.for_sync()?,
             syncs: Group::new(usize::MAX),
@@ -117,6 +119,7 @@ impl Journal {
                 direct: 0,
                 stalled: false,
                 ahead: false,
+                failed: None,
             }),
         };
         Ok((journal, next, found))
@@ -133,6 +136,7 @@ impl Journal {
             return Ok(Offer::Direct(Box::new(set)));
         }
         let mut state = self.state.lock();
+        state.check_sync()?;
         let host = set.durability >= Durability::Host;
         if state.direct > 0 || state.stalled || (host && state.ahead) {
             return Ok(Offer::Direct(Box::new(set)));
@@ -140,7 +144,7 @@ impl Journal {
         state.check(claim)?;
         match tables.read(|conn| state.decide(conn, &set))? {
             Decision::Write => {}
-            Decision::Answer(outcome) => return Ok(Offer::Decided(outcome)),
+            Decision::Answer(outcome, from) => return Ok(Offer::Decided(outcome, from)),
             Decision::Direct => return Ok(Offer::Direct(Box::new(set))),
         }
         match state.file.append(&entry::encode(&set)) {
@@ -156,12 +160,16 @@ impl Journal {
         state.pending.push_back(Arc::clone(&entry));
         let pending = state.pending.len();
         self.pending.store(pending, Ordering::Release);
-        Written { number, entry, pending }
+        Written { entry, pending }
     }
 
-    /// Returns when the entry is on the disk, together with all others that ask now.
-    pub(super) fn sync(&self, number: u64, done: impl FnOnce(usize)) -> Result<(), Fault> {
-        self.syncs.run(number, |numbers| {
+    /// Returns when the entry is as durable as it asks for, together with all others that ask now.
+    pub(super) fn sync(&self, entry: &Pending, done: impl FnOnce(usize)) -> Result<(), Fault> {
+        if entry.set.durability < Durability::Host {
+            done(1);
+            return Ok(());
+        }
+        self.syncs.run(entry.number, |numbers| {
             let result = self.sync_now(numbers.iter().copied().max().unwrap_or(0));
             if result.is_ok() {
                 done(numbers.len());
@@ -171,16 +179,21 @@ impl Journal {
     }
 
     fn sync_now(&self, number: u64) -> Result<(), Fault> {
-        if self.state.lock().synced >= number {
-            return Ok(());
+        {
+            let state = self.state.lock();
+            state.check_sync()?;
+            if state.synced >= number {
+                return Ok(());
+            }
         }
-        let result = self.file.sync_data().map_err(|error| Fault::from(error).in_commit());
+        let result = self.file.sync_data().map_err(|error| Fault::from(error).in_sync());
         let mut state = self.state.lock();
         match &result {
             Ok(()) => state.synced = state.synced.max(number),
-            Err(_) => {
+            Err(fault) => {
                 // Nobody was told that these exist, and nobody will be before the restart.
                 let synced = state.synced;
+                state.failed = Some(fault.clone());
                 state.pending.retain(|entry| !entry.waits_for_sync(synced));
                 state.reenter();
                 self.pending.store(state.pending.len(), Ordering::Release);
@@ -194,9 +207,9 @@ impl Journal {
         let last = {
             let state = self.state.lock();
             let mut waiting = state.pending.iter().filter(|entry| entry.waits_for_sync(state.synced));
-            waiting.next_back().map(|entry| entry.number)
+            waiting.next_back().cloned()
         };
-        last.map_or(Ok(()), |number| self.sync(number, |_| ()))
+        last.map_or(Ok(()), |entry| self.sync(&entry, |_| ()))
     }
 
     /// Keeps sets out of the journal until the guard is dropped.
@@ -208,6 +221,9 @@ impl Journal {
     /// The next entries for the tables, at most `max`: none that still waits for the disk.
     pub(super) fn batch(&self, max: usize) -> Batch {
         let state = self.state.lock();
+        if state.failed.is_some() {
+            return Batch::default();
+        }
         let ready = state
             .pending
             .iter()
@@ -273,8 +289,12 @@ impl Journal {
         self.state.lock().rows.get(&id).map(|(row, _)| in_order(row))
     }
 
-    /// What a request did, if the tables do not know it yet.
-    pub(super) fn request(&self, principal: &Principal, request_id: &RequestId) -> Option<RequestRecord> {
+    /// What a request did, if the tables do not know it yet, and the entry that the answer has to wait for.
+    pub(super) fn request(
+        &self,
+        principal: &Principal,
+        request_id: &RequestId,
+    ) -> Option<(RequestRecord, Arc<Pending>)> {
         if self.pending() == 0 {
             return None;
         }
@@ -284,6 +304,10 @@ impl Journal {
 }
 
 impl State {
+    fn check_sync(&self) -> Result<(), Fault> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
     fn check(&self, (node, epoch): Claim) -> Result<(), Fault> {
         match self.epochs.get(&node) == Some(&epoch) {
             true => Ok(()),
@@ -296,11 +320,11 @@ impl State {
         if let Some(request) = &set.request {
             let key = (request.principal.clone(), request.request_id.clone());
             let first = match self.requests.get(&key) {
-                Some(first) => Some(first.clone()),
-                None => read::request(tables, &request.principal, &request.request_id)?,
+                Some((first, entry)) => Some((first.clone(), Some(Arc::clone(entry)))),
+                None => read::request(tables, &request.principal, &request.request_id)?.map(|first| (first, None)),
             };
-            if let Some(first) = first {
-                return Ok(Decision::Answer(CommitOutcome::Duplicate(first)));
+            if let Some((first, entry)) = first {
+                return Ok(Decision::Answer(CommitOutcome::Duplicate(first), entry));
             }
         }
         for (place, change) in set.changes.iter().enumerate() {
@@ -311,7 +335,7 @@ impl State {
                 None => self.version(tables, change.after.id)?,
             };
             if version != change.before.as_ref().map(|before| before.version) {
-                return Ok(Decision::Answer(CommitOutcome::Conflict));
+                return Ok(Decision::Answer(CommitOutcome::Conflict, None));
             }
             let has_quota = self.has_quota(tables, change)?;
             if has_quota && set.over_quota == OverQuota::Refuse {
@@ -323,7 +347,7 @@ impl State {
                 && streams::holds(tables, *id)? > 0
             {
                 let refusal = StreamRefusal::PayloadHeld(*id);
-                return Ok(Decision::Answer(CommitOutcome::StreamRefused(refusal)));
+                return Ok(Decision::Answer(CommitOutcome::StreamRefused(refusal), None));
             }
         }
         Ok(Decision::Write)
@@ -352,14 +376,14 @@ impl State {
         }
     }
 
-    fn enter(&mut self, entry: &Pending) {
+    fn enter(&mut self, entry: &Arc<Pending>) {
         for change in &entry.set.changes {
             let row = (Arc::clone(&change.after), entry.number);
             self.rows.insert(change.after.id, row);
         }
         if let Some(request) = &entry.set.request {
             let key = (request.principal.clone(), request.request_id.clone());
-            self.requests.insert(key, request.clone());
+            self.requests.insert(key, (request.clone(), Arc::clone(entry)));
         }
     }
 
@@ -393,6 +417,7 @@ impl Pending {
 }
 
 /// Entries on their way into the tables.
+#[derive(Default)]
 pub(super) struct Batch {
     pub(super) entries: Vec<Arc<Pending>>,
     /// What the tables are to note as applied.
