@@ -34,7 +34,11 @@ fn volatile_commits_wait_for_no_fsync_and_host_commits_for_one_each() {
     let test = "volatile_commits_wait_for_no_fsync_and_host_commits_for_one_each";
     let syncs = |volatile, host| {
         let dir = tempfile::tempdir().unwrap();
-        let work = Work { volatile, host };
+        let work = Work {
+            volatile,
+            host,
+            crowd: 0,
+        };
         let report = child::run(test, &dir.path().join("catalog.db"), work, None, &[]);
         assert_eq!(report.acknowledged.len(), volatile + host);
         report.syncs()
@@ -75,7 +79,11 @@ fn fault_9_acknowledged_commits_survive_a_kill_at_any_write() {
         return;
     }
     let test = "fault_9_acknowledged_commits_survive_a_kill_at_any_write";
-    let work = Work { volatile: 6, host: 6 };
+    let work = Work {
+        volatile: 6,
+        host: 6,
+        crowd: 0,
+    };
     let (mut killed, mut acknowledged) = (0, 0);
     // Each thread counts for itself: the first to come so far is killed, be it in the journal or in the tables.
     for call in ["pwrite64", "fsync", "fdatasync"] {
@@ -137,9 +145,41 @@ fn fault_12_a_failed_fsync_is_not_tried_again_and_ends_all_writing() {
     assert_eq!(in_commit, 5);
 }
 
+/// Who waits together with others for a sync that fails is told so, and so is whoever comes next, although the kernel
+/// reports a failure once.
+#[test]
+fn fault_12_a_failed_fsync_fails_all_who_wait_for_it_and_for_the_next() {
+    if child::is_child() {
+        return;
+    }
+    let test = "fault_12_a_failed_fsync_fails_all_who_wait_for_it_and_for_the_next";
+    let work = Work {
+        volatile: 0,
+        host: 0,
+        crowd: 8,
+    };
+    for number in 1..=4 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        drop(support::open(&path));
+        let inject = format!("fdatasync:error=EIO:when={number}");
+        let report = child::run(test, &path, work, Some(&inject), &[]);
+        assert!(report.finished, "{report:?}");
+        assert_eq!(
+            report.acknowledged.len() + report.failures.len(),
+            40 + usize::from(report.injected() > 0)
+        );
+        check_recovery(&path, &report);
+    }
+}
+
 /// From the given sync on, all fail.
 fn failing_sync(test: &str, call: &str, number: usize) -> Report {
-    let work = Work { volatile: 2, host: 5 };
+    let work = Work {
+        volatile: 2,
+        host: 5,
+        crowd: 0,
+    };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
     drop(support::open(&path));
@@ -176,7 +216,11 @@ fn fault_34_a_full_disk_refuses_writes_until_there_is_room() {
         return;
     }
     let test = "fault_34_a_full_disk_refuses_writes_until_there_is_room";
-    let work = Work { volatile: 4, host: 4 };
+    let work = Work {
+        volatile: 4,
+        host: 4,
+        crowd: 0,
+    };
     let full = said(Reason::RepositoryReadOnly, "not-applied");
     let mut refused = 0;
     for (file, step) in [("catalog.db-wal", 5), ("catalog.db-commits", 1)] {

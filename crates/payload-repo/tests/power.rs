@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use payload_core::port::Repository;
-use payload_core::{ChangeSet, CommitOutcome, Durability, Payload, PayloadId, Version};
+use payload_core::{
+    Actor, ChangeSet, CommitOutcome, Durability, NameChange, NameGuard, Naming, Payload, PayloadId, State, Version,
+};
 use payload_repo::{SqliteOptions, SqliteRepository};
 use payload_testkit::clock::fresh_seed;
 use payload_testkit::repository::sample::{Maker, at, changed, created, edited, set};
@@ -36,6 +38,7 @@ fn work(path: &Path) {
     repo.claim(maker.node, at(0)).unwrap();
     for _ in 0..12 {
         let (a, b, c) = (maker.allocated(), maker.allocated(), maker.allocated());
+        let a2 = edited(&a, |after| after.state = State::Active { expires_at: None });
         commit(&repo, Durability::Volatile, set([created(&a)]));
         commit(&repo, Durability::Host, set([created(&b)]));
         let b2 = edited(&b, |after| after.size += 1);
@@ -48,6 +51,26 @@ fn work(path: &Path) {
         commit(&repo, Durability::Volatile, direct);
         let c2 = edited(&c, |after| after.size += 1);
         commit(&repo, Durability::Host, set([changed(&c, &c2)]));
+        // One that changes nothing waits for the disk all the same, and whatever rests on what went before.
+        let still = || naming(&a2);
+        commit(
+            &repo,
+            Durability::Volatile,
+            ChangeSet {
+                name: Some(still()),
+                ..set([changed(&a, &a2)])
+            },
+        );
+        let nothing = ChangeSet {
+            name: Some(still()),
+            ..set([])
+        };
+        let nothing = repo.commit(ChangeSet {
+            durability: Durability::Host,
+            ..nothing
+        });
+        assert_eq!(nothing.unwrap(), CommitOutcome::Applied);
+        println!("\nsaid: {} {}", a2.id, a2.version);
         // Everything into the tables, without a sync.
         repo.due(maker.node, at(0), 1).unwrap();
         commit(
@@ -55,6 +78,20 @@ fn work(path: &Path) {
             Durability::Host,
             set([changed(&b2, &edited(&b2, |after| after.size += 1))]),
         );
+    }
+}
+
+fn naming(to: &Payload) -> NameChange {
+    NameChange {
+        namespace: to.namespace.clone(),
+        naming: Naming {
+            name: "the/last".parse().unwrap(),
+            guard: NameGuard::Any,
+        },
+        to: Some(to.id),
+        actor: Actor::from_stored("uid:1000"),
+        reason: None,
+        at: at(9),
     }
 }
 
@@ -270,5 +307,5 @@ fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
             }
         }
     }
-    assert_eq!(promised.len(), 24);
+    assert_eq!(promised.len(), 36);
 }

@@ -15,12 +15,15 @@ use super::Recorder;
 const PATH: &str = "PAYLOAD_REPO_TEST_PATH";
 const VOLATILE: &str = "PAYLOAD_REPO_TEST_VOLATILE";
 const HOST: &str = "PAYLOAD_REPO_TEST_HOST";
+const CROWD: &str = "PAYLOAD_REPO_TEST_CROWD";
 
 /// How many sets of which class the child commits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Work {
     pub(crate) volatile: usize,
     pub(crate) host: usize,
+    /// How many threads commit five sets of class host each, at the same time.
+    pub(crate) crowd: usize,
 }
 
 /// What the child said, and what strace saw.
@@ -56,6 +59,7 @@ pub(crate) fn is_child() -> bool {
         Work {
             volatile: count(VOLATILE),
             host: count(HOST),
+            crowd: count(CROWD),
         },
     );
     true
@@ -81,6 +85,14 @@ fn work(path: &Path, work: Work) {
             commit(&repo, &mut maker, durability);
         }
     }
+    std::thread::scope(|scope| {
+        for _ in 0..work.crowd {
+            scope.spawn(|| {
+                let mut maker = Maker::new(fresh_seed());
+                (0..5).for_each(|_| commit(&repo, &mut maker, Durability::Host));
+            });
+        }
+    });
     for reason in fatal.fatal.lock().unwrap().iter() {
         println!("\nsaid: fatal {}", reason.as_str());
     }
@@ -129,6 +141,7 @@ pub(crate) fn run(test: &str, path: &Path, work: Work, inject: Option<&str>, onl
         .env(PATH, path)
         .env(VOLATILE, work.volatile.to_string())
         .env(HOST, work.host.to_string())
+        .env(CROWD, work.crowd.to_string())
         .stderr(Stdio::inherit())
         .output()
         .expect("strace is installed");
