@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "payload",
     "holder",
     "placement",
     "namespace",
     "naming",
+    "metadata",
     "event",
     "data_service",
     "catalog_service",
@@ -28,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".payload.v1.PutRequest.content")
         .bytes(".payload.v1.Lease.content")
+        .bytes(".payload.v1.Document.body")
+        .bytes(".payload.v1.GetMetadataResponse.body")
+        .bytes(".payload.v1.PutMetadataRequest.merge_patch")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -87,6 +87,7 @@ pub(crate) fn created(number: u64, labels: Vec<Label>) -> Change {
         committed_at: Some(created_at),
         ttl: None,
         policy: Policy::default(),
+        metadata: None,
         replicas: Vec::new(),
     };
     let event = EventRecord {
@@ -96,11 +97,13 @@ pub(crate) fn created(number: u64, labels: Vec<Label>) -> Change {
         at: created_at,
         from: None,
         to: StateKind::Active,
+        note: None,
     };
     Change {
         before: None,
         after: Arc::new(row),
         event,
+        metadata: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod lineage;
 mod listing;
+mod metadata;
 mod names;
 mod namespaces;
 mod streams;
@@ -18,6 +19,7 @@ use payload_client::{
 
 pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
 pub(crate) use self::listing::ListArgs;
+pub(crate) use self::metadata::{ChangeArgs, EventCommand, MetaCommand, MetadataArgs};
 pub(crate) use self::names::{Guard, NameCommand};
 pub(crate) use self::namespaces::{NamespaceCommand, QuotaArgs};
 pub(crate) use self::streams::{Hold, Position, StreamCommand, StreamSettings, TailArgs};
@@ -126,6 +128,12 @@ pub(crate) enum Command {
     Namespace(NamespaceCommand),
     /// Show what a namespace has of its quota, or change the quota; what is not named stays
     Quota(QuotaArgs),
+    /// Read and change what is said about a payload
+    #[command(subcommand)]
+    Meta(MetaCommand),
+    /// Note something in a payload's history
+    #[command(subcommand)]
+    Event(EventCommand),
     /// Show what happened in the namespace, or to one payload, oldest first
     Events(EventsArgs),
     /// Check that what the server keeps is whole
@@ -183,6 +191,8 @@ pub(crate) struct PutArgs {
     /// A tag for its entry; may be given many times
     #[arg(long = "tag", value_name = "TAG", requires = "publish")]
     pub(crate) tags: Vec<String>,
+    #[command(flatten)]
+    pub(crate) metadata: MetadataArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -255,6 +265,9 @@ pub(crate) struct EventsArgs {
     /// Only what comes after this cursor, which an earlier call has printed
     #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
     pub(crate) after: String,
+    /// Go on with what happens from now on, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -4,6 +4,7 @@
 //! each document, and a test compares the two.
 
 mod lineage;
+mod metadata;
 mod names;
 mod namespaces;
 mod placement;
@@ -15,6 +16,7 @@ use payload_client::v1;
 use serde::Serialize;
 
 pub(crate) use self::lineage::{AddedLineage, Impact, Lineage, LineageNode};
+pub(crate) use self::metadata::{Appended, Document, Metadata, MetadataHistory, NewRevision, Revision};
 pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
 pub(crate) use self::namespaces::{Namespace, NamespaceQuota, Namespaces, OneNamespace, RemovedNamespace};
 pub(crate) use self::placement::{
@@ -56,6 +58,9 @@ pub(crate) struct Shown {
     pub(crate) payload: Payload,
     /// That point at it now.
     pub(crate) names: Vec<String>,
+    /// The latest revision, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) events: Option<Vec<Event>>,
 }
@@ -81,6 +86,7 @@ pub(crate) struct Payload {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) policy: Policy,
+    pub(crate) metadata_revision: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +125,14 @@ pub(crate) struct Event {
     pub(crate) to: &'static str,
     pub(crate) payload_id: String,
     pub(crate) edits: Vec<EventEdit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<EventNote>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct EventNote {
+    pub(crate) event_type: String,
+    pub(crate) document: Document,
 }
 
 #[derive(Debug, Serialize)]
@@ -286,6 +300,7 @@ impl From<v1::Payload> for Payload {
             deadline_at_us: payload.deadline_at_us,
             replicas: payload.replicas.into_iter().map(Replica::from).collect(),
             ttl_ms: payload.ttl_ms,
+            metadata_revision: payload.metadata_revision,
         }
     }
 }
@@ -341,6 +356,16 @@ impl From<v1::Event> for Event {
             at_us: event.at_us,
             payload_id: event.payload_id,
             edits: event.edits.into_iter().map(EventEdit::from).collect(),
+            note: event.note.map(EventNote::from),
+        }
+    }
+}
+
+impl From<v1::EventNote> for EventNote {
+    fn from(note: v1::EventNote) -> Self {
+        Self {
+            event_type: note.event_type,
+            document: note.document.unwrap_or_default().into(),
         }
     }
 }

@@ -67,12 +67,29 @@ async fn every_document_is_as_documented() {
     let child = child["payloads"][0]["payload_id"].as_str().unwrap().to_owned();
     let missing = world.run(&["-o", "json", "cat", "01890000-0000-7000-8000-000000000001"]);
 
+    world.file("m.json", b"{\"exposure\":3}");
+    let set = world.json(&[
+        "meta",
+        "set",
+        &id,
+        "--file",
+        "m.json",
+        "--content-type",
+        "application/json",
+    ]);
+    let note = ["event", "append", &id, "--type", "quality/checked", "--file", "m.json"];
+    let appended = world.json(&note);
+
     let documents = [
         ("put", world.json(&["ls"])),
         ("ls --count", world.json(&["ls", "--count"])),
         ("put", put),
         ("get", world.json(&["get", &id])),
         ("show", world.json(&["show", &id, "--events"])),
+        ("meta set", set),
+        ("meta get", world.json(&["meta", "get", &id])),
+        ("meta history", world.json(&["meta", "history", &id])),
+        ("event append", appended),
         ("events", world.json(&["events", "--payload", &id])),
         ("verify", world.json(&["verify", "--events"])),
         ("lineage", world.json(&["lineage", "show", &id])),

@@ -32,8 +32,8 @@ impl Grpc {
         }
     }
 
-    /// How long to try a server that does not answer.
-    pub(crate) fn reconnect_max(&self) -> Duration {
+    /// For how long it looks for a server that is away.
+    pub(crate) const fn reconnect_max(&self) -> Duration {
         self.reconnect_max
     }
 

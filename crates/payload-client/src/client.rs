@@ -92,9 +92,10 @@ impl Client {
         self.session.is_remote()
     }
 
-    /// Makes a payload of bytes that are in hand. Up to 64 KiB travel inside the request.
+    /// Makes a payload of bytes that are in hand. Up to 64 KiB, metadata included, travel inside the request.
     pub async fn put(&self, bytes: &[u8], options: PutOptions) -> Result<v1::Payload> {
-        if bytes.len() as u64 <= limits::INLINE_SIZE_MAX {
+        let metadata = options.metadata.as_ref().map_or(0, |document| document.body.len());
+        if (bytes.len() + metadata) as u64 <= limits::INLINE_SIZE_MAX {
             return self.put_inline(bytes, options).await;
         }
         let mut attempt = 1;
@@ -239,6 +240,7 @@ impl Client {
                 lineage: options.lineage.clone(),
                 naming: options.naming.clone(),
                 publish: options.publish.clone(),
+                metadata: options.metadata.clone(),
             })
             .await
     }
@@ -262,6 +264,7 @@ impl Client {
             lineage: options.lineage,
             naming: options.naming.as_ref().map(wire_naming),
             publish: options.publish,
+            metadata: options.metadata,
         });
         match self.session.call(request, Expect::Message, Retry::Safe).await? {
             Answer::Message(Response::Put(v1::PutResponse {

@@ -44,6 +44,7 @@ mod listing;
 mod lookout;
 mod mapping;
 mod messages;
+mod metadata;
 mod moves;
 mod names;
 mod namespaces;
@@ -66,6 +67,7 @@ mod streams;
 mod supervise;
 mod transfer;
 mod waiters;
+mod watch;
 mod writer;
 
 pub use admin::Admin;
@@ -76,6 +78,7 @@ pub use endpoint::Endpoint;
 pub use lease::{Lease, LeaseState, Verified};
 pub use listing::ListOptions;
 pub use messages::Messages;
+pub use metadata::{MetadataChange, MetadataOptions};
 pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
 };
@@ -89,4 +92,5 @@ pub use payload_proto::v1;
 pub use producer::{Producer, ProducerOptions, Receipt};
 pub use reader::Reader;
 pub use streams::Streams;
+pub use watch::{Watch, WatchFrom};
 pub use writer::Writer;

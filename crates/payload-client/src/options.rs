@@ -88,6 +88,8 @@ pub struct PutOptions {
     pub naming: Option<Naming>,
     /// Where it is appended: true together with the payload, or there is no payload.
     pub publish: Option<v1::Publish>,
+    /// A revision of its metadata, true together with the payload too.
+    pub metadata: Option<v1::Document>,
 }
 
 /// How an allocation becomes a payload.
@@ -103,6 +105,8 @@ pub struct CommitOptions {
     pub naming: Option<Naming>,
     /// Where it is appended: true together with the payload, or there is no payload.
     pub publish: Option<v1::Publish>,
+    /// A revision of its metadata, true together with the payload too.
+    pub metadata: Option<v1::Document>,
 }
 
 /// Which digest goes with a commit.

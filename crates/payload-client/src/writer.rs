@@ -160,6 +160,7 @@ impl Writer {
             lineage: options.lineage,
             naming: options.naming.as_ref().map(wire_naming),
             publish: options.publish,
+            metadata: options.metadata,
         });
         match self.seal(request).await? {
             Answer::Message(Response::Commit(v1::CommitResponse {

@@ -6,7 +6,8 @@ use crate::digest::Digest;
 use crate::id::PayloadId;
 use crate::lifecycle::{LifecycleEvent, StateKind};
 use crate::lineage::{Edge, Refusal};
-use crate::name::{Actor, Principal, RequestId};
+use crate::metadata::Document;
+use crate::name::{Actor, EventType, Principal, RequestId};
 use crate::naming::NameChange;
 use crate::payload::{Payload, Version};
 use crate::quota::OverQuota;
@@ -69,6 +70,8 @@ pub struct Change {
     pub after: Arc<Payload>,
     /// Goes into the log under (payload, version of `after`).
     pub event: EventRecord,
+    /// What the revision says that `after` has and `before` has not; it is the one after that of `before`.
+    pub metadata: Option<Document>,
 }
 
 /// What became of a change set.
@@ -118,6 +121,17 @@ pub struct EventRecord {
     pub from: Option<StateKind>,
     /// The state after.
     pub to: StateKind,
+    /// What an application says, in events of kind [`EventKind::Application`].
+    pub note: Option<Arc<Note>>,
+}
+
+/// An application's own event: its kind and its body, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What the application calls it.
+    pub event_type: EventType,
+    /// What it has to say about it.
+    pub document: Document,
 }
 
 /// What an event records.
@@ -151,11 +165,15 @@ pub enum EventKind {
     ReplicaAdded,
     /// One of several replicas was given up, to make room.
     ReplicaDropped,
+    /// The metadata has a new revision.
+    MetadataChanged,
+    /// An application noted something; see [`EventRecord::note`].
+    Application,
 }
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
@@ -170,6 +188,8 @@ impl EventKind {
         Self::ReplicaLost,
         Self::ReplicaAdded,
         Self::ReplicaDropped,
+        Self::MetadataChanged,
+        Self::Application,
     ];
 
     /// The word for it, everywhere.
@@ -189,6 +209,8 @@ impl EventKind {
             Self::ReplicaLost => "replica_lost",
             Self::ReplicaAdded => "replica_added",
             Self::ReplicaDropped => "replica_dropped",
+            Self::MetadataChanged => "metadata_changed",
+            Self::Application => "application",
         }
     }
 }
@@ -227,11 +249,15 @@ pub enum Operation {
     AddLineage,
     /// Append to a stream; the record names the payload of the first entry.
     Append,
+    /// Make a new revision of the metadata.
+    PutMetadata,
+    /// Note an application's event.
+    AppendEvent,
 }
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Allocate,
         Self::Commit,
         Self::Put,
@@ -239,6 +265,8 @@ impl Operation {
         Self::Delete,
         Self::AddLineage,
         Self::Append,
+        Self::PutMetadata,
+        Self::AppendEvent,
     ];
 
     /// The word for it.
@@ -251,6 +279,8 @@ impl Operation {
             Self::Delete => "delete",
             Self::AddLineage => "add_lineage",
             Self::Append => "append",
+            Self::PutMetadata => "put_metadata",
+            Self::AppendEvent => "append_event",
         }
     }
 }

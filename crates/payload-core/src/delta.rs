@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::id::{PayloadId, ReplicaId};
 use crate::lifecycle::State;
+use crate::metadata::Revision;
 use crate::name::{Label, Namespace, Principal};
 use crate::payload::{Payload, Replica, Version};
 use crate::policy::Policy;
@@ -37,6 +38,8 @@ pub enum Edit {
     CommittedAt(Option<Timestamp>),
     /// See [`Payload::ttl`].
     Ttl(Option<Span>),
+    /// See [`Payload::metadata`].
+    Metadata(Option<Revision>),
     /// A label was added or has another value.
     Label(Label),
     /// The label with this key was removed.
@@ -161,6 +164,7 @@ impl Origin {
             created_at: self.created_at,
             committed_at: None,
             ttl: None,
+            metadata: None,
             replicas: Vec::new(),
         }
     }
@@ -183,6 +187,7 @@ fn difference(before: &Payload, after: &Payload, edits: &mut Vec<Edit>) {
         created_at: _,
         committed_at,
         ttl,
+        metadata,
         replicas,
     } = after;
     let mut note = |changed: bool, edit: Edit| {
@@ -198,6 +203,7 @@ fn difference(before: &Payload, after: &Payload, edits: &mut Vec<Edit>) {
     note(*policy != before.policy, Edit::Policy(*policy));
     note(*committed_at != before.committed_at, Edit::CommittedAt(*committed_at));
     note(*ttl != before.ttl, Edit::Ttl(*ttl));
+    note(*metadata != before.metadata, Edit::Metadata(*metadata));
     for label in before
         .labels
         .iter()
@@ -229,6 +235,7 @@ impl Edit {
             Self::Policy(_) => "policy".to_owned(),
             Self::CommittedAt(_) => "committed_at_us".to_owned(),
             Self::Ttl(_) => "ttl_ms".to_owned(),
+            Self::Metadata(_) => "metadata_revision".to_owned(),
             Self::Label(Label { key, .. }) | Self::Unlabelled(key) => format!("labels/{key}"),
             Self::Replica(Replica { id, .. }) | Self::ReplicaGone(id) => format!("replicas/{id}"),
         }
@@ -246,6 +253,7 @@ impl Edit {
             Self::Policy(policy) => row.policy = *policy,
             Self::CommittedAt(at) => row.committed_at = *at,
             Self::Ttl(ttl) => row.ttl = *ttl,
+            Self::Metadata(revision) => row.metadata = *revision,
             Self::Label(label) => {
                 row.labels.retain(|old| old.key != label.key);
                 row.labels.push(label.clone());
@@ -301,7 +309,7 @@ mod tests {
             state in states(),
             (size, ttl, committed) in (0..3u64, option::of(1..3u64), option::of(0..3i64)),
             digest in option::of(0..3u8),
-            (tier, durability) in (0..2usize, 0..2usize),
+            (tier, durability, metadata) in (0..2usize, 0..2usize, 0..3u64),
             (priority, rederivable) in (prop_oneof![Just(Priority::Normal), Just(Priority::High)], any::<bool>()),
             labels in proptest::collection::btree_map("[a-c]", "[x-z]", 0..3),
             replicas in proptest::collection::btree_map(0..3u8, (0..3usize, 0..3u64), 0..3),
@@ -321,6 +329,7 @@ mod tests {
                 policy: Policy { priority, rederivable, ..Policy::default() },
                 committed_at: committed.map(Timestamp::from_micros),
                 ttl: ttl.map(Span::from_secs),
+                metadata: Revision::from_u64(metadata),
                 labels: labels.into_iter().map(label).collect(),
                 replicas: replicas.into_iter().map(|(number, (state, charged))| replica((number, state, charged))).collect(),
                 ..origin.first(id())

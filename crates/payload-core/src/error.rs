@@ -93,6 +93,8 @@ reasons! {
     PayloadNotFound = "PAYLOAD_NOT_FOUND" => NotFound,
     /// The name points at nothing.
     NameNotFound = "NAME_NOT_FOUND" => NotFound,
+    /// The payload has no metadata, or no such revision of it.
+    MetadataNotFound = "METADATA_NOT_FOUND" => NotFound,
     /// No such lease of this holder: released, expired, revoked, or never granted.
     LeaseNotFound = "LEASE_NOT_FOUND" => NotFound,
     /// No such session to resume.
@@ -130,6 +132,8 @@ reasons! {
     DigestMismatch = "DIGEST_MISMATCH" => FailedPrecondition,
     /// The request id was used before, for another request.
     RequestIdReused = "REQUEST_ID_REUSED" => FailedPrecondition,
+    /// The metadata that a merge patch shall change is not JSON.
+    MetadataNotJson = "METADATA_NOT_JSON" => FailedPrecondition,
     /// The lease's term is over.
     LeaseExpired = "LEASE_EXPIRED" => FailedPrecondition,
     /// The lease was revoked.
@@ -194,6 +198,8 @@ reasons! {
     TooManyGroups = "TOO_MANY_GROUPS" => ResourceExhausted,
     /// The namespace would have more bytes or payloads than its quota.
     QuotaExceeded = "QUOTA_EXCEEDED" => ResourceExhausted,
+    /// What was sent was not read for too long.
+    ReaderTooSlow = "READER_TOO_SLOW" => ResourceExhausted,
     /// More work is waiting than the server lets wait.
     Overloaded = "OVERLOADED" => ResourceExhausted,
 

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod lineage;
 pub mod listing;
 pub mod log;
+pub mod metadata;
 pub mod name;
 pub mod namespace;
 pub mod naming;
@@ -29,7 +30,7 @@ pub mod tier;
 pub mod tiering;
 pub mod time;
 
-pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Operation, RequestRecord};
+pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Note, Operation, RequestRecord};
 pub use delta::{Delta, Edit};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Outcome, Reason, Result};
@@ -37,7 +38,8 @@ pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, Seg
 pub use lifecycle::{LifecycleEvent, State, StateKind, step};
 pub use lineage::{Edge, Refusal};
 pub use log::{LogFilter, LogPage, LogPosition, LogQuery, LoggedEvent};
-pub use name::{Actor, Label, Namespace, Principal, RequestId};
+pub use metadata::{ContentType, Document, MetadataRevision, Revision, RevisionInfo};
+pub use name::{Actor, EventType, Label, Namespace, Principal, RequestId};
 pub use namespace::{NamespaceRecord, Quota};
 pub use naming::{NameChange, NameGuard, NameMove, NameRecord, NameRefusal, Naming, PayloadName, PayloadRef};
 pub use payload::{Payload, Replica, ReplicaState, Version};

@@ -42,6 +42,18 @@ pub const LIST_LABELS_MAX: usize = 8;
 pub const PAGE_TOKEN_LEN_MAX: usize = 512;
 /// How many events of a log one page looks at, however few of them fit its filter.
 pub const LOG_SCAN_MAX: u32 = 10_000;
+/// How many watches of events one server has at a time.
+pub const WATCHES_MAX: usize = 1_024;
+/// The largest revision of metadata, and the largest body of an application's event, in bytes.
+pub const DOCUMENT_SIZE_MAX: usize = 64 << 10;
+/// The longest content type, in bytes.
+pub const CONTENT_TYPE_LEN_MAX: usize = 127;
+/// The longest name of an application's kind of event, in bytes.
+pub const EVENT_TYPE_LEN_MAX: usize = 63;
+/// How deep a JSON merge patch may nest.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// How many bytes the events of a page take, about; a page with one event may be larger.
+pub const LOG_PAGE_BYTES_MAX: usize = 1 << 20;
 /// The longest time to live of a payload: 10 years.
 pub const TTL_MAX: Span = Span::from_secs(10 * 366 * 24 * 3600);
 /// The longest time that a call may wait for a payload to be committed.

@@ -1,7 +1,7 @@
 //! The event log of a namespace: what can be asked of it, and the opaque cursor that goes on from a place in it.
 
 use crate::change::{EventKind, EventRecord};
-use crate::delta::Delta;
+use crate::delta::{Delta, Edit};
 use crate::error::{Error, Reason, Result};
 use crate::id::PayloadId;
 use crate::limits;
@@ -42,6 +42,19 @@ pub struct LoggedEvent {
     pub record: EventRecord,
     /// What it changed.
     pub delta: Delta,
+}
+
+impl LoggedEvent {
+    /// About how many bytes it takes in a page.
+    pub fn weight(&self) -> usize {
+        let note = self.record.note.as_ref().map_or(0, |note| note.document.body.len());
+        let edits = self.delta.0.iter().map(|edit| match edit {
+            Edit::Label(label) => label.key.len() + label.value.len(),
+            _ => 0,
+        });
+        let texts = note + edits.sum::<usize>();
+        256 + 64 * self.delta.0.len() + texts
+    }
 }
 
 /// Which events are asked for; every part that is named must fit.

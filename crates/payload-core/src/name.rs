@@ -126,6 +126,37 @@ impl FromStr for RequestId {
     }
 }
 
+/// What an application calls a kind of its own events.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(Arc<str>);
+
+impl EventType {
+    /// From a row that this system wrote.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EventType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.len() > limits::EVENT_TYPE_LEN_MAX || !is_key(text) {
+            return Err(Error::invalid(
+                Reason::BadName,
+                "event type must be 1 to 63 of a-z, 0-9, '.', '_', '-' and '/', and start with a letter",
+            )
+            .field("event_type"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 macro_rules! text_name {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -141,7 +172,7 @@ macro_rules! text_name {
         }
     )*};
 }
-text_name!(Namespace, Principal, Actor, RequestId);
+text_name!(Namespace, Principal, Actor, RequestId, EventType);
 
 /// One label of a payload: a key and a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,12 +186,7 @@ pub struct Label {
 impl Label {
     /// Checks both halves.
     pub fn new(key: &str, value: &str) -> Result<Self, Error> {
-        let key_good = (1..=limits::LABEL_KEY_LEN_MAX).contains(&key.len())
-            && key.starts_with(|c: char| c.is_ascii_lowercase())
-            && key
-                .bytes()
-                .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/'));
-        if !key_good {
+        if key.len() > limits::LABEL_KEY_LEN_MAX || !is_key(key) {
             return Err(Error::invalid(
                 Reason::BadName,
                 "label key must be 1 to 63 of a-z, 0-9, '.', '_', '-' and '/', and start with a letter",
@@ -197,6 +223,14 @@ pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result
     Ok(labels)
 }
 
+/// What labels and kinds of events are called: `a-z 0-9 . _ - /`, starting with a letter.
+fn is_key(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/'))
+}
+
 /// Checks the reason that a client gives for what it does; it is kept in the event.
 pub fn reason(text: &str) -> Result<Arc<str>, Error> {
     if text.len() > limits::REASON_LEN_MAX || text.chars().any(is_deceptive) {
@@ -210,7 +244,7 @@ pub fn reason(text: &str) -> Result<Arc<str>, Error> {
 }
 
 /// Control characters, and those that change the direction of the text around them (Unicode UAX #9).
-pub(crate) fn is_deceptive(c: char) -> bool {
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

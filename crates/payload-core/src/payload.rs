@@ -5,6 +5,7 @@ use std::fmt;
 use crate::digest::Digest;
 use crate::id::{NodeId, PayloadId, ReplicaId};
 use crate::lifecycle::State;
+use crate::metadata::Revision;
 use crate::name::{Label, Namespace, Principal};
 use crate::policy::Policy;
 use crate::tier::{Durability, Location, Tier};
@@ -71,6 +72,8 @@ pub struct Payload {
     pub committed_at: Option<Timestamp>,
     /// How long it lives, counted from the commit.
     pub ttl: Option<Span>,
+    /// The latest revision of its metadata; absent while none was set.
+    pub metadata: Option<Revision>,
     /// Where its bytes are, in order of the replicas' ids.
     pub replicas: Vec<Replica>,
 }

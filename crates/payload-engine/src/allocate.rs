@@ -234,6 +234,7 @@ impl Engine {
             created_at: now,
             committed_at: (state.kind() == StateKind::Active).then_some(now),
             ttl: draft.ttl,
+            metadata: None,
             replicas,
         })
     }
@@ -268,11 +269,13 @@ impl Engine {
             at: row.created_at,
             from: None,
             to: row.state.kind(),
+            note: None,
         };
         let change = Change {
             before: None,
             after: Arc::clone(row),
             event,
+            metadata: along.metadata,
         };
         let outcome = self.commit_set(ChangeSet {
             over_quota: OverQuota::Refuse,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use payload_core::lineage::Derivation;
 use payload_core::port::{Placed, Sealed};
 use payload_core::{
-    AllocationToken, Digest, Error, LifecycleEvent, Location, Namespace, Naming, Operation, Payload, PayloadId, Reason,
-    ReplicaState, RequestId, Result, StateKind, Tier, limits,
+    AllocationToken, Digest, Document, Error, LifecycleEvent, Location, Namespace, Naming, Operation, Payload,
+    PayloadId, Reason, ReplicaState, RequestId, Result, Revision, StateKind, Tier, limits,
 };
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
+use crate::metadata;
 use crate::placement::{Place, say_when};
 use crate::put::check_digest;
 use crate::room::is_shortage;
@@ -40,6 +41,8 @@ pub struct CommitRequest {
     pub naming: Option<Naming>,
     /// Where it is to be appended in the same moment.
     pub publish: Option<Publish>,
+    /// The first revision of its metadata.
+    pub metadata: Option<Document>,
 }
 
 /// The bytes as the commit found them, sealed and, if need be, written through.
@@ -103,13 +106,16 @@ impl Engine {
             after.replicas[0].location = finished.location;
             after.replicas[0].charged = finished.charged;
             after.replicas.extend(durable);
+            after.metadata = request.metadata.as_ref().map(|_| Revision::FIRST);
         })?;
         let (streams, durability) = self.publication(request.publish.as_ref(), &row);
+        let durability = self.durability_with(durability, request.metadata.as_ref());
         let decision = Decision {
             along: Along {
                 edges,
                 name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
                 streams,
+                metadata: request.metadata.clone(),
             },
             ..vec![change].into()
         };
@@ -280,6 +286,7 @@ impl CommitRequest {
                 numbers.as_bytes(),
                 &fingerprint(self.lineage.as_ref()),
                 streams::fingerprint(self.publish.as_ref()).as_bytes(),
+                &metadata::fingerprint(self.metadata.as_ref()),
             ],
         ))
     }

@@ -25,6 +25,7 @@ use crate::table::{Keeps, Table};
 use crate::timers::{Due, Timers};
 use crate::token::{Key, Mint};
 use crate::transfers::Transfers;
+use crate::watch::Watchers;
 
 /// The outside world.
 pub struct Ports {
@@ -79,6 +80,7 @@ pub struct Engine {
     remotes: Mutex<HashMap<Principal, Arc<Holder>>>,
     remote_leases: RemoteLeases,
     waiter_numbers: AtomicU64,
+    pub(crate) watchers: Arc<Watchers>,
     pub(crate) lease_count: AtomicUsize,
     pub(crate) allocation_count: AtomicUsize,
     /// Until when earlier sessions may reclaim.
@@ -121,6 +123,8 @@ impl Engine {
             true => Keeps::Own,
             false => Keeps::All,
         };
+        let watchers = Arc::<Watchers>::default();
+        ports.repository.on_events(watchers.listener());
         let engine = Arc::new(Self {
             mint: Mint::new(key, epoch),
             table: Table::new(settings.cold_entries_max, settings.node, keeps),
@@ -150,6 +154,7 @@ impl Engine {
             remotes: Mutex::default(),
             remote_leases: RemoteLeases::default(),
             waiter_numbers: AtomicU64::new(0),
+            watchers,
             lease_count: AtomicUsize::new(0),
             allocation_count: AtomicUsize::new(0),
             grace_until,

@@ -39,7 +39,7 @@ impl Engine {
     }
 
     /// Whether there is what somebody asks the history of. What a namespace had that is gone is read by its ids.
-    fn check_log(&self, filter: &LogFilter) -> Result<()> {
+    pub(crate) fn check_log(&self, filter: &LogFilter) -> Result<()> {
         match filter.payload {
             Some(id) => self.get(&filter.namespace, id).map(drop),
             None => self.check_namespace(&filter.namespace),

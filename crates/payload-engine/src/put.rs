@@ -6,14 +6,15 @@ use bytes::Bytes;
 use payload_core::lineage::Derivation;
 use payload_core::port::Placed;
 use payload_core::{
-    CommitOutcome, Digest, Durability, Error, Label, Namespace, Naming, Operation, Payload, Policy, Reason,
-    ReplicaState, RequestId, Result, Span, State, Tier, limits,
+    CommitOutcome, Digest, Document, Durability, Error, Label, Namespace, Naming, Operation, Payload, Policy, Reason,
+    ReplicaState, RequestId, Result, Revision, Span, State, Tier, limits,
 };
 
 use crate::allocate::{Draft, check_span, label_text};
 use crate::engine::Engine;
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
+use crate::metadata;
 use crate::placement::{Place, say_when};
 use crate::streams::{self, Publish, Published};
 use crate::transition::{Along, Request};
@@ -45,6 +46,8 @@ pub struct PutRequest {
     pub naming: Option<Naming>,
     /// Where it is to be appended in the same moment.
     pub publish: Option<Publish>,
+    /// The first revision of its metadata.
+    pub metadata: Option<Document>,
 }
 
 impl Engine {
@@ -110,12 +113,16 @@ impl Engine {
             labels: &request.labels,
         };
         let mut row = self.draft(&draft, State::Active { expires_at }, replicas);
-        Arc::make_mut(&mut row).digest = Some(digest);
+        let new = Arc::make_mut(&mut row);
+        new.digest = Some(digest);
+        new.metadata = request.metadata.as_ref().map(|_| Revision::FIRST);
         let (streams, durability) = self.publication(request.publish.as_ref(), &row);
+        let durability = self.durability_with(durability, request.metadata.as_ref());
         let along = Along {
             edges: self.edges(row.id, request.lineage.as_ref(), &holder.principal)?,
             name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
             streams,
+            metadata: request.metadata.clone(),
         };
 
         let _making = self.table.make(row.id);
@@ -196,13 +203,15 @@ impl PutRequest {
         let labels = label_text(&self.labels);
         let lineage = fingerprint(self.lineage.as_ref());
         let publish = streams::fingerprint(self.publish.as_ref());
-        let parts: [&[u8]; 6] = [
+        let metadata = metadata::fingerprint(self.metadata.as_ref());
+        let parts: [&[u8]; 7] = [
             self.namespace.as_str().as_bytes(),
             numbers.as_bytes(),
             labels.as_bytes(),
             digest.as_bytes(),
             &lineage,
             publish.as_bytes(),
+            &metadata,
         ];
         Some(Request::new(id, Operation::Put, &parts))
     }

@@ -243,6 +243,7 @@ mod tests {
             created_at: Timestamp::from_micros(1),
             committed_at: None,
             ttl: None,
+            metadata: None,
             replicas: Vec::new(),
         })
     }
@@ -266,7 +267,9 @@ mod tests {
                 at,
                 from: None,
                 to: StateKind::Active,
+                note: None,
             },
+            metadata: None,
         };
         repository
             .commit(ChangeSet::new(vec![change], Durability::Volatile))

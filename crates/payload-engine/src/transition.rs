@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use payload_core::stream::{Appended, StreamChange};
 use payload_core::{
-    Actor, Change, ChangeSet, CommitOutcome, Digest, Durability, Edge, Error, EventKind, EventRecord, LifecycleEvent,
-    NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord, Result, StateKind, step,
+    Actor, Change, ChangeSet, CommitOutcome, Digest, Document, Durability, Edge, Error, EventKind, EventRecord,
+    LifecycleEvent, NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord, Result,
+    StateKind, step,
 };
 
 use crate::engine::Engine;
@@ -103,6 +104,8 @@ pub(crate) struct Along {
     pub(crate) name: Option<NameChange>,
     /// What happens to streams.
     pub(crate) streams: Vec<StreamChange>,
+    /// The revision of its metadata that the last change makes.
+    pub(crate) metadata: Option<Document>,
 }
 
 impl From<Vec<Change>> for Decision {
@@ -152,11 +155,13 @@ impl Engine {
             at: self.wall(),
             from: Some(row.state.kind()),
             to: after.state.kind(),
+            note: None,
         };
         Change {
             before: Some(Arc::clone(row)),
             after: Arc::new(after),
             event,
+            metadata: None,
         }
     }
 
@@ -170,8 +175,10 @@ impl Engine {
         request: Option<&Request>,
     ) -> Result<Applied> {
         let entry = gate.entry;
-        let decision = decision.into();
-        let last = Arc::clone(&decision.changes.last().expect("there is at least one change").after);
+        let mut decision = decision.into();
+        let change = decision.changes.last_mut().expect("there is at least one change");
+        change.metadata = decision.along.metadata;
+        let last = Arc::clone(&change.after);
         let set = ChangeSet {
             edges: decision.along.edges,
             name: decision.along.name,
@@ -259,6 +266,20 @@ impl Engine {
             Some(record) => Ok(Some((self.first_answer(request, &record)?, record.appended))),
             None => Ok(None),
         }
+    }
+
+    /// The same for an answer that does not depend on what the payload is now.
+    pub(crate) fn answer_before(
+        &self,
+        principal: &Principal,
+        request: Option<&Request>,
+    ) -> Result<Option<RequestRecord>> {
+        let Some(request) = request else { return Ok(None) };
+        let record = self.repository().find_request(principal, &request.id)?;
+        if let Some(record) = &record {
+            self.first_answer(request, record)?;
+        }
+        Ok(record)
     }
 
     /// The payload that an earlier request under the same id made, if it was the same request.

@@ -1,6 +1,7 @@
 //! Between the wire and the core. What comes in is checked here, before any I/O; what goes out cannot fail.
 
 pub mod event;
+pub mod metadata;
 pub mod streams;
 
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use payload_core::lineage::{Derivation, Parent, Scope};
 use payload_core::{
     Container, Digest, Durability, Error, Label, Location, NameGuard, NameMove, NameRecord, Namespace, NamespaceRecord,
-    Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestId, Result, Span, State, StateKind, Tier,
-    limits, name,
+    Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestId, Result, Revision, Span, State,
+    StateKind, Tier, limits, name,
 };
 
 use crate::v1;
@@ -303,6 +304,7 @@ impl From<&Payload> for v1::Payload {
                 .collect(),
             ttl_ms: row.ttl.map(millis),
             policy: Some(row.policy.into()),
+            metadata_revision: row.metadata.map_or(0, Revision::as_u64),
         }
     }
 }

@@ -6,8 +6,12 @@
 mod reader;
 mod word;
 
+use std::sync::Arc;
+
 use payload_core::delta::Origin;
-use payload_core::{Delta, Edit, Label, Location, Policy, Replica, State, Timestamp};
+use payload_core::{
+    ContentType, Delta, Document, Edit, EventType, Label, Location, Note, Policy, Replica, State, Timestamp,
+};
 
 pub(crate) use reader::Reader;
 use word::Word;
@@ -28,28 +32,59 @@ const UNLABELLED: u8 = 10;
 const REPLICA: u8 = 11;
 const REPLICA_GONE: u8 = 12;
 const POLICY: u8 = 13;
+const METADATA: u8 = 14;
+const NOTE: u8 = 64;
 
-/// The bytes of a delta.
-pub(crate) fn encode(delta: &Delta) -> Vec<u8> {
+/// What an event has to say beyond its columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) delta: Delta,
+    pub(crate) note: Option<Arc<Note>>,
+}
+
+/// The bytes of a body.
+pub(crate) fn encode(delta: &Delta, note: Option<&Note>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.push(FORM);
     for edit in &delta.0 {
         put_edit(&mut out, edit);
     }
+    if let Some(note) = note {
+        out.push(NOTE);
+        put_text(&mut out, note.event_type.as_str());
+        put_text(&mut out, note.document.content_type.as_str());
+        put_bytes(&mut out, &note.document.body);
+    }
     out
 }
 
-/// The delta in the bytes; `None` if this version of the server cannot have written them.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Delta> {
+/// What the bytes say; `None` if this version of the server cannot have written them.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Body> {
     let mut reader = Reader::new(bytes);
     if reader.byte()? != FORM {
         return None;
     }
-    let mut edits = Vec::new();
-    while !reader.is_empty() {
-        edits.push(edit(&mut reader)?);
+    let mut body = Body {
+        delta: Delta::default(),
+        note: None,
+    };
+    while let Some(tag) = reader.byte() {
+        match tag {
+            NOTE => body.note = Some(Arc::new(note(&mut reader)?)),
+            tag => body.delta.0.push(edit(tag, &mut reader)?),
+        }
     }
-    Some(Delta(edits))
+    Some(body)
+}
+
+fn note(reader: &mut Reader<'_>) -> Option<Note> {
+    Some(Note {
+        event_type: EventType::from_stored(reader.text()?),
+        document: Document {
+            content_type: ContentType::from_stored(reader.text()?),
+            body: bytes::Bytes::copy_from_slice(reader.bytes()?),
+        },
+    })
 }
 
 fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
@@ -97,6 +132,10 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
                 put_number(out, ttl.subsec_nanos().into());
             });
         }
+        Edit::Metadata(revision) => {
+            out.push(METADATA);
+            put_number(out, revision.map_or(0, payload_core::Revision::as_u64));
+        }
         Edit::Label(label) => {
             out.push(LABEL);
             put_text(out, &label.key);
@@ -117,8 +156,8 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
     }
 }
 
-fn edit(reader: &mut Reader<'_>) -> Option<Edit> {
-    Some(match reader.byte()? {
+fn edit(tag: u8, reader: &mut Reader<'_>) -> Option<Edit> {
+    Some(match tag {
         CREATED => Edit::Created(Origin {
             namespace: reader.text()?.parse().ok()?,
             owner: payload_core::Principal::from_stored(reader.text()?),
@@ -149,6 +188,7 @@ fn edit(reader: &mut Reader<'_>) -> Option<Edit> {
         }),
         UNLABELLED => Edit::Unlabelled(reader.text()?.into()),
         REPLICA => Edit::Replica(replica(reader)?),
+        METADATA => Edit::Metadata(payload_core::Revision::from_u64(reader.number()?)),
         REPLICA_GONE => Edit::ReplicaGone(payload_core::ReplicaId::from_bytes(reader.array()?)?),
         _ => return None,
     })
@@ -168,8 +208,12 @@ pub(crate) fn put_time(out: &mut Vec<u8>, at: Timestamp) {
 }
 
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 pub(crate) fn put_maybe<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
@@ -225,8 +269,8 @@ mod tests {
 
     fn both_ways(before: Option<&Payload>, after: &Payload) -> Vec<u8> {
         let delta = delta(before, after);
-        let bytes = encode(&delta);
-        assert_eq!(decode(&bytes), Some(delta));
+        let bytes = encode(&delta, None);
+        assert_eq!(decode(&bytes), Some(Body { delta, note: None }));
         bytes
     }
 
@@ -262,6 +306,27 @@ mod tests {
             after.committed_at = Some(at(-1));
         });
         both_ways(Some(&plain), &staged);
+    }
+
+    #[test]
+    fn a_note_comes_back_whatever_its_bytes() {
+        let body: Vec<u8> = (0..=u8::MAX)
+            .cycle()
+            .take(payload_core::limits::DOCUMENT_SIZE_MAX)
+            .collect();
+        let note = Arc::new(Note {
+            event_type: "app/x".parse().unwrap(),
+            document: Document::new(ContentType::json(), body.into()).unwrap(),
+        });
+        let bytes = encode(&Delta::default(), Some(&note));
+        let delta = Delta::default();
+        assert_eq!(
+            decode(&bytes),
+            Some(Body {
+                delta,
+                note: Some(note)
+            })
+        );
     }
 
     /// The words are part of what is kept: they may be added to, not changed.

@@ -4,7 +4,7 @@ use payload_core::payload::Version;
 use payload_core::quota::QuotaExceeded;
 use payload_core::stream::StreamChange;
 use payload_core::{
-    Change, ChangeSet, Durability, Error, NameRefusal, Namespace, Payload, PayloadName, Reason, Result,
+    Change, ChangeSet, Durability, Error, NameRefusal, Namespace, Payload, PayloadName, Reason, Result, Revision,
 };
 
 /// Refuses a set that asks for more than the repository can promise, or that no decision can have made.
@@ -54,6 +54,25 @@ fn change(change: &Change) -> Result<()> {
         return Err(Error::new(
             Reason::Internal,
             format!("a change must lead payload {} from one version to its next", after.id),
+        ));
+    }
+    metadata(change)
+}
+
+/// A new revision comes with what it says, and follows the last; what it says comes with no other change.
+fn metadata(change: &Change) -> Result<()> {
+    let before = change.before.as_ref().and_then(|before| before.metadata);
+    let wanted = match &change.metadata {
+        Some(_) => Some(Revision::after(before)),
+        None => before,
+    };
+    if change.after.metadata != wanted {
+        return Err(Error::new(
+            Reason::Internal,
+            format!(
+                "a change must lead the metadata of payload {} from one revision to its next",
+                change.after.id
+            ),
         ));
     }
     Ok(())

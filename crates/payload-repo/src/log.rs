@@ -12,6 +12,7 @@ pub(crate) struct Pager {
     after: LogPosition,
     limit: usize,
     looked_at: u32,
+    weight: usize,
     page: LogPage,
 }
 
@@ -30,6 +31,7 @@ impl Pager {
             after,
             limit: query.limit as usize,
             looked_at: 0,
+            weight: 0,
             page: LogPage {
                 events: Vec::new(),
                 through: after,
@@ -45,7 +47,8 @@ impl Pager {
 
     /// Goes on to the next event; false if this one is for the next page.
     pub(crate) fn look_at(&mut self, position: LogPosition) -> bool {
-        if self.page.events.len() == self.limit || self.looked_at == limits::LOG_SCAN_MAX {
+        let full = self.page.events.len() == self.limit || self.weight >= limits::LOG_PAGE_BYTES_MAX;
+        if full || self.looked_at == limits::LOG_SCAN_MAX {
             self.page.more = true;
             return false;
         }
@@ -56,6 +59,7 @@ impl Pager {
 
     /// Takes the event that was looked at last.
     pub(crate) fn add(&mut self, event: LoggedEvent) {
+        self.weight += event.weight();
         self.page.events.push(event);
     }
 

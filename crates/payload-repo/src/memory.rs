@@ -1,6 +1,7 @@
 //! The repository in memory: the executable specification of what every repository does.
 
 mod lineage;
+mod metadata;
 mod names;
 mod namespaces;
 mod quotas;
@@ -15,9 +16,10 @@ use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{EventListener, PeerListener, Repository, Usage};
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent, NameMove,
-    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal,
-    RequestId, RequestRecord, Result, StateKind, Tier, Timestamp, Version, delta,
+    Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent,
+    MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId,
+    PayloadName, Principal, RequestId, RequestRecord, Result, Revision, RevisionInfo, StateKind, Tier, Timestamp,
+    Version, delta,
 };
 
 use self::streams::StreamTables;
@@ -61,6 +63,7 @@ impl MemoryRepository {
 struct Tables {
     payloads: BTreeMap<PayloadId, Payload>,
     logs: BTreeMap<Namespace, Log>,
+    metadata: BTreeMap<(PayloadId, Revision), MetadataRevision>,
     requests: BTreeMap<(Principal, RequestId), RequestRecord>,
     epochs: BTreeMap<NodeId, u64>,
     namespaces: BTreeMap<Namespace, NamespaceRecord>,
@@ -156,6 +159,7 @@ impl Tables {
             delta: delta::delta(change.before.as_deref(), &change.after),
         };
         log.events.insert(number, event);
+        self.add_revision(change);
         self.payloads.insert(row.id, row);
     }
 
@@ -165,6 +169,7 @@ impl Tables {
             if let Some(log) = self.logs.get_mut(&change.after.namespace) {
                 log.events.pop_last();
             }
+            self.remove_revision(change);
             match &change.before {
                 Some(before) => self.payloads.insert(id, in_order(before)),
                 None => self.payloads.remove(&id),
@@ -202,7 +207,7 @@ impl Repository for MemoryRepository {
         self.check_claim(&tables)?;
         let outcome = tables.apply(&set)?;
         drop(tables);
-        if outcome == CommitOutcome::Applied {
+        if outcome.is_applied() {
             self.listener.tell([&set]);
         }
         Ok(outcome)
@@ -253,6 +258,14 @@ impl Repository for MemoryRepository {
         let tables = self.tables.lock();
         let end = tables.logs.get(namespace).map_or(0, Log::end);
         Ok(LogPosition::numbered(end))
+    }
+
+    fn metadata(&self, id: PayloadId, revision: Option<Revision>) -> Result<Option<MetadataRevision>> {
+        Ok(self.tables.lock().revision(id, revision))
+    }
+
+    fn metadata_history(&self, id: PayloadId, after: Option<Revision>, limit: u32) -> Result<Vec<RevisionInfo>> {
+        Ok(self.tables.lock().revisions(id, after, limit))
     }
 
     fn on_events(&self, listener: EventListener) {

@@ -53,7 +53,12 @@ pub(crate) enum Rpc {
     ListPayloads,
     DeletePayload,
     UpdatePayload,
+    GetMetadata,
+    PutMetadata,
+    ListMetadataHistory,
+    AppendEvent,
     ListEvents,
+    WatchEvents,
     AddLineage,
     GetLineage,
     GetImpact,
@@ -99,6 +104,8 @@ impl Rpc {
                 | Self::DeletePayload
                 | Self::UpdatePayload
                 | Self::AddLineage
+                | Self::PutMetadata
+                | Self::AppendEvent
                 | Self::CreateNamespace
                 | Self::UpdateNamespace
                 | Self::DeleteNamespace
@@ -113,7 +120,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 52] = [
+    const ALL: [(Self, &'static str); 57] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -131,7 +138,12 @@ impl Rpc {
         (Self::ListPayloads, "ListPayloads"),
         (Self::DeletePayload, "DeletePayload"),
         (Self::UpdatePayload, "UpdatePayload"),
+        (Self::GetMetadata, "GetMetadata"),
+        (Self::PutMetadata, "PutMetadata"),
+        (Self::ListMetadataHistory, "ListMetadataHistory"),
+        (Self::AppendEvent, "AppendEvent"),
         (Self::ListEvents, "ListEvents"),
+        (Self::WatchEvents, "WatchEvents"),
         (Self::AddLineage, "AddLineage"),
         (Self::GetLineage, "GetLineage"),
         (Self::GetImpact, "GetImpact"),

@@ -22,6 +22,7 @@ pub(crate) struct Gauges {
     payloads_known: IntGauge,
     slow_calls: IntGauge,
     room_waiting: IntGauge,
+    event_watches: IntGauge,
 }
 
 impl Gauges {
@@ -50,6 +51,7 @@ impl Gauges {
             payloads_known: IntGauge::new("payload_entries", "Payloads that the server has in memory.")?,
             slow_calls: IntGauge::new("payload_slow_calls", "Calls that wait for I/O or for their turn.")?,
             room_waiting: IntGauge::new("payload_room_waiting", "Requests that wait for room in RAM.")?,
+            event_watches: IntGauge::new("payload_event_watches", "Open watches of events.")?,
         })
     }
 
@@ -76,7 +78,7 @@ impl Gauges {
         self.room_waiting.set(gauge(stats.room_waiting as u64));
     }
 
-    fn parts(&self) -> [&dyn Collector; 9] {
+    fn parts(&self) -> [&dyn Collector; 10] {
         [
             &self.tiers,
             &self.huge_pages,
@@ -87,6 +89,7 @@ impl Gauges {
             &self.payloads_known,
             &self.slow_calls,
             &self.room_waiting,
+            &self.event_watches,
         ]
     }
 }
@@ -102,6 +105,7 @@ impl Collector for Gauges {
             Err(error) => tracing::warn!(%error, "cannot read the numbers for a scrape"),
         }
         self.slow_calls.set(gauge(self.calls.slow_calls() as u64));
+        self.event_watches.set(gauge(self.engine.event_watches() as u64));
         self.parts().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -189,8 +189,14 @@ impl Start {
                 unix: UnixListener::from_std(unix)?,
             },
             peers,
-            bytes_address,
-            config.stream_stall_timeout,
+            grpc::Options {
+                bytes: bytes_address,
+                stream_stall: config.stream_stall_timeout,
+                watch_times: grpc::WatchTimes {
+                    heartbeat: config.events.heartbeat,
+                    stall_timeout: config.events.stall_timeout,
+                },
+            },
             stop_calls.clone(),
         ));
 

@@ -48,6 +48,7 @@ pub(crate) fn commit(request: &v1::CommitRequest) -> Result<CommitRequest> {
         lineage: convert::lineage(request.lineage.as_ref())?,
         naming: convert::naming_maybe(request.naming.as_ref())?,
         publish: streams::publish(request.publish.as_ref())?,
+        metadata: request.metadata.clone().map(convert::metadata::document).transpose()?,
     })
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         lineage: convert::lineage(request.lineage.as_ref())?,
         naming: convert::naming_maybe(request.naming.as_ref())?,
         publish: streams::publish(request.publish.as_ref())?,
+        metadata: request.metadata.map(convert::metadata::document).transpose()?,
     })
 }
 

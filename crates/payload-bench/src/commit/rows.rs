@@ -61,6 +61,7 @@ impl Rows {
             committed_at: Some(NOW),
             ttl: None,
             policy: Policy::default(),
+            metadata: None,
             replicas: vec![replica],
         };
         let event = EventRecord {
@@ -70,11 +71,13 @@ impl Rows {
             at: NOW,
             from: None,
             to: StateKind::Active,
+            note: None,
         };
         let change = Change {
             before: None,
             after: Arc::new(row),
             event,
+            metadata: None,
         };
         ChangeSet::new(vec![change], durability)
     }

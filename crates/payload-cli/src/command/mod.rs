@@ -7,6 +7,7 @@ mod holders;
 mod leases;
 mod lineage;
 mod list;
+mod metadata;
 mod moves;
 mod names;
 mod namespaces;
@@ -116,6 +117,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Name(command) => names::run(&server, command, output).await,
         Command::Quota(args) => quota::run(&server, args, output).await,
         Command::Namespace(command) => namespaces::run(&server, command, output).await,
+        Command::Meta(command) => metadata::run(&server, command, output).await,
+        Command::Event(command) => metadata::append(&server, command, output).await,
         Command::Events(args) => events::run(&server, args, output).await,
         Command::Verify(args) => verify::run(&server, &args, output).await,
         Command::Stream(command) => streams::run(&server, command, output).await,

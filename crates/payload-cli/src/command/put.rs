@@ -5,7 +5,7 @@ use std::path::Path;
 use payload_client::{AllocateOptions, Client, CommitOptions, Error, Naming, PutOptions, v1};
 use payload_core::limits;
 
-use super::{Server, lineage};
+use super::{Server, lineage, metadata};
 use crate::args::PutArgs;
 use crate::failure::Failure;
 use crate::json::{Payload, Payloads};
@@ -16,12 +16,15 @@ pub(super) async fn run(server: &Server, args: PutArgs, output: &Output) -> Resu
     if args.name.is_some() && args.files.len() > 1 {
         return Err(Failure::usage("put", "a name points at one payload; name one file"));
     }
-    let lineage = lineage::derivation(&args.derivation)?;
+    let along = Along {
+        lineage: lineage::derivation(&args.derivation)?,
+        metadata: metadata::document(&args.metadata)?,
+    };
     let client = server.client().await?;
     let mut payloads = Vec::with_capacity(args.files.len());
     let mut result = Ok(());
     for file in &args.files {
-        match put(&client, file, &args, lineage.as_ref()).await {
+        match put(&client, file, &args, &along).await {
             Ok(payload) => payloads.push(Payload::from(payload)),
             Err(failure) => {
                 result = Err(failure);
@@ -43,12 +46,13 @@ fn ids(payloads: &[Payload]) -> String {
     ids.join("\n")
 }
 
-async fn put(
-    client: &Client,
-    path: &Path,
-    args: &PutArgs,
-    lineage: Option<&v1::Derivation>,
-) -> Result<v1::Payload, Failure> {
+/// What is to be true together with each payload.
+struct Along {
+    lineage: Option<v1::Derivation>,
+    metadata: Option<v1::Document>,
+}
+
+async fn put(client: &Client, path: &Path, args: &PutArgs, along: &Along) -> Result<v1::Payload, Failure> {
     let mut input = Input::open(path).await?;
     let failed = |error: &Error| Failure::new(format!("put {}", path.display()), error);
     if input.size <= limits::INLINE_SIZE_MAX {
@@ -63,7 +67,8 @@ async fn put(
             ttl: args.ttl,
             labels: args.labels.clone(),
             naming: naming(args),
-            lineage: lineage.cloned(),
+            lineage: along.lineage.clone(),
+            metadata: along.metadata.clone(),
             publish: args.publication(),
             ..PutOptions::default()
         };
@@ -101,7 +106,8 @@ async fn put(
     let options = CommitOptions {
         size: Some(size),
         naming: naming(args),
-        lineage: lineage.cloned(),
+        lineage: along.lineage.clone(),
+        metadata: along.metadata.clone(),
         publish: args.publication(),
         ..CommitOptions::default()
     };

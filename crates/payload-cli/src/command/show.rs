@@ -2,10 +2,10 @@
 
 use payload_client::{EventFilter, PayloadRef};
 
-use super::{Server, events, list};
+use super::{Server, events, list, metadata};
 use crate::failure::Failure;
 use crate::human;
-use crate::json::{Event, Payload, Policy, Replica, Shown};
+use crate::json::{Event, Metadata, Payload, Policy, Replica, Shown};
 use crate::output::Output;
 
 pub(super) async fn run(server: &Server, payload: PayloadRef, events: bool, output: &Output) -> Result<(), Failure> {
@@ -22,13 +22,27 @@ pub(super) async fn run(server: &Server, payload: PayloadRef, events: bool, outp
         }
         false => None,
     };
-    let payload = Payload::from(found);
-    let document = Shown { payload, names, events };
+    let metadata = match found.metadata_revision {
+        0 => None,
+        revision => Some(
+            catalog
+                .metadata(payload.clone(), Some(revision))
+                .await
+                .map_err(failed)?,
+        ),
+    };
+    let document = Shown {
+        payload: Payload::from(found),
+        names,
+        metadata: metadata.map(Metadata::from),
+        events,
+    };
     output.print(&document, |output| table(&document, output))
 }
 
 fn table(document: &Shown, output: &Output) -> String {
     let mut parts = vec![fields(&document.payload, &document.names)];
+    parts.extend(document.metadata.as_ref().map(metadata::section));
     let replicas = &document.payload.replicas;
     if !replicas.is_empty() {
         let header = ["REPLICA", "TIER", "STATE", "CHARGED", "CONTAINER", "OFFSET"];

@@ -9,6 +9,7 @@ use crate::id::{NodeId, PayloadId, StreamId};
 use crate::lineage::{Descendants, LineagePage, LineageQuery};
 use crate::listing::{Count, Filter, ListPage, ListQuery};
 use crate::log::{LogPage, LogPosition, LogQuery};
+use crate::metadata::{MetadataRevision, Revision, RevisionInfo};
 use crate::name::{Namespace, Principal, RequestId};
 use crate::namespace::NamespaceRecord;
 use crate::naming::{NameMove, NameRecord, PayloadName};
@@ -69,6 +70,13 @@ pub trait Repository: StreamReader {
 
     /// Where a namespace's log ends: the events from now on come after it.
     fn log_end(&self, namespace: &Namespace) -> Result<LogPosition>;
+
+    /// A revision of a payload's metadata, or the latest.
+    fn metadata(&self, id: PayloadId, revision: Option<Revision>) -> Result<Option<MetadataRevision>>;
+
+    /// At most `limit` revisions of a payload's metadata, without what they say, the first first, after `after`. The cost
+    /// depends on their number, not on how many revisions there are.
+    fn metadata_history(&self, id: PayloadId, after: Option<Revision>, limit: u32) -> Result<Vec<RevisionInfo>>;
 
     /// Has `listener` told the namespace of every commit that added events, as soon as they can be read. It must not
     /// block. There is one; a later one takes its place.

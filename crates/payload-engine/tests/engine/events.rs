@@ -104,9 +104,11 @@ fn events_that_do_not_add_up_are_found() {
                 at: row.created_at,
                 from: Some(row.state.kind()),
                 to: row.state.kind(),
+                note: None,
             },
             before: Some(Arc::new(before)),
             after: Arc::new(after),
+            metadata: None,
         };
         let set = ChangeSet::new(vec![change], Durability::Volatile);
         rig.repository().commit(set).unwrap();

@@ -17,6 +17,7 @@ mod leases;
 mod lifecycle;
 mod lineage;
 mod many_streams;
+mod metadata;
 mod names;
 mod namespaces;
 mod policies;

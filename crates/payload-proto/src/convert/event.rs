@@ -1,7 +1,8 @@
 //! Events on the wire, and what can be asked of a log.
 
-use payload_core::{Edit, Error, EventKind, LoggedEvent, Reason, Replica, Result, State, Timestamp};
+use payload_core::{Edit, Error, EventKind, LoggedEvent, Note, Reason, Replica, Result, State, Timestamp};
 
+use super::metadata;
 use super::{container_id, digest, millis};
 use crate::v1;
 
@@ -21,6 +22,16 @@ fn kind(word: &str) -> Result<EventKind> {
     })
 }
 
+/// What an application has to note.
+pub fn note(note: Option<v1::EventNote>) -> Result<Note> {
+    let v1::EventNote { event_type, document } =
+        note.ok_or_else(|| Error::invalid(Reason::BadRequest, "an event must say what is to be noted").field("note"))?;
+    Ok(Note {
+        event_type: event_type.parse()?,
+        document: metadata::document(document.unwrap_or_default())?,
+    })
+}
+
 /// An event with what it changed.
 pub fn message(event: &LoggedEvent) -> v1::Event {
     let record = &event.record;
@@ -34,6 +45,13 @@ pub fn message(event: &LoggedEvent) -> v1::Event {
         to: v1::State::from(record.to).into(),
         payload_id: event.payload.to_string(),
         edits: event.delta.0.iter().flat_map(edits).collect(),
+        note: record.note.as_deref().map(|note| v1::EventNote {
+            event_type: note.event_type.to_string(),
+            document: Some(v1::Document {
+                content_type: note.document.content_type.to_string(),
+                body: note.document.body.clone(),
+            }),
+        }),
     }
 }
 
@@ -64,6 +82,7 @@ fn edits(edit: &Edit) -> Vec<v1::EventEdit> {
         ],
         Edit::CommittedAt(at) => vec![maybe("committed_at_us", at.map(micros))],
         Edit::Ttl(ttl) => vec![maybe("ttl_ms", ttl.map(|ttl| millis(ttl).to_string()))],
+        Edit::Metadata(revision) => vec![maybe("metadata_revision", revision.map(|number| number.to_string()))],
         Edit::Label(label) => vec![field(&edit.field(), &*label.value)],
         Edit::Replica(after) => vec![field(&edit.field(), replica(after))],
         Edit::Unlabelled(_) | Edit::ReplicaGone(_) => vec![maybe(&edit.field(), None)],

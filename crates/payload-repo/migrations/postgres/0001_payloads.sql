@@ -32,6 +32,7 @@ CREATE TABLE payloads (
     created_at   bigint           NOT NULL,
     committed_at bigint,
     ttl_ns       bigint,
+    metadata     bigint,
     holds        bigint           NOT NULL DEFAULT 0
 );
 

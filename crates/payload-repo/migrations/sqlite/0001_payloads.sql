@@ -28,6 +28,7 @@ CREATE TABLE payloads (
     created_at   INTEGER NOT NULL,
     committed_at INTEGER,
     ttl_ns       INTEGER,
+    metadata     INTEGER,
     holds        INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
 

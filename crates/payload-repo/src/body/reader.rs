@@ -10,10 +10,6 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -48,15 +44,16 @@ impl<'a> Reader<'a> {
         Some(Timestamp::from_micros((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)))
     }
 
-    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+    /// So many as the number before them says.
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(bytes)
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
-        let len = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.bytes(len)?).ok()
+        std::str::from_utf8(self.bytes()?).ok()
     }
 
     pub(crate) fn flag(&mut self) -> Option<bool> {

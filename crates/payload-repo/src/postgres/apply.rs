@@ -6,8 +6,8 @@ use futures_util::future;
 use payload_core::delta;
 use payload_core::stream::Appended;
 use payload_core::{
-    Change, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord, Tier,
-    Timestamp, Version,
+    Change, Document, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord,
+    Revision, Tier, Timestamp, Version,
 };
 use tokio_postgres::types::ToSql;
 
@@ -16,7 +16,7 @@ use super::decide::{Effects, Step};
 use super::fault::Fault;
 use super::names::Key;
 use super::row::{int, uuid};
-use super::{feed, quotas, row, sql, streams};
+use super::{feed, metadata, quotas, row, sql, streams};
 use crate::body;
 
 /// A COMMIT that waits for a standby must not be cancelled: the server would acknowledge it all the same. And in a
@@ -71,6 +71,8 @@ fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
         put_replicas(&hanging(&steps, new_replicas)),
         add_usage(&usage(&steps)),
         insert_events(&effects.changes),
+        insert_metadata(&metadata::made(&effects.changes)),
+        supersede_metadata(&metadata::superseded(&effects.changes)),
         insert_edges(effects.lineage.edges()),
         delete_names(&gone_names(effects)),
         put_names(&pointing_names(effects)),
@@ -215,6 +217,7 @@ fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
         row.policy.priority.as_str(),
         row.policy.spill_to.as_str(),
         row.policy.rederivable,
+        row.metadata.map(|revision| int(revision.as_u64())),
     )
 }
 
@@ -235,6 +238,7 @@ fn update_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
         row.policy.priority.as_str(),
         row.policy.spill_to.as_str(),
         row.policy.rederivable,
+        row.metadata.map(|revision| int(revision.as_u64())),
     )
 }
 
@@ -313,7 +317,35 @@ fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
         change.event.at.as_micros(),
         change.event.from.map(|state| state.as_str()),
         change.event.to.as_str(),
-        body::encode(&delta::delta(change.before.as_deref(), &change.after)),
+        body::encode(
+            &delta::delta(change.before.as_deref(), &change.after),
+            change.event.note.as_deref()
+        ),
+    )
+}
+
+fn insert_metadata<'a>(rows: &[(&'a Change, &'a Document, Revision)]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_METADATA,
+        rows,
+        |made| uuid(made.0.after.id.as_bytes()),
+        int(made.2.as_u64()),
+        int(made.0.after.version.as_u64()),
+        made.1.content_type.as_str(),
+        made.0.event.actor.as_str(),
+        made.0.event.reason.as_ref().map(|reason| reason.as_bytes()),
+        made.0.event.at.as_micros(),
+        &made.1.body[..],
+    )
+}
+
+fn supersede_metadata<'a>(rows: &[(&'a Change, Revision)]) -> Option<Write<'a>> {
+    write!(
+        sql::SUPERSEDE_METADATA,
+        rows,
+        |old| old.0.event.at.as_micros(),
+        uuid(old.0.after.id.as_bytes()),
+        int(old.1.as_u64()),
     )
 }
 

@@ -49,6 +49,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "search",
         sql: include_str!("../../migrations/postgres/0008_search.sql"),
     },
+    Migration {
+        number: 9,
+        name: "metadata",
+        sql: include_str!("../../migrations/postgres/0009_metadata.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -13,6 +13,7 @@ mod fault;
 mod feed;
 mod lineage;
 mod listing;
+mod metadata;
 mod migrate;
 mod names;
 mod namespaces;
@@ -37,9 +38,9 @@ use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::sync::Group;
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
-    Result, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, MetadataRevision, NameMove,
+    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal,
+    RequestId, RequestRecord, Result, Revision, RevisionInfo, Timestamp, Version,
 };
 
 use crate::check;
@@ -172,6 +173,14 @@ impl Repository for PostgresRepository {
 
     fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
         self.read(async |session| read::log_end(session, namespace).await)
+    }
+
+    fn metadata(&self, id: PayloadId, revision: Option<Revision>) -> Result<Option<MetadataRevision>> {
+        self.read(async |session| metadata::get(session, id, revision).await)
+    }
+
+    fn metadata_history(&self, id: PayloadId, after: Option<Revision>, limit: u32) -> Result<Vec<RevisionInfo>> {
+        self.read(async |session| metadata::history(session, id, after, limit).await)
     }
 
     fn on_events(&self, listener: EventListener) {

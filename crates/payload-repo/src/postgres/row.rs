@@ -1,12 +1,15 @@
 //! Rows as PostgreSQL holds them, and the only way to and from the words of the core.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use payload_core::lineage::{End, Link, Node};
 use payload_core::stream::{Appended, Offset};
 use payload_core::{
-    Actor, Container, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
-    NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Operation, Payload, PayloadId, PayloadName, Policy,
-    Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord, SegmentId, Span, State, StateKind,
-    StreamId, Tier, Timestamp, Version,
+    Actor, Container, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition,
+    LoggedEvent, MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Note, Operation, Payload,
+    PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord,
+    Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -15,7 +18,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::names::{Key, Pointer};
 use super::overlay::EdgeKey;
-use crate::body;
+use crate::body::{self, Body};
 use crate::listing::Candidate;
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
@@ -165,8 +168,42 @@ pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
             .map(|nanos| unsigned(nanos, "ttl_ns"))
             .transpose()?
             .map(Span::from_nanos),
+        metadata: latest_revision(row)?,
         replicas: replicas(row)?,
     })
+}
+
+fn latest_revision(row: &Row) -> Result<Option<Revision>, Fault> {
+    let number = get::<Option<i64>>(row, "metadata")?.map(|number| unsigned(number, "metadata"));
+    Ok(number.transpose()?.and_then(Revision::from_u64))
+}
+
+/// Reads what `sql::METADATA_HISTORY` and its like select.
+pub(super) fn revision(row: &Row) -> Result<RevisionInfo, Fault> {
+    let revision = Revision::from_u64(uint(row, "revision")?);
+    Ok(RevisionInfo {
+        revision: revision.ok_or_else(|| Fault::bad_row("revision"))?,
+        version: Version::from_u64(uint(row, "version")?),
+        content_type: word(row, "content_type", |text| Some(ContentType::from_stored(text)))?,
+        size: uint(row, "size")?,
+        actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: reason(row)?,
+        at: time(row, "at")?,
+    })
+}
+
+/// Reads what `sql::METADATA` selects.
+pub(super) fn metadata(row: &Row) -> Result<MetadataRevision, Fault> {
+    Ok(MetadataRevision {
+        about: revision(row)?,
+        body: Bytes::copy_from_slice(get(row, "body")?),
+    })
+}
+
+/// Free text, so it is kept as bytes.
+fn reason(row: &Row) -> Result<Option<Arc<str>>, Fault> {
+    let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
+    Ok(reason.transpose()?.map(Into::into))
 }
 
 /// An aggregate over nothing is null.
@@ -320,13 +357,12 @@ pub(super) fn name_move(row: &Row) -> Result<NameMove, Fault> {
             .map(|payload| id(payload, column, PayloadId::from_bytes))
             .transpose()
     };
-    let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
     Ok(NameMove {
         version: Version::from_u64(uint(row, "version")?),
         from: end("from_payload")?,
         to: end("to_payload")?,
         actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
-        reason: reason.transpose()?.map(Into::into),
+        reason: reason(row)?,
         at: time(row, "at")?,
     })
 }
@@ -370,27 +406,28 @@ pub(super) fn logged(row: &Row) -> Result<(LogPosition, Option<LoggedEvent>), Fa
     let Some(bytes) = get::<Option<&[u8]>>(row, "body")? else {
         return Ok((position, None));
     };
+    let Body { delta, note } = body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?;
     let event = LoggedEvent {
         position,
         payload: id(get(row, "payload")?, "payload", PayloadId::from_bytes)?,
         version: Version::from_u64(uint(row, "version")?),
-        record: event(row)?,
-        delta: body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?,
+        record: event(row, note)?,
+        delta,
     };
     Ok((position, Some(event)))
 }
 
-fn event(row: &Row) -> Result<EventRecord, Fault> {
+fn event(row: &Row, note: Option<Arc<Note>>) -> Result<EventRecord, Fault> {
     let from = get::<Option<&str>>(row, "from_state")?;
     let from = from.map(|text| state_kind(text).ok_or_else(|| Fault::bad_row("from_state")));
-    let reason = get::<Option<&[u8]>>(row, "reason")?.map(|bytes| utf8(bytes, "reason"));
     Ok(EventRecord {
         kind: word(row, "kind", one_of(&EventKind::ALL, EventKind::as_str))?,
         actor: word(row, "actor", |text| Some(Actor::from_stored(text)))?,
-        reason: reason.transpose()?.map(Into::into),
+        reason: reason(row)?,
         at: time(row, "at")?,
         from: from.transpose()?,
         to: word(row, "to_state", state_kind)?,
+        note,
     })
 }
 

@@ -14,7 +14,7 @@ macro_rules! payloads {
     ($($text:literal)+) => {
         concat!(
             "SELECT p.id, p.namespace, p.state, p.deadline, p.version, p.size, p.digest, p.tier, p.durability, p.owner,
-                    p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, l.keys, l.values,
+                    p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, p.metadata, l.keys, l.values,
                     r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged ",
             $($text,)+
             " CROSS JOIN LATERAL (
@@ -178,6 +178,16 @@ statements! { READS:
                CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
         FROM events WHERE payload = $7 AND (transaction, number) > ($2, $3) AND transaction <= $4 AND namespace = $1
         ORDER BY transaction, number LIMIT $6";
+    /// `length` does not read the bytes of the body.
+    METADATA_HISTORY = "
+        SELECT revision, version, content_type, length(body)::bigint AS size, actor, reason, at
+        FROM metadata WHERE payload = $1 AND revision > $2 ORDER BY revision LIMIT $3";
+    METADATA = "
+        SELECT revision, version, content_type, length(body)::bigint AS size, actor, reason, at, body
+        FROM metadata WHERE payload = $1 AND revision = $2";
+    METADATA_LATEST = "
+        SELECT revision, version, content_type, length(body)::bigint AS size, actor, reason, at, body
+        FROM metadata WHERE payload = $1 ORDER BY revision DESC LIMIT 1";
     REQUEST = "
         SELECT principal, request_id, fingerprint, operation, payload, version, at, stream, first_position
         FROM requests WHERE principal = $1 AND request_id = $2";
@@ -262,20 +272,21 @@ statements! { WRITES:
 
     INSERT_PAYLOADS = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable)
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
                              $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
-                             $14::text[], $15::text[], $16::boolean[])";
+                             $14::text[], $15::text[], $16::boolean[], $17::bigint[])";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOADS = "
         UPDATE payloads AS p
         SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
             tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
-            priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable
+            priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
+            metadata = new.metadata
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[])
+                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[], $14::bigint[])
             AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
-                    priority, spill_to, rederivable)
+                    priority, spill_to, rederivable, metadata)
         WHERE p.id = new.id";
     DELETE_LABELS = "
         DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)
@@ -315,6 +326,13 @@ statements! { WRITES:
         FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[],
                     $9::text[], $10::bytea[]) WITH ORDINALITY
             AS e (namespace, payload, version, kind, actor, reason, at, from_state, to_state, body, number)";
+    INSERT_METADATA = "
+        INSERT INTO metadata (payload, revision, version, content_type, actor, reason, at, body)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
+                             $8::bytea[])";
+    SUPERSEDE_METADATA = "
+        INSERT INTO metadata_superseded (at, payload, revision)
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])";
     INSERT_EDGES = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[])";

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::row::int;
-use super::{lineage, names, namespaces, quotas, read, row, sql, streams};
+use super::{lineage, metadata, names, namespaces, quotas, read, row, sql, streams};
 use crate::body;
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
@@ -32,6 +32,7 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
         let before = change.before.as_deref();
         write_labels(conn, before, &change.after)?;
         write_replicas(conn, before, &change.after)?;
+        metadata::write(conn, change)?;
         write_event(conn, change)?;
     }
     quotas::charge(conn, set)?;
@@ -88,6 +89,7 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.policy.priority.as_str(),
             after.policy.spill_to.as_str(),
             after.policy.rederivable,
+            after.metadata.map(|revision| int(revision.as_u64())),
         ])?,
         Some(before) => conn.prepare_cached(sql::UPDATE_PAYLOAD)?.execute(params![
             after.id.as_bytes(),
@@ -104,6 +106,7 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.policy.priority.as_str(),
             after.policy.spill_to.as_str(),
             after.policy.rederivable,
+            after.metadata.map(|revision| int(revision.as_u64())),
         ])?,
     };
     Ok(written == 1)
@@ -203,7 +206,7 @@ fn write_event(conn: &Connection, change: &Change) -> Result<(), Fault> {
         event.at.as_micros(),
         event.from.map(|state| state.as_str()),
         event.to.as_str(),
-        body::encode(&delta),
+        body::encode(&delta, event.note.as_deref()),
     ])?;
     Ok(())
 }

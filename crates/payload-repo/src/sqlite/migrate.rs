@@ -50,6 +50,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "journal",
         sql: include_str!("../../migrations/sqlite/0008_journal.sql"),
     },
+    Migration {
+        number: 9,
+        name: "metadata",
+        sql: include_str!("../../migrations/sqlite/0009_metadata.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

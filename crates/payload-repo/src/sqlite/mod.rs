@@ -15,6 +15,7 @@ mod fault;
 mod journal;
 mod lineage;
 mod listing;
+mod metadata;
 mod migrate;
 mod names;
 mod namespaces;
@@ -35,9 +36,9 @@ use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
 use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, Error, LogPage, LogPosition, LogQuery, NameMove, NameRecord,
-    Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, Reason, RequestId,
-    RequestRecord, Result, Span, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, Error, LogPage, LogPosition, LogQuery, MetadataRevision, NameMove,
+    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, Reason,
+    RequestId, RequestRecord, Result, Revision, RevisionInfo, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -229,6 +230,14 @@ impl Repository for SqliteRepository {
 
     fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
         self.read(|conn| read::log_end(conn, namespace.as_str()))
+    }
+
+    fn metadata(&self, id: PayloadId, revision: Option<Revision>) -> Result<Option<MetadataRevision>> {
+        self.read(|conn| metadata::get(conn, id, revision))
+    }
+
+    fn metadata_history(&self, id: PayloadId, after: Option<Revision>, limit: u32) -> Result<Vec<RevisionInfo>> {
+        self.read(|conn| metadata::history(conn, id, after, limit))
     }
 
     fn on_events(&self, listener: EventListener) {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use payload_core::lineage::{End, Link, Node};
 use payload_core::stream::{Appended, Offset};
 use payload_core::{
-    Actor, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent, Namespace, NodeId,
-    Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord,
-    SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
+    Actor, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
+    Namespace, NodeId, Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId,
+    RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
 };
 use rusqlite::Row;
 
 use super::fault::Fault;
-use crate::body;
+use crate::body::{self, Body};
 
 /// Sizes and counts are at most 2^40 and times are far from the ends, so this never cuts anything off in practice.
 pub(super) fn int(value: u64) -> i64 {
@@ -111,7 +111,22 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
         created_at: time(row, 9)?,
         committed_at: time_maybe(row, 10)?,
         ttl: uint_maybe(row, 11, "ttl_ns")?.map(Span::from_nanos),
+        metadata: uint_maybe(row, 15, "metadata")?.and_then(Revision::from_u64),
         replicas: Vec::new(),
+    })
+}
+
+/// A revision of metadata as `sql::METADATA` and its like select it, without its body.
+pub(super) fn revision(row: &Row<'_>) -> Result<RevisionInfo, Fault> {
+    let revision = Revision::from_u64(uint(row, 0, "revision")?);
+    Ok(RevisionInfo {
+        revision: revision.ok_or_else(|| Fault::bad_row("revision"))?,
+        version: Version::from_u64(uint(row, 1, "version")?),
+        content_type: word(row, 2, "content_type", |text| Some(ContentType::from_stored(text)))?,
+        size: uint(row, 3, "body")?,
+        actor: word(row, 4, "actor", |text| Some(Actor::from_stored(text)))?,
+        reason: row.get(5)?,
+        at: time(row, 6)?,
     })
 }
 
@@ -180,6 +195,8 @@ pub(super) fn event_kind(row: &Row<'_>) -> Result<EventKind, Fault> {
 
 /// All of an event.
 pub(super) fn event(row: &Row<'_>) -> Result<LoggedEvent, Fault> {
+    let bytes = row.get_ref(9)?.as_blob().map_err(|_| Fault::bad_row("body"))?;
+    let Body { delta, note } = body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?;
     let record = EventRecord {
         kind: event_kind(row)?,
         actor: word(row, 4, "actor", |text| Some(Actor::from_stored(text)))?,
@@ -194,14 +211,14 @@ pub(super) fn event(row: &Row<'_>) -> Result<LoggedEvent, Fault> {
             Some(text) => Some(state_kind(text).ok_or_else(|| Fault::bad_row("from_state"))?),
         },
         to: word(row, 8, "to_state", state_kind)?,
+        note,
     };
-    let bytes = row.get_ref(9)?.as_blob().map_err(|_| Fault::bad_row("body"))?;
     Ok(LoggedEvent {
         position: position(row)?,
         payload: id(row, 1, "payload", PayloadId::from_bytes)?,
         version: Version::from_u64(uint(row, 2, "version")?),
         record,
-        delta: body::decode(bytes).ok_or_else(|| Fault::bad_row("body"))?,
+        delta,
     })
 }
 

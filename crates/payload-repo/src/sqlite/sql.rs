@@ -54,7 +54,7 @@ macro_rules! candidates {
 statements! {
     PAYLOAD = "
         SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns,
-               priority, spill_to, rederivable
+               priority, spill_to, rederivable, metadata
         FROM payloads WHERE id = ?1";
     VERSION = "SELECT version FROM payloads WHERE id = ?1";
     LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
@@ -107,6 +107,20 @@ statements! {
         SELECT position, payload, version, kind, actor, reason, at, from_state, to_state, body
         FROM events INDEXED BY events_by_payload
         WHERE namespace = ?1 AND position > ?2 AND payload = ?4 ORDER BY position LIMIT ?3";
+    /// `length` does not read the bytes of the body.
+    METADATA_HISTORY = "
+        SELECT revision, version, content_type, length(body), actor, reason, at
+        FROM metadata WHERE payload = ?1 AND revision > ?2 ORDER BY revision LIMIT ?3";
+    METADATA = "
+        SELECT revision, version, content_type, length(body), actor, reason, at, body
+        FROM metadata WHERE payload = ?1 AND revision = ?2";
+    METADATA_LATEST = "
+        SELECT revision, version, content_type, length(body), actor, reason, at, body
+        FROM metadata WHERE payload = ?1 ORDER BY revision DESC LIMIT 1";
+    INSERT_METADATA = "
+        INSERT INTO metadata (payload, revision, version, content_type, actor, reason, at, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    SUPERSEDE_METADATA = "INSERT INTO metadata_superseded (at, payload, revision) VALUES (?1, ?2, ?3)";
     LOG_START = "SELECT removed_through FROM log_starts WHERE namespace = ?1";
     LOG_END = "SELECT max(position) FROM events WHERE namespace = ?1";
     REQUEST = "
@@ -124,12 +138,13 @@ statements! {
 
     INSERT_PAYLOAD = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT DO NOTHING";
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOAD = "
         UPDATE payloads SET state = ?3, deadline = ?4, version = ?5, size = ?6, digest = ?7, tier = ?8, durability = ?9,
-                            committed_at = ?10, ttl_ns = ?11, priority = ?12, spill_to = ?13, rederivable = ?14
+                            committed_at = ?10, ttl_ns = ?11, priority = ?12, spill_to = ?13, rederivable = ?14,
+                            metadata = ?15
         WHERE id = ?1 AND version = ?2";
     PUT_LABEL = "
         INSERT INTO labels (payload, key, value, namespace, ended) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -10,7 +10,7 @@ use payload_repo::Database;
 
 use super::unit::{Capacity, show_size};
 use super::value::{KeeperKind, RepositoryUrl, Secret, Value, Written, quote};
-use super::{Bytes, Config, Keeper, Leases, Log, Place, Repository, Scrub, Sessions, Tiers, defaults, machine};
+use super::{Bytes, Config, Events, Keeper, Leases, Log, Place, Repository, Scrub, Sessions, Tiers, defaults, machine};
 
 /// Less would not hold one payload of middling size.
 const CAPACITY_MIN: u64 = 1 << 20;
@@ -56,6 +56,10 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
         room_wait: reader.get(&keys::ALLOCATIONS_ROOM_WAIT),
         stream_stall_timeout: reader.get(&keys::STREAMS_STALL_TIMEOUT),
         request_retention: reader.get(&keys::REQUESTS_RETENTION),
+        events: Events {
+            heartbeat: reader.get(&keys::EVENTS_HEARTBEAT),
+            stall_timeout: reader.get(&keys::EVENTS_STALL_TIMEOUT),
+        },
         keeper: keeper(reader, &repository),
         repository,
         log: Log {

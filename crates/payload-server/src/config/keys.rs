@@ -158,6 +158,11 @@ keys! {
     REQUESTS_RETENTION: Span = "requests.retention", Is("1h"), Some((ms(60 * SECOND), ms(30 * DAY))),
         "How long a retry with the same request id gets the first answer.";
 
+    EVENTS_HEARTBEAT: Span = "events.heartbeat", Is("15s"), Some((ms(10), ms(HOUR))),
+        "Who watches events hears something at least so often.";
+    EVENTS_STALL_TIMEOUT: Span = "events.stall_timeout", Is("30s"), Some((ms(100), ms(HOUR))),
+        "Who watches events and does not read for so long is cut off, and can go on later.";
+
     KEEPER_KIND: KeeperKind = "keeper.kind", Derived("`built-in`; `none` with `memory:`"), None,
         "Who keeps RAM payloads while the server is down.";
     KEEPER_LINGER: Span = "keeper.linger", Is("10m"), Some((ms(0), ms(7 * DAY))),

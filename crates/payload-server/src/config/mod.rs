@@ -58,6 +58,8 @@ pub struct Config {
     pub stream_stall_timeout: Span,
     /// How long a retry with the same request id gets the first answer.
     pub request_retention: Span,
+    /// How patient the server is with those who watch events.
+    pub events: Events,
     /// Who keeps segments while the server is down, and for how long.
     pub keeper: Keeper,
     /// Where the catalog is.
@@ -133,6 +135,15 @@ pub struct Sessions {
     pub stall_timeout: Span,
     /// Users who may connect besides root and the server's own.
     pub allow_uids: Vec<u32>,
+}
+
+/// How patient the server is with those who watch events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// Something is sent at least so often.
+    pub heartbeat: Span,
+    /// Who does not read for so long is cut off.
+    pub stall_timeout: Span,
 }
 
 /// Who keeps segments while the server is down.

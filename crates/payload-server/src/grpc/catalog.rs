@@ -1,22 +1,32 @@
 //! CatalogService over gRPC.
 
-use payload_core::{LogFilter, PayloadRef};
-use payload_proto::convert::{event, id, namespace, optional};
+use payload_core::{PayloadRef, Revision};
+use payload_proto::convert::{self, event, id, namespace, optional};
 use payload_proto::v1;
 use payload_proto::v1::catalog_service_server::CatalogService;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{answer, lineage, listing, principal};
+use super::events::{self, Asked};
+use super::watch::{self, WatchTimes};
+use super::{Messages, answer, lineage, listing, metadata, principal};
 use crate::calls::{Calls, Rpc};
 use crate::{update, wire};
 
 pub(super) struct Service {
     calls: Calls,
+    watch_times: WatchTimes,
+    /// Ends the watches, which have no end of their own.
+    stop: CancellationToken,
 }
 
 impl Service {
-    pub(super) fn new(calls: Calls) -> Self {
-        Self { calls }
+    pub(super) fn new(calls: Calls, watch_times: WatchTimes, stop: CancellationToken) -> Self {
+        Self {
+            calls,
+            watch_times,
+            stop,
+        }
     }
 }
 
@@ -92,34 +102,114 @@ impl CatalogService for Service {
         .await
     }
 
+    async fn get_metadata(
+        &self,
+        request: Request<v1::GetMetadataRequest>,
+    ) -> Result<Response<v1::GetMetadataResponse>, Status> {
+        answer(&self.calls, Rpc::GetMetadata, async {
+            let request = request.get_ref();
+            let (namespace, payload) = (namespace(&request.namespace)?, id::<PayloadRef>(&request.payload_id)?);
+            let revision = Revision::from_u64(request.revision);
+            let found = self.calls.run(move |engine| {
+                let payload = engine.resolve(&namespace, &payload)?;
+                engine.metadata(&namespace, payload, revision)
+            });
+            let found = found.await?;
+            Ok(convert::metadata::revision(found))
+        })
+        .await
+    }
+
+    async fn put_metadata(
+        &self,
+        request: Request<v1::PutMetadataRequest>,
+    ) -> Result<Response<v1::PutMetadataResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::PutMetadata, async {
+            let request = metadata::put(request.into_inner())?;
+            let new = self
+                .calls
+                .run(move |engine| engine.put_metadata(&principal, &request))
+                .await?;
+            Ok(v1::PutMetadataResponse {
+                payload_id: new.payload.to_string(),
+                revision: new.revision.as_u64(),
+                version: new.version.as_u64(),
+            })
+        })
+        .await
+    }
+
+    async fn list_metadata_history(
+        &self,
+        request: Request<v1::ListMetadataHistoryRequest>,
+    ) -> Result<Response<v1::ListMetadataHistoryResponse>, Status> {
+        answer(&self.calls, Rpc::ListMetadataHistory, async {
+            let request = request.into_inner();
+            let (namespace, payload) = (namespace(&request.namespace)?, id::<PayloadRef>(&request.payload_id)?);
+            let page = self.calls.run(move |engine| {
+                let payload = engine.resolve(&namespace, &payload)?;
+                engine.metadata_history(&namespace, payload, request.page_size, &request.page_token)
+            });
+            let page = page.await?;
+            Ok(v1::ListMetadataHistoryResponse {
+                revisions: page.revisions.iter().map(convert::metadata::info).collect(),
+                next_page_token: page.next_token.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn append_event(
+        &self,
+        request: Request<v1::AppendEventRequest>,
+    ) -> Result<Response<v1::AppendEventResponse>, Status> {
+        let principal = principal(&request);
+        answer(&self.calls, Rpc::AppendEvent, async {
+            let request = metadata::append(request.into_inner())?;
+            let appended = self
+                .calls
+                .run(move |engine| engine.append_event(&principal, &request))
+                .await?;
+            Ok(v1::AppendEventResponse {
+                payload_id: appended.payload.to_string(),
+                version: appended.version.as_u64(),
+            })
+        })
+        .await
+    }
+
     async fn list_events(
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         answer(&self.calls, Rpc::ListEvents, async {
             let request = request.into_inner();
-            let namespace = namespace(&request.namespace)?;
-            let payload: Option<PayloadRef> = optional(&request.payload_id)?;
-            let kinds = event::kinds(&request.kinds)?;
+            let asked = Asked::parse(&request.namespace, &request.payload_id, &request.kinds)?;
             let page = self
                 .calls
-                .run(move |engine| {
-                    let payload = payload
-                        .map(|payload| engine.resolve(&namespace, &payload))
-                        .transpose()?;
-                    let filter = LogFilter {
-                        namespace,
-                        payload,
-                        kinds,
-                    };
-                    engine.events(&filter, request.page_size, &request.cursor)
-                })
+                .run(move |engine| engine.events(&asked.filter(engine)?, request.page_size, &request.cursor))
                 .await?;
             Ok(v1::ListEventsResponse {
                 events: page.events.iter().map(event::message).collect(),
                 cursor: page.cursor,
                 more: page.more,
             })
+        })
+        .await
+    }
+
+    type WatchEventsStream = Messages<v1::WatchEventsResponse>;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        answer(&self.calls, Rpc::WatchEvents, async {
+            let request = request.get_ref();
+            let asked = Asked::parse(&request.namespace, &request.payload_id, &request.kinds)?;
+            let from = events::from(request)?;
+            watch::start(&self.calls, asked, from, self.watch_times, self.stop.clone()).await
         })
         .await
     }

@@ -3,14 +3,17 @@
 mod admin;
 mod catalog;
 mod data;
+mod events;
 mod incoming;
 mod lineage;
 mod listing;
+mod metadata;
 mod moves;
 mod placement;
 mod stream;
 mod subscribe;
 mod verify_bytes;
+mod watch;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,6 +36,7 @@ use tonic::{Request, Response, Status};
 
 use self::incoming::connections;
 use self::subscribe::Desk;
+pub(crate) use self::watch::WatchTimes;
 use crate::calls::{Calls, Door, Rpc};
 use crate::identity::Identity;
 use crate::peers::Peers;
@@ -48,14 +52,24 @@ pub(crate) struct Listeners {
     pub(crate) unix: UnixListener,
 }
 
+/// What the services have to know about the rest of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Where the byte endpoint listens.
+    pub(crate) bytes: SocketAddr,
+    /// How patient it is with those who follow a stream.
+    pub(crate) stream_stall: Span,
+    /// How patient it is with those who watch events.
+    pub(crate) watch_times: WatchTimes,
+}
+
 /// Serves both listeners until `stop`, then lets calls that are under way finish.
 pub(crate) async fn serve(
     calls: Calls,
     identity: Identity,
     listeners: Listeners,
     peers: Peers,
-    bytes: SocketAddr,
-    stall: Span,
+    options: Options,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -72,7 +86,7 @@ pub(crate) async fn serve(
         Ok(()) => Ok(request),
         Err(error) => Err(status::to_status(&error)),
     };
-    let desk = Desk::new(calls.clone(), stop.clone(), stall);
+    let desk = Desk::new(calls.clone(), stop.clone(), options.stream_stall);
     let router = || {
         Server::builder()
             .layer(InterceptorLayer::new(admit.clone()))
@@ -81,10 +95,12 @@ pub(crate) async fn serve(
             .add_service(health_service.clone())
             .add_service(reflection.clone())
             .add_service(
-                DataServiceServer::new(data::Service::new(calls.clone(), bytes)).max_decoding_message_size(MESSAGE_MAX),
+                DataServiceServer::new(data::Service::new(calls.clone(), options.bytes))
+                    .max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
-                CatalogServiceServer::new(catalog::Service::new(calls.clone())).max_decoding_message_size(MESSAGE_MAX),
+                CatalogServiceServer::new(catalog::Service::new(calls.clone(), options.watch_times, stop.clone()))
+                    .max_decoding_message_size(MESSAGE_MAX),
             )
             .add_service(
                 StreamServiceServer::new(stream::Service::new(desk.clone())).max_decoding_message_size(MESSAGE_MAX),

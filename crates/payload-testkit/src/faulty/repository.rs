@@ -9,9 +9,9 @@ use payload_core::stream::{
     EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
 };
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, NameMove, NameRecord, Namespace,
-    NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, RequestId, RequestRecord,
-    Result, StreamId, Timestamp, Version,
+    ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, MetadataRevision, NameMove,
+    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal,
+    RequestId, RequestRecord, Result, Revision, RevisionInfo, StreamId, Timestamp, Version,
 };
 
 use super::Switch;
@@ -67,6 +67,17 @@ impl Repository for FaultyRepository {
 
     fn log_end(&self, namespace: &Namespace) -> Result<LogPosition> {
         self.switch.run("repository.log_end", || self.inner.log_end(namespace))
+    }
+
+    fn metadata(&self, id: PayloadId, revision: Option<Revision>) -> Result<Option<MetadataRevision>> {
+        self.switch
+            .run("repository.metadata", || self.inner.metadata(id, revision))
+    }
+
+    fn metadata_history(&self, id: PayloadId, after: Option<Revision>, limit: u32) -> Result<Vec<RevisionInfo>> {
+        self.switch.run("repository.metadata_history", || {
+            self.inner.metadata_history(id, after, limit)
+        })
     }
 
     fn on_events(&self, listener: EventListener) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use payload_core::port::Repository;
+use payload_core::stream::StreamChange;
 use payload_core::{
     ChangeSet, CommitOutcome, EventKind, EventRecord, LogFilter, LogPage, LogPosition, LogQuery, LoggedEvent,
     Namespace, Payload, PayloadId, Reason, State, Version, delta, limits,
@@ -12,6 +13,7 @@ use payload_core::{
 use super::Open;
 use super::rows::{apply, claimed};
 use super::sample::{Maker, changed, created, edited, in_order, name, set};
+use super::stream_sample::{Bed, active, append};
 
 /// Every event of a namespace.
 pub(super) fn everything(namespace: &Namespace) -> LogFilter {
@@ -257,6 +259,23 @@ pub fn new_events_are_announced(open: Open<'_>) {
     apply(&*repo, set([changed(&one, &next)]));
     assert_eq!(heard.recv().unwrap(), one.namespace);
     assert!(heard.try_recv().is_err());
+}
+
+/// Also a commit whose set appends to a stream.
+pub fn a_commit_that_appends_is_announced(open: Open<'_>) {
+    let mut bed = Bed::new(open, 79);
+    let (tell, heard) = std::sync::mpsc::channel();
+    let tell = Mutex::new(tell);
+    bed.repo.on_events(Arc::new(move |namespace: &Namespace| {
+        tell.lock().unwrap().send(namespace.clone()).unwrap();
+    }));
+    let payload = active(bed.maker.allocated());
+    let both = ChangeSet {
+        streams: vec![StreamChange::Append(append(&[payload.id]))],
+        ..set([created(&payload)])
+    };
+    assert!(matches!(bed.repo.commit(both).unwrap(), CommitOutcome::Appended(_)));
+    assert_eq!(heard.try_recv().unwrap(), payload.namespace);
 }
 
 /// A reader that goes on from where it was, while many write, misses no event and sees none twice.

@@ -14,6 +14,7 @@ pub mod history;
 pub mod lineage;
 pub mod listing;
 pub mod log;
+pub mod metadata;
 pub mod names;
 pub mod namespaces;
 pub mod queries;
@@ -105,6 +106,11 @@ contract! { $
     lineage::a_graph_is_read_nearest_first,
     lineage::a_reader_hears_of_edges_behind_it,
     lineage::live_descendants_guard_a_payload,
+    metadata::every_revision_comes_back_byte_for_byte,
+    metadata::the_history_is_read_in_pages,
+    metadata::a_revision_follows_the_last,
+    metadata::a_refused_set_leaves_no_revision,
+    metadata::one_of_many_new_revisions_wins,
     log::pages_of_the_log_hold_every_event_once,
     log::a_filter_of_the_log_shows_what_fits,
     log::a_page_looks_at_a_bounded_part_of_the_log,
@@ -112,6 +118,7 @@ contract! { $
     log::a_refused_set_is_not_in_the_log,
     log::a_place_beyond_the_end_is_refused,
     log::new_events_are_announced,
+    log::a_commit_that_appends_is_announced,
     log::a_reader_among_writers_skips_nothing,
     concurrency::every_caller_gets_its_own_outcome,
     concurrency::one_of_many_changes_from_one_version_wins,

@@ -92,6 +92,7 @@ pub fn every_word_comes_back(open: Open<'_>) {
             at: at(-1_790_000_000_000_001),
             from: (step > 0).then(|| StateKind::ALL[step % StateKind::ALL.len()]),
             to: StateKind::ALL[(step + 1) % StateKind::ALL.len()],
+            note: (step % 3 == 0).then(|| maker.note(step)),
         };
         let event = change.event.clone();
         let mut set = set([change]);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use payload_core::{
-    Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace, NodeId,
-    Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId, ReplicaState, RequestId,
-    RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
+    Actor, Change, ChangeSet, Digest, Document, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace,
+    NodeId, Note, Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId, ReplicaState,
+    RequestId, RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
 };
 
 use crate::clock::Rng;
@@ -81,6 +81,7 @@ impl Maker {
             created_at: Timestamp::from_micros(i64::try_from(id.millis()).expect("is a time") * 1_000),
             committed_at: None,
             ttl: None,
+            metadata: None,
             replicas: vec![self.replica(ReplicaState::Copying, Location::Segment(segment), 4_096)],
         }
     }
@@ -114,6 +115,21 @@ impl Maker {
             ],
             ..self.allocated()
         }
+    }
+
+    /// Bytes that are no text, and a NUL among them.
+    pub fn document(&mut self, size: usize) -> Document {
+        let body: Vec<u8> = (0..size).map(|_| self.rng.bits() as u8).collect();
+        let content_type = "application/x-test; a=b".parse().expect("is a content type");
+        Document::new(content_type, body.into()).expect("is small enough")
+    }
+
+    /// What an application says.
+    pub fn note(&mut self, size: usize) -> Arc<Note> {
+        Arc::new(Note {
+            event_type: "app/x.y".parse().expect("is an event type"),
+            document: self.document(size),
+        })
     }
 
     /// A request of its own for what is done to `payload`.
@@ -185,6 +201,7 @@ pub fn event(before: Option<&Payload>, after: &Payload, kind: EventKind) -> Even
         at: at(5),
         from: before.map(|before| before.state.kind()),
         to: after.state.kind(),
+        note: None,
     }
 }
 
@@ -194,6 +211,7 @@ pub fn created(after: &Payload) -> Change {
         before: None,
         event: event(None, after, EventKind::Allocated),
         after: Arc::new(after.clone()),
+        metadata: None,
     }
 }
 
@@ -203,6 +221,7 @@ pub fn changed(before: &Payload, after: &Payload) -> Change {
         before: Some(Arc::new(before.clone())),
         event: event(Some(before), after, EventKind::Committed),
         after: Arc::new(after.clone()),
+        metadata: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Filled {
             lineage: None,
             naming: None,
             publish: None,
+            metadata: None,
         }
     }
 }
@@ -91,6 +92,7 @@ pub(crate) fn put_request(content: &[u8], tier: Tier, durability: Durability) ->
         lineage: None,
         naming: None,
         publish: None,
+        metadata: None,
     }
 }
 

@@ -12,13 +12,14 @@ use payload_core::{
 };
 
 use super::super::fault::Fault;
-use crate::body::{self, Reader, put_maybe, put_number, put_text, put_time};
+use crate::body::{self, Body, Reader, put_bytes, put_maybe, put_number, put_text, put_time};
 
 /// The version of the form that is written.
 const FORM: u8 = 1;
 
 /// Whether a set only leads payloads from version to version, unless an entry of a stream holds them. Whatever depends
-/// on other rows besides (a name, an edge, the absence of dependents) is decided by the tables.
+/// on other rows besides (a name, an edge, the absence of dependents) is decided by the tables, and what metadata says is kept
+/// there alone.
 pub(super) fn fits(set: &ChangeSet) -> bool {
     let ChangeSet {
         changes,
@@ -31,6 +32,7 @@ pub(super) fn fits(set: &ChangeSet) -> bool {
         durability: _,
     } = set;
     !changes.is_empty()
+        && changes.iter().all(|change| change.metadata.is_none())
         && edges.is_empty()
         && without_dependents.is_none()
         && name.is_none()
@@ -73,6 +75,7 @@ pub(in crate::sqlite) fn decode(
             before,
             after: Arc::new(row.ok_or_else(unreadable)?),
             event: step.event,
+            metadata: None,
         });
     }
     Ok(Some(ChangeSet {
@@ -112,9 +115,8 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
     put_time(out, event.at);
     put_maybe(out, event.from.as_ref(), |out, state| put_text(out, state.as_str()));
     put_text(out, event.to.as_str());
-    let delta = body::encode(&delta::delta(change.before.as_deref(), &change.after));
-    put_number(out, delta.len() as u64);
-    out.extend_from_slice(&delta);
+    let delta = delta::delta(change.before.as_deref(), &change.after);
+    put_bytes(out, &body::encode(&delta, event.note.as_deref()));
 }
 
 fn head(reader: &mut Reader<'_>) -> Option<(Option<RequestRecord>, u64)> {
@@ -136,21 +138,25 @@ fn request(reader: &mut Reader<'_>) -> Option<RequestRecord> {
 }
 
 fn step(reader: &mut Reader<'_>) -> Option<Step> {
+    let (id, version) = (
+        PayloadId::from_bytes(reader.array()?)?,
+        Version::from_u64(reader.number()?),
+    );
+    let event = EventRecord {
+        kind: one_of(&EventKind::ALL, EventKind::as_str, reader.text()?)?,
+        actor: Actor::from_stored(reader.text()?),
+        reason: reader.maybe(Reader::text)?.map(Into::into),
+        at: reader.time()?,
+        from: reader.maybe(|reader| state(reader))?,
+        to: state(reader)?,
+        note: None,
+    };
+    let Body { delta, note } = body::decode(reader.bytes()?)?;
     Some(Step {
-        id: PayloadId::from_bytes(reader.array()?)?,
-        version: Version::from_u64(reader.number()?),
-        event: EventRecord {
-            kind: one_of(&EventKind::ALL, EventKind::as_str, reader.text()?)?,
-            actor: Actor::from_stored(reader.text()?),
-            reason: reader.maybe(Reader::text)?.map(Into::into),
-            at: reader.time()?,
-            from: reader.maybe(|reader| state(reader))?,
-            to: state(reader)?,
-        },
-        delta: {
-            let len = usize::try_from(reader.number()?).ok()?;
-            body::decode(reader.bytes(len)?)?
-        },
+        id,
+        version,
+        event: EventRecord { note, ..event },
+        delta,
     })
 }
 
@@ -181,6 +187,12 @@ mod tests {
                 changed(&first, &edited(&first, |after| after.size += 1)),
                 changed(&known, &edited(&known, |after| after.labels.clear())),
             ]),
+            // What an application says.
+            {
+                let mut noted = changed(&known, &edited(&known, |_| ()));
+                noted.event.note = Some(maker.note(300));
+                set([noted])
+            },
             ChangeSet {
                 request: Some(maker.request(&first)),
                 ..set([created(&first)])

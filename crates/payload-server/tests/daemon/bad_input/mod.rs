@@ -7,6 +7,7 @@ mod catalog;
 mod doors;
 mod lineage;
 mod listing;
+mod metadata;
 mod names;
 mod namespaces;
 mod state;
@@ -14,6 +15,7 @@ mod streams;
 mod tiers;
 mod updates;
 mod values;
+mod watch;
 
 use payload_testkit::process::Postgres;
 use tonic::Code;
@@ -51,6 +53,8 @@ fn cases() -> Vec<Case> {
         listing::CASES,
         streams::CASES,
         tiers::CASES,
+        metadata::CASES,
+        watch::CASES,
     ]
     .into_iter()
     .flatten()

@@ -76,7 +76,29 @@ macro_rules! calls {
     };
 }
 
+/// A watch of events; nobody reads it between two calls of `next`.
+pub(crate) struct Watching<'g> {
+    grpc: &'g Grpc,
+    messages: tonic::Streaming<v1::WatchEventsResponse>,
+}
+
+impl Watching<'_> {
+    /// The next message; `None` at the end.
+    pub(crate) fn next(&mut self) -> Answer<Option<v1::WatchEventsResponse>> {
+        Ok(self.grpc.runtime.block_on(self.messages.message())?)
+    }
+}
+
 impl Grpc {
+    pub(crate) fn watch_events(&self, request: v1::WatchEventsRequest) -> Answer<Watching<'_>> {
+        let mut client = CatalogServiceClient::new(self.channel.clone());
+        let answer = self.runtime.block_on(client.watch_events(request))?;
+        Ok(Watching {
+            grpc: self,
+            messages: answer.into_inner(),
+        })
+    }
+
     /// All that the server sends.
     pub(crate) fn verify_bytes(&self, request: v1::VerifyBytesRequest) -> Answer<Vec<v1::VerifyBytesResponse>> {
         let mut client = AdminServiceClient::new(self.channel.clone());
@@ -125,6 +147,10 @@ calls! {
         delete_payload(DeletePayloadRequest) -> DeletePayloadResponse;
         update_payload(UpdatePayloadRequest) -> UpdatePayloadResponse;
         list_events(ListEventsRequest) -> ListEventsResponse;
+        get_metadata(GetMetadataRequest) -> GetMetadataResponse;
+        put_metadata(PutMetadataRequest) -> PutMetadataResponse;
+        list_metadata_history(ListMetadataHistoryRequest) -> ListMetadataHistoryResponse;
+        append_event(AppendEventRequest) -> AppendEventResponse;
         add_lineage(AddLineageRequest) -> AddLineageResponse;
         get_lineage(GetLineageRequest) -> GetLineageResponse;
         get_impact(GetImpactRequest) -> GetImpactResponse;

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use payload_proto::v1;
+use payload_proto::v1::put_metadata_request::Change;
 
 use super::local::{Held, Local};
 use super::map::Map;
@@ -76,6 +77,43 @@ pub(crate) fn renew(lease_id: &str, ttl_ms: Option<u64>) -> v1::RenewRequest {
 pub(crate) fn get(payload_id: &str) -> v1::GetPayloadRequest {
     v1::GetPayloadRequest {
         payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn json(body: &str) -> v1::Document {
+    v1::Document {
+        content_type: "application/json".to_owned(),
+        body: body.to_owned().into(),
+    }
+}
+
+pub(crate) fn put_metadata(payload_id: &str, document: v1::Document) -> v1::PutMetadataRequest {
+    v1::PutMetadataRequest {
+        payload_id: payload_id.to_owned(),
+        change: Some(Change::Document(document)),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn patch_metadata(payload_id: &str, patch: &[u8]) -> v1::PutMetadataRequest {
+    v1::PutMetadataRequest {
+        payload_id: payload_id.to_owned(),
+        change: Some(Change::MergePatch(patch.to_vec().into())),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn append_event(payload_id: &str, event_type: &str, body: &[u8]) -> v1::AppendEventRequest {
+    v1::AppendEventRequest {
+        payload_id: payload_id.to_owned(),
+        note: Some(v1::EventNote {
+            event_type: event_type.to_owned(),
+            document: Some(v1::Document {
+                body: body.to_vec().into(),
+                ..Default::default()
+            }),
+        }),
         ..Default::default()
     }
 }

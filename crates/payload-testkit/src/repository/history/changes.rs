@@ -5,7 +5,8 @@ use payload_core::{
 };
 
 use super::History;
-use crate::repository::sample::{Maker, at, created, edited, event, labels};
+use crate::repository::metadata::describe;
+use crate::repository::sample::{Maker, at, changed, created, edited, labels};
 
 impl History<'_> {
     /// Mostly good; else made from an old version, or of a payload that is there already.
@@ -50,13 +51,14 @@ impl History<'_> {
                 ..random
             }
         });
-        let kind = *self.maker.rng.pick(&EventKind::ALL);
-        let event = event(Some(before), &after, kind);
-        Change {
-            before: Some(before.clone().into()),
-            after: after.into(),
-            event,
+        let mut change = changed(before, &after);
+        change.event.kind = *self.maker.rng.pick(&EventKind::ALL);
+        change.event.note = self.maker.rng.one_in(8).then(|| self.maker.note(100));
+        if self.maker.rng.one_in(3) {
+            let size = *self.maker.rng.pick(&[0, 1, 300, 5_000]);
+            describe(&mut change, self.maker.document(size));
         }
+        change
     }
 
     /// Something else in every field that can change.

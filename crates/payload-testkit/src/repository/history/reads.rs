@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use payload_core::listing::ListQuery;
 use payload_core::stream::Offset;
 use payload_core::{
-    EventKind, Location, LogFilter, LogPosition, LoggedEvent, Namespace, Payload, PayloadId, Timestamp, delta,
+    EventKind, Location, LogFilter, LogPosition, LoggedEvent, Namespace, Payload, PayloadId, Revision, Timestamp, delta,
 };
 
 use super::{History, NAMESPACES};
@@ -23,7 +23,7 @@ impl History<'_> {
         } else {
             self.maker.node
         };
-        match self.maker.rng.below(11) {
+        match self.maker.rng.below(12) {
             0 => self.read_list(limit),
             1 => drop(self.same("resident", |repo| repo.resident(node, after, limit))),
             2 => drop(self.same("due", |repo| repo.due(node, now, limit))),
@@ -33,8 +33,17 @@ impl History<'_> {
             6 | 7 => self.read_lineage(limit),
             8 => self.read_log(),
             9 => self.read_streams(),
+            10 => self.read_metadata(limit),
             _ => self.read_request(),
         }
+    }
+
+    /// A revision and a page of them, of a payload that has some or none.
+    fn read_metadata(&mut self, limit: u32) {
+        let Some(id) = self.position() else { return };
+        let revision = Revision::from_u64(self.maker.rng.below(4));
+        self.same("metadata", |repo| repo.metadata(id, revision));
+        self.same("metadata_history", |repo| repo.metadata_history(id, revision, limit));
     }
 
     fn read_containers(&mut self) {
