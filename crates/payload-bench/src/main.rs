@@ -20,6 +20,7 @@ mod machine;
 mod many;
 mod mapping;
 mod measure;
+mod metadata;
 mod metrics;
 mod pages;
 mod peers;
@@ -79,6 +80,8 @@ enum Command {
     Streams(streams::Options),
     /// Commits of one row each, next to single-row inserts, on SQLite and on PostgreSQL
     Commit(commit::Options),
+    /// Metadata of payloads with few and with many revisions, next to one fsynced row and the query alone
+    Metadata(metadata::Options),
     /// Kills server, clients and keeper at random, and checks what was acknowledged
     KillLoop(kill_loop::Options),
     /// Kills server, keeper, producers and consumers of streams at random, and checks what came through
@@ -151,6 +154,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lineage(options) => lineage::run(&options),
         Command::Streams(options) => streams::run(&options),
         Command::Commit(options) => commit::run(&options),
+        Command::Metadata(options) => metadata::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::StreamLoop(options) => stream_loop::run(&options),
         Command::Demo(options) => demo::run(&options),

@@ -1,5 +1,6 @@
 //! Catalogs with many payloads: opened as a server does, filled in large transactions.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,6 +50,15 @@ pub(crate) fn fill(repository: &dyn Repository, count: u64, labels: impl Fn(u64)
         commit(repository, ChangeSet::new(changes, Durability::Volatile))?;
     }
     Ok(())
+}
+
+/// Puts payloads of these numbers, with nothing around them.
+pub(crate) fn payloads(repository: &dyn Repository, numbers: RangeInclusive<u64>) -> Result<Vec<Payload>> {
+    claim(repository)?;
+    let changes: Vec<Change> = numbers.map(|number| created(number, Vec::new())).collect();
+    let rows = changes.iter().map(|change| Payload::clone(&change.after)).collect();
+    commit(repository, ChangeSet::new(changes, Durability::Volatile))?;
+    Ok(rows)
 }
 
 /// Commits a set that nothing stands against.

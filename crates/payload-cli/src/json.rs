@@ -154,7 +154,7 @@ pub(crate) struct Events {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct VerifiedEvents {
     pub(crate) payloads: u64,
-    pub(crate) incomplete: u64,
+    pub(crate) trimmed: u64,
     pub(crate) faults: Vec<EventFault>,
 }
 

@@ -74,6 +74,17 @@ pub struct Change {
     pub metadata: Option<Document>,
 }
 
+impl Change {
+    /// Whether the payload comes to its end with it.
+    pub fn ends(&self) -> bool {
+        let had_ended = self
+            .before
+            .as_ref()
+            .is_some_and(|before| before.state.kind().has_ended());
+        self.after.state.kind().has_ended() && !had_ended
+    }
+}
+
 /// What became of a change set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {

@@ -24,6 +24,7 @@ pub mod payload;
 pub mod policy;
 pub mod port;
 pub mod quota;
+pub mod retention;
 pub mod stream;
 pub mod sync;
 pub mod tier;

@@ -71,6 +71,7 @@ pub struct Engine {
     /// Raised when something that was ready may have been used.
     pub(crate) prepare_signal: Signal,
     /// Cuts the rest short that the same worker takes; raised when it has to stop.
+    pub(crate) history_signal: Signal,
     pub(crate) rest_signal: Signal,
     /// Containers that the sweep must still ask the repository about.
     pub(crate) unswept: Mutex<BTreeSet<Container>>,
@@ -146,6 +147,7 @@ impl Engine {
             fetch_signal: Signal::new(),
             streams: Streams::default(),
             prepare_signal: Signal::new(),
+            history_signal: Signal::new(),
             rest_signal: Signal::new(),
             unswept: Mutex::default(),
             sessions: Mutex::default(),

@@ -39,6 +39,7 @@ mod release;
 mod renew;
 mod replica_loss;
 mod replicate;
+mod retention;
 mod room;
 mod scrub;
 mod session;
@@ -83,6 +84,7 @@ pub use promote::Wish;
 pub use put::PutRequest;
 pub use reclaim::{AllocationClaim, LeaseClaim};
 pub use recover::Recovered;
+pub use retention::Retention;
 pub use settings::{Caps, Settings};
 pub use stats::{Stats, TierStats};
 pub use streams::{

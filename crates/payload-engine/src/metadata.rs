@@ -180,6 +180,11 @@ impl Engine {
         let after = page::position(token, &words)?.and_then(Revision::from_u64);
         self.get(namespace, id)?;
         let revisions = self.repository().metadata_history(id, after, limit + 1)?;
+        if let (Some(after), Some(first)) = (after, revisions.first())
+            && first.revision != Revision::after(Some(after))
+        {
+            return Err(removed_before(first.revision, "page_token"));
+        }
         let (revisions, more) = page::page_of(revisions, limit);
         let next_token = revisions
             .last()
@@ -202,14 +207,7 @@ impl Engine {
         }
         let kept = self.repository().metadata_history(row.id, None, 1)?;
         match kept.first() {
-            Some(earliest) => Err(Error::new(
-                Reason::HistoryRemoved,
-                format!(
-                    "revision {revision} was removed when its retention time was over; the earliest is {}",
-                    earliest.revision
-                ),
-            )
-            .field("revision")),
+            Some(earliest) => Err(removed_before(earliest.revision, "revision")),
             // Purged, just now.
             None => Err(not_found()),
         }
@@ -244,6 +242,11 @@ impl Engine {
             ),
         ))
     }
+}
+
+fn removed_before(earliest: Revision, field: &'static str) -> Error {
+    let message = format!("revisions were removed when their retention time was over; the earliest is {earliest}");
+    Error::new(Reason::HistoryRemoved, message).field(field)
 }
 
 fn check_revision(row: &Payload, wanted: Option<Option<Revision>>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the engine counts for Prometheus. Gauges of the present are set by whoever serves the scrape, from `stats`.
 
 use payload_core::lease::HolderKind;
+use payload_core::retention::History;
 use payload_core::{Durability, Span, Tier};
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -27,6 +28,7 @@ pub struct Metrics {
     scrubbed_bytes: IntCounter,
     entries_appended: IntCounter,
     entries_trimmed: IntCounter,
+    history_removed: IntCounterVec,
 }
 
 impl Metrics {
@@ -74,6 +76,11 @@ impl Metrics {
                 "payload_replicas_lost_total",
                 "Replicas found damaged or missing, by tier.",
                 "tier",
+            )?,
+            history_removed: vec(
+                "payload_history_removed_total",
+                "What was removed because its retention time was over: events, metadata, names, tombstones.",
+                "what",
             )?,
             entries_appended: one("payload_stream_entries_appended_total", "Entries appended to streams.")?,
             entries_trimmed: one(
@@ -170,6 +177,16 @@ impl Metrics {
 
     pub(crate) fn appended(&self, entries: usize) {
         self.entries_appended.inc_by(entries as u64);
+    }
+
+    pub(crate) fn removed(&self, what: &History, count: u32) {
+        let what = match what {
+            History::Events(_) => "events",
+            History::Metadata => "metadata",
+            History::Names => "names",
+            History::Tombstones => "tombstones",
+        };
+        self.history_removed.with_label_values(&[what]).inc_by(count.into());
     }
 
     pub(crate) fn trimmed(&self, entries: u64) {

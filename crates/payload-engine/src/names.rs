@@ -154,6 +154,12 @@ impl Engine {
         if moves.is_empty() && before.is_none() {
             return Err(naming::no_name(name));
         }
+        let next = before.map(|before| before.as_u64() - 1).filter(|next| *next > 0);
+        let found = moves.first().map(|first| first.version.as_u64());
+        if let Some(next) = next.filter(|next| found != Some(*next)) {
+            let message = format!("moves up to version {next} were removed when their retention time was over");
+            return Err(Error::new(Reason::HistoryRemoved, message).field("page_token"));
+        }
         let (moves, more) = page::page_of(moves, limit);
         let last = moves.last().filter(|_| more);
         let next_token = last.map(|last| page::token(last.version, &query));

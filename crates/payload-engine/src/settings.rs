@@ -4,6 +4,8 @@ use payload_core::lease::LeaseTerms;
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span};
 
+use crate::retention::Retention;
+
 /// The engine's settings, validated by whoever read them.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub allocation_timeout: Span,
     /// How long the answer to a request id is remembered.
     pub request_retention: Span,
+    /// How long the history is kept.
+    pub retention: Retention,
     /// Between which shares of the RAM tier eviction works.
     pub ram_watermarks: Watermarks,
     /// How long a request waits for room in RAM; zero: it is refused at once.

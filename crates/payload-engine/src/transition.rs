@@ -9,7 +9,7 @@ use payload_core::{
     StateKind, step,
 };
 
-use crate::engine::Engine;
+use crate::engine::{Engine, not_found};
 use crate::entry::{Entry, Gate};
 
 /// Who caused a change, and why.
@@ -289,12 +289,7 @@ impl Engine {
         }
         self.table
             .get_or_load(record.payload, self.repository())?
-            .ok_or_else(|| {
-                Error::new(
-                    Reason::Internal,
-                    "a remembered request names a payload that is not in the catalog",
-                )
-            })
+            .ok_or_else(not_found)
     }
 
     /// Takes over what the repository says, after a change whose basis or outcome is in doubt, or that somebody else made.
@@ -304,6 +299,11 @@ impl Engine {
         let (before, era) = (entry.row(), self.table.era());
         let row = match self.repository().get(entry.id) {
             Ok(Some(row)) => Arc::new(row),
+            Ok(None) if before.state.kind().has_ended() => {
+                // Its retention time is over; what it was is history.
+                self.table.remove(entry);
+                return Err(not_found());
+            }
             Ok(None) => return Err(Error::new(Reason::Internal, "a payload has vanished from the catalog")),
             Err(error) => {
                 entry.live().in_doubt = true;

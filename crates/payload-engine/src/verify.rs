@@ -19,8 +19,8 @@ const PAYLOADS_PAGE: u32 = 100;
 pub struct Verified {
     /// How many were looked at.
     pub payloads: u64,
-    /// Of how many the first events have been removed, so that nothing can be said.
-    pub incomplete: u64,
+    /// Of how many the first events were removed: what those added up to is where the rest begins.
+    pub trimmed: u64,
     /// Those whose events say something else than their row.
     pub faults: Vec<(PayloadId, Fault)>,
     /// The last of them; absent when there are no more.
@@ -32,8 +32,8 @@ pub struct Verified {
 pub enum Fault {
     /// They do not follow each other.
     Broken(FoldError),
-    /// They stop before the row does.
-    Behind(Version),
+    /// They stop before the row does, or there are none.
+    Behind(Option<Version>),
     /// They add up to another row; which fields differ.
     Differs(Vec<String>),
 }
@@ -42,7 +42,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(error) => error.fmt(f),
-            Self::Behind(version) => write!(f, "the events stop at version {version}, before the row does"),
+            Self::Behind(Some(version)) => write!(f, "the events stop at version {version}, before the row does"),
+            Self::Behind(None) => f.write_str("there are no events"),
             Self::Differs(fields) => write!(f, "the events add up to another row; different: {}", fields.join(", ")),
         }
     }
@@ -50,8 +51,9 @@ impl fmt::Display for Fault {
 
 enum Found {
     Good,
-    Incomplete,
     Bad(Fault),
+    /// Events were removed while they were read.
+    Moved,
 }
 
 impl Engine {
@@ -80,18 +82,26 @@ impl Engine {
     }
 
     fn verify_row(&self, row: &Payload, verified: &mut Verified) -> Result<()> {
-        verified.payloads += 1;
-        match self.fold(row)? {
-            Found::Good => {}
-            Found::Incomplete => verified.incomplete += 1,
-            Found::Bad(fault) => verified.faults.push((row.id, fault)),
+        loop {
+            let base = self.repository().event_base(row.id)?;
+            let trimmed = base.is_some();
+            let fault = match self.fold(row, base)? {
+                Found::Moved => continue,
+                Found::Good => None,
+                Found::Bad(fault) => Some(fault),
+            };
+            verified.payloads += 1;
+            verified.trimmed += u64::from(trimmed);
+            verified.faults.extend(fault.map(|fault| (row.id, fault)));
+            return Ok(());
         }
-        Ok(())
     }
 
-    /// Folds a payload's events up to the version of its row; later ones are of changes that came since it was read.
-    fn fold(&self, row: &Payload) -> Result<Found> {
-        let mut folded = None;
+    /// Folds a payload's events up to the version of its row; later ones are of changes that came since it was read. What
+    /// was removed before is in `base`.
+    fn fold(&self, row: &Payload, base: Option<Payload>) -> Result<Found> {
+        let begin = base.as_ref().map(|base| base.version);
+        let mut folded = base;
         let mut query = LogQuery {
             filter: LogFilter::payload(row.namespace.clone(), row.id),
             after: None,
@@ -101,11 +111,8 @@ impl Engine {
             let page = self.repository().log(&query)?;
             let events = page.events.iter().filter(|event| event.version <= row.version);
             for event in events {
-                if folded.is_none() && event.version != Version::FIRST {
-                    return Ok(Found::Incomplete);
-                }
                 if let Err(error) = delta::apply(&mut folded, row.id, event.version, &event.delta) {
-                    return Ok(Found::Bad(Fault::Broken(error)));
+                    return self.unless_moved(row, begin, Fault::Broken(error));
                 }
             }
             if !page.more {
@@ -113,13 +120,21 @@ impl Engine {
             }
             query.after = Some(page.through);
         }
-        Ok(match folded {
-            // All of its events are gone.
-            None => Found::Incomplete,
-            Some(folded) if folded.version < row.version => Found::Bad(Fault::Behind(folded.version)),
-            Some(folded) if folded == *row => Found::Good,
-            Some(folded) => Found::Bad(Fault::Differs(differences(&folded, row))),
-        })
+        match folded {
+            Some(folded) if folded == *row => Ok(Found::Good),
+            Some(folded) if folded.version == row.version => Ok(Found::Bad(Fault::Differs(differences(&folded, row)))),
+            folded => self.unless_moved(row, begin, Fault::Behind(folded.map(|folded| folded.version))),
+        }
+    }
+
+    /// A gap is no fault if what fills it was removed after the base was read; and neither is a base beyond the row.
+    fn unless_moved(&self, row: &Payload, begin: Option<Version>, fault: Fault) -> Result<Found> {
+        let now = self.repository().event_base(row.id)?.map(|base| base.version);
+        match now {
+            now if now.is_some_and(|now| now > row.version) => Ok(Found::Good),
+            now if now != begin => Ok(Found::Moved),
+            _ => Ok(Found::Bad(fault)),
+        }
     }
 }
 

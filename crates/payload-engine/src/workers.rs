@@ -25,6 +25,8 @@ const TRIM_DELAY: Span = Span::from_millis(200);
 /// How long the worker that makes memory ready rests after each piece, in times of what that took: a quarter of a
 /// processor is for it, and the rest for calls.
 const PREPARE_REST: u32 = 3;
+/// How long the worker that removes old history rests after each piece, in times of what that took, while there is more.
+const HISTORY_REST: u32 = 4;
 /// How many remembered requests are forgotten at a time.
 const FORGET_BATCH: u32 = 1_000;
 
@@ -97,6 +99,14 @@ impl Workers {
             let pause = engine.scrub();
             engine.scrub_signal.wait(engine.pause_after("scrub", pause));
         })?;
+        workers.spawn("history", |engine| {
+            let began = engine.now();
+            let pause = engine.remove_history().map(|more| match more {
+                true => Some(engine.now().since(began) * HISTORY_REST),
+                false => Some(engine.history_round()),
+            });
+            engine.history_signal.wait(engine.pause_after("history", pause));
+        })?;
         workers.spawn("prepare", |engine| {
             let began = engine.now();
             let (signal, pause) = match engine.prepare() {
@@ -145,6 +155,7 @@ impl Drop for Workers {
             &self.engine.fetch_signal,
             &self.engine.scrub_signal,
             &self.engine.streams.signal,
+            &self.engine.history_signal,
             &self.engine.prepare_signal,
             &self.engine.rest_signal,
         ] {

@@ -5,9 +5,10 @@ mod metadata;
 mod names;
 mod namespaces;
 mod quotas;
+mod retention;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use payload_core::{
     Version, delta,
 };
 
+use self::retention::Tombstone;
 use self::streams::StreamTables;
 use crate::check;
 use crate::log::{Listener, Pager};
@@ -71,6 +73,10 @@ struct Tables {
     uses: BTreeMap<Namespace, NamespaceUse>,
     names: BTreeMap<(Namespace, PayloadName), NameRecord>,
     moves: BTreeMap<(Namespace, PayloadName, Version), NameMove>,
+    superseded: BTreeSet<(Timestamp, PayloadId, Revision)>,
+    moves_over: BTreeSet<(Timestamp, Namespace, PayloadName, Version)>,
+    tombstones: BTreeMap<PayloadId, Tombstone>,
+    bases: BTreeMap<PayloadId, Payload>,
     streams: StreamTables,
 }
 
@@ -160,6 +166,7 @@ impl Tables {
         };
         log.events.insert(number, event);
         self.add_revision(change);
+        self.note_end(change);
         self.payloads.insert(row.id, row);
     }
 
@@ -170,6 +177,7 @@ impl Tables {
                 log.events.pop_last();
             }
             self.remove_revision(change);
+            self.take_back_end(change);
             match &change.before {
                 Some(before) => self.payloads.insert(id, in_order(before)),
                 None => self.payloads.remove(&id),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payload_core::NodeId;
 use payload_core::lease::LeaseTerms;
 use payload_core::port::{Clock, Ids};
-use payload_engine::{Caps, Engine, Metrics, Ports, Settings, Workers};
+use payload_engine::{Caps, Engine, Metrics, Ports, Retention, Settings, Workers};
 use payload_keeper::systemd::Systemd;
 use prometheus::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -310,6 +310,12 @@ fn settings(config: &Config, node: NodeId) -> Settings {
         grace: config.leases.grace,
         allocation_timeout: config.allocation_timeout,
         request_retention: config.request_retention,
+        retention: Retention {
+            events: config.retention.events,
+            metadata: config.retention.metadata,
+            names: config.retention.names,
+            tombstones: config.retention.tombstones,
+        },
         ram_watermarks: config.tiers.ram_watermarks,
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,

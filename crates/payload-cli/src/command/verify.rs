@@ -56,7 +56,7 @@ async fn events(server: &Server, args: &VerifyArgs, output: &Output) -> Result<(
     let mut sum = VerifiedEvents::default();
     while let Some(part) = found.next().await.map_err(failed)? {
         sum.payloads += part.payloads;
-        sum.incomplete += part.incomplete;
+        sum.trimmed += part.trimmed;
         sum.faults.extend(part.faults.into_iter().map(EventFault::from));
     }
     output.print(&sum, |_| table(&sum))?;
@@ -76,7 +76,7 @@ fn table(sum: &VerifiedEvents) -> String {
         .map(|fault| format!("{}  {}", fault.payload_id, fault.message));
     let total = format!(
         "{} payloads verified, {} of them without their first events",
-        sum.payloads, sum.incomplete
+        sum.payloads, sum.trimmed
     );
     faults.chain([total]).collect::<Vec<_>>().join("\n")
 }

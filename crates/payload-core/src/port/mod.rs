@@ -6,11 +6,13 @@
 mod clock;
 mod fd_store;
 mod repository;
+mod retention;
 mod streams;
 mod tier_store;
 
 pub use clock::{Clock, Entropy, Ids};
 pub use fd_store::FdStore;
 pub use repository::{EventListener, PeerListener, PeerNews, Repository, Usage};
+pub use retention::Retention;
 pub use streams::StreamReader;
 pub use tier_store::{Claim, Placed, Sealed, Source, TierStore, TierUsage};

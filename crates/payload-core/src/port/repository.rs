@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::StreamReader;
+use super::{Retention, StreamReader};
 use crate::change::{ChangeSet, CommitOutcome, RequestRecord};
 use crate::error::Result;
 use crate::id::{NodeId, PayloadId, StreamId};
@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 ///
 /// Several servers may share one repository: nothing here assumes that this process is the only writer. A row's
 /// replicas belong to nodes, and every change set is checked against the versions that its decision saw.
-pub trait Repository: StreamReader {
+pub trait Repository: StreamReader + Retention {
     /// The strongest class that a commit here can promise.
     fn strongest(&self) -> Durability;
 

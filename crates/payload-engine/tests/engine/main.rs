@@ -27,6 +27,7 @@ mod quotas;
 mod recovery;
 mod requests;
 mod restart;
+mod retention;
 mod sessions;
 mod soak;
 mod streams;

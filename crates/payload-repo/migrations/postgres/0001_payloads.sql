@@ -2,8 +2,8 @@
 --
 -- Ids are uuids, which compare byte by byte; enums are the words of the API, times are microseconds since 1970 (UTC).
 -- Text compares byte by byte too (COLLATE "C"), whatever the database's own collation is. What clients may write freely
--- is bytea, because text cannot hold every character. No foreign keys: a row is always written together with its
--- payload, and rows of payloads are never deleted.
+-- is bytea, because text cannot hold every character. No foreign keys: a row is always written, and removed,
+-- together with its payload.
 
 -- Each batch of change sets leaves its number here: so a batch waits for the one before, a claim waits for the batch at
 -- work, and whoever lost the reply to a COMMIT finds out what became of it.

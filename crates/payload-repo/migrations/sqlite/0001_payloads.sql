@@ -2,7 +2,7 @@
 --
 -- Ids are 16-byte BLOBs, enums are the words of the API, times are microseconds since 1970 (UTC). Rows are small and
 -- found by keys that mostly grow, so every table is clustered by its key (WITHOUT ROWID): one B-tree less to write.
--- No foreign keys: a row is always written together with its payload, and rows of payloads are never deleted.
+-- No foreign keys: a row is always written, and removed, together with its payload.
 
 CREATE TABLE nodes (
     node       BLOB    NOT NULL PRIMARY KEY,

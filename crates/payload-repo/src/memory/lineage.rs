@@ -13,7 +13,7 @@ use super::Tables;
 /// Every edge, in the order of its making, and found from both ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edges {
-    all: Vec<Edge>,
+    all: Vec<Option<Edge>>,
     up: Index,
     down: Index,
 }
@@ -30,7 +30,7 @@ impl Edges {
             .entry(edge.parent)
             .or_default()
             .insert(rest(edge.child), place);
-        self.all.push(edge.clone());
+        self.all.push(Some(edge.clone()));
     }
 
     /// How many there are.
@@ -40,11 +40,29 @@ impl Edges {
 
     /// Takes back what was added since there were `count`.
     pub(super) fn truncate(&mut self, count: usize) {
-        for edge in self.all.split_off(count) {
+        for edge in self.all.split_off(count).into_iter().flatten() {
             let rest = |far: PayloadId| (far, edge.operation.clone(), edge.role.clone());
             self.up.entry(edge.child).or_default().remove(&rest(edge.parent));
             self.down.entry(edge.parent).or_default().remove(&rest(edge.child));
         }
+    }
+
+    /// Whether anything was made from it.
+    pub(super) fn has_children(&self, parent: PayloadId) -> bool {
+        self.down.get(&parent).is_some_and(|children| !children.is_empty())
+    }
+
+    /// Removes what a payload was made from, and returns that.
+    pub(super) fn remove_child(&mut self, child: PayloadId) -> Vec<PayloadId> {
+        let mut parents = Vec::new();
+        for ((parent, operation, role), place) in self.up.remove(&child).unwrap_or_default() {
+            self.all[place] = None;
+            if let Some(children) = self.down.get_mut(&parent) {
+                children.remove(&(child, operation, role));
+            }
+            parents.push(parent);
+        }
+        parents
     }
 
     fn contains(&self, edge: &Edge) -> bool {
@@ -108,7 +126,7 @@ impl Tables {
     pub(super) fn lineage_page(&self, query: &LineageQuery) -> Result<LineagePage> {
         let Ok(rows) = lineage::page(self, query);
         let edge = |number: &i64| self.edges.all[usize::try_from(*number).expect("was a place")].clone();
-        let edges = |numbers: &[i64]| Ok(numbers.iter().map(edge).collect());
+        let edges = |numbers: &[i64]| Ok(numbers.iter().filter_map(edge).collect());
         let nodes = |ids: &[PayloadId]| Ok(ids.iter().map(|id| self.node(*id)).collect());
         let Ok(page) = rows?.fill::<Infallible>(query.root, edges, nodes);
         Ok(page)

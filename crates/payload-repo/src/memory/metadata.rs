@@ -1,8 +1,14 @@
 //! Metadata in memory: every revision of every payload.
 
-use payload_core::{Change, MetadataRevision, PayloadId, Revision, RevisionInfo};
+use payload_core::{Change, MetadataRevision, PayloadId, Revision, RevisionInfo, Timestamp};
 
 use super::Tables;
+
+/// The revision that is the latest no more, and from when on.
+fn superseded(change: &Change) -> Option<(Timestamp, PayloadId, Revision)> {
+    let old = change.before.as_ref()?.metadata?;
+    Some((change.event.at, change.after.id, old))
+}
 
 impl Tables {
     /// The revision that comes with a change.
@@ -23,12 +29,16 @@ impl Tables {
             body: document.body.clone(),
         };
         self.metadata.insert((change.after.id, revision), row);
+        self.superseded.extend(superseded(change));
     }
 
     /// Takes the revision of a change back.
     pub(super) fn remove_revision(&mut self, change: &Change) {
         if let (Some(_), Some(revision)) = (&change.metadata, change.after.metadata) {
             self.metadata.remove(&(change.after.id, revision));
+            if let Some(over) = superseded(change) {
+                self.superseded.remove(&over);
+            }
         }
     }
 

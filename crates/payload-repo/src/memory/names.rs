@@ -17,10 +17,12 @@ impl Tables {
     pub(super) fn move_name(&mut self, change: &NameChange, step: NameStep) {
         let NameStep::Move { from } = step else { return };
         let key = (change.namespace.clone(), change.naming.name.clone());
-        let version = self
-            .moves_of(&key.0, &key.1)
-            .next_back()
-            .map_or(Version::FIRST, |last| last.version.next());
+        let last = self.moves_of(&key.0, &key.1).next_back().map(|last| last.version);
+        let version = last.map_or(Version::FIRST, Version::next);
+        // The last move is over, and so is one that takes the name away.
+        let over = last.into_iter().chain(change.to.is_none().then_some(version));
+        let over = over.map(|version| (change.at, key.0.clone(), key.1.clone(), version));
+        self.moves_over.extend(over.collect::<Vec<_>>());
         let moved = NameMove {
             version,
             from,

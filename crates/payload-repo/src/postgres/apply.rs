@@ -14,7 +14,7 @@ use tokio_postgres::types::ToSql;
 use super::connect::Session;
 use super::decide::{Effects, Step};
 use super::fault::Fault;
-use super::names::Key;
+use super::names::{self, Key};
 use super::row::{int, uuid};
 use super::{feed, metadata, quotas, row, sql, streams};
 use crate::body;
@@ -77,6 +77,8 @@ fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
         delete_names(&gone_names(effects)),
         put_names(&pointing_names(effects)),
         insert_name_moves(&effects.names.moves),
+        insert_moves_over(&names::over(&effects.names.moves)),
+        insert_tombstones(&ends(effects)),
         insert_requests(&effects.requests),
     ];
     let writes = writes.into_iter().flatten();
@@ -409,6 +411,31 @@ fn insert_name_moves<'a>(rows: &[(&'a NameChange, NameMove)]) -> Option<Write<'a
         moved.0.actor.as_str(),
         moved.0.reason.as_ref().map(|reason| reason.as_bytes()),
         moved.0.at.as_micros(),
+    )
+}
+
+/// The changes with which payloads end.
+fn ends<'a>(effects: &Effects<'a>) -> Vec<&'a Change> {
+    effects.changes.iter().copied().filter(|change| change.ends()).collect()
+}
+
+fn insert_tombstones<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
+    write!(
+        sql::INSERT_TOMBSTONES,
+        rows,
+        |change| uuid(change.after.id.as_bytes()),
+        change.event.at.as_micros(),
+    )
+}
+
+fn insert_moves_over<'a>(rows: &[(&'a NameChange, Version)]) -> Option<Write<'a>> {
+    write!(
+        sql::MOVES_OVER,
+        rows,
+        |over| over.0.at.as_micros(),
+        over.0.namespace.as_str(),
+        over.0.naming.name.as_str(),
+        int(over.1.as_u64()),
     )
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::{try_join, try_join3, try_join5};
+use payload_core::retention::History;
 use payload_core::stream::StreamChange;
 use payload_core::{Change, ChangeSet, Edge, NodeId, PayloadId, RequestRecord, StateKind};
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub(super) struct Locks {
     namespaces: Option<Hold>,
     /// That nobody closes a circle, or deletes a payload on condition, past an edge that is being added.
     lineage: Option<Hold>,
+    /// That two servers do not remove the same part of the history.
+    history: Option<Hold>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,16 +51,26 @@ enum Hold {
     Exclusive,
 }
 
-/// Nobody else's numbers: they spell "namespac" and "lineages".
+/// Nobody else's numbers: they spell "namespac", "lineages" and "historys".
 const NAMESPACES: &str = "x'6e616d6573706163'::bigint";
 const LINEAGE: &str = "x'6c696e6561676573'::bigint";
+const HISTORY: &str = "x'686973746f727973'::bigint";
 
 impl Locks {
     /// No payload is made meanwhile.
     pub(super) fn to_remove_namespaces() -> Self {
         Self {
             namespaces: Some(Hold::Exclusive),
-            lineage: None,
+            ..Self::default()
+        }
+    }
+
+    /// Nobody else removes any; and nobody makes something from a payload that goes.
+    pub(super) fn to_remove(what: &History) -> Self {
+        Self {
+            lineage: (*what == History::Tombstones).then_some(Hold::Exclusive),
+            history: Some(Hold::Exclusive),
+            ..Self::default()
         }
     }
 
@@ -72,6 +85,7 @@ impl Locks {
         Self {
             namespaces: sets.iter().any(creates).then_some(Hold::Shared),
             lineage: sets.iter().filter_map(lineage).max(),
+            history: None,
         }
     }
 
@@ -81,9 +95,13 @@ impl Locks {
             Some(Hold::Shared) => format!("; SELECT pg_advisory_xact_lock_shared({number})"),
             Some(Hold::Exclusive) => format!("; SELECT pg_advisory_xact_lock({number})"),
         };
-        [(self.namespaces, NAMESPACES), (self.lineage, LINEAGE)]
-            .map(lock)
-            .concat()
+        [
+            (self.namespaces, NAMESPACES),
+            (self.lineage, LINEAGE),
+            (self.history, HISTORY),
+        ]
+        .map(lock)
+        .concat()
     }
 }
 

@@ -54,6 +54,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "metadata",
         sql: include_str!("../../migrations/postgres/0009_metadata.sql"),
     },
+    Migration {
+        number: 10,
+        name: "retention",
+        sql: include_str!("../../migrations/postgres/0010_retention.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -22,6 +22,7 @@ mod overlay;
 mod pool;
 mod quotas;
 mod read;
+mod retention;
 mod row;
 mod safety;
 #[macro_use]

@@ -126,6 +126,18 @@ fn key(change: &NameChange) -> Key {
     (change.namespace.clone(), change.naming.name.clone())
 }
 
+/// The moves that are over with each move: the one before, and one that takes the name away.
+pub(super) fn over<'a>(moves: &[(&'a NameChange, NameMove)]) -> Vec<(&'a NameChange, Version)> {
+    let over = |(change, moved): &(&'a NameChange, NameMove)| {
+        let change = *change;
+        let last = moved.version.as_u64().checked_sub(1).filter(|last| *last > 0);
+        let own = change.to.is_none().then_some(moved.version);
+        let over = last.map(Version::from_u64).into_iter().chain(own);
+        over.map(move |version| (change, version)).collect::<Vec<_>>()
+    };
+    moves.iter().flat_map(over).collect()
+}
+
 /// See the port.
 pub(super) async fn get(
     session: &Session,

@@ -62,7 +62,7 @@ impl Pool {
     }
 
     fn connect(&self) -> Result<Conn, Fault> {
-        let conn = Conn::open(&self.target, &[sql::GRAPH, sql::READS, streams::sql::READS])?;
+        let conn = Conn::open(&self.target, &[sql::SHARED, sql::READS, streams::sql::READS])?;
         self.observer.connected(Purpose::Read);
         Ok(conn)
     }

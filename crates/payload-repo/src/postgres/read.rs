@@ -140,7 +140,7 @@ pub(super) async fn log_end(session: &Session, namespace: &Namespace) -> Result<
 }
 
 /// Up to where events were removed, and up to where none will be added any more.
-async fn log_bounds(session: &Session, namespace: &Namespace) -> Result<(LogPosition, LogPosition), Fault> {
+pub(super) async fn log_bounds(session: &Session, namespace: &Namespace) -> Result<(LogPosition, LogPosition), Fault> {
     let bounds = session
         .one(sql::LOG_BOUNDS, &[&namespace.as_str()], |found| {
             let removed = row::get::<Option<i64>>(found, "transaction")?;

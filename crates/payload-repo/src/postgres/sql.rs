@@ -31,7 +31,8 @@ macro_rules! payloads {
     };
 }
 
-statements! { GRAPH:
+// What readers ask, and the writer too.
+statements! { SHARED:
     /// Node after node, so that the walk can stop in the middle of many.
     LINKS_UP = "
         SELECT asked.id AS near, e.parent AS far, e.number
@@ -47,6 +48,17 @@ statements! { GRAPH:
             SELECT child, operation, role, number FROM edges WHERE parent = asked.id
             ORDER BY child, operation, role LIMIT $2
         ) AS e ORDER BY asked.place, e.child, e.operation, e.role LIMIT $2";
+    /// The last transaction before the oldest that is still at work, and up to where the log was removed.
+    LOG_BOUNDS = "
+        SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS last, s.transaction, s.number
+        FROM (VALUES (1)) AS one (row) LEFT JOIN log_starts AS s ON s.namespace = $1";
+    /// Bodies come of the kinds that are asked for, which are all if none is named.
+    LOG = "
+        SELECT transaction, number, payload, version, kind, actor, reason, at, from_state, to_state,
+               CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
+        FROM events WHERE namespace = $1 AND (transaction, number) > ($2, $3) AND transaction <= $4
+        ORDER BY transaction, number LIMIT $6";
+    EVENT_BASES = "SELECT payload AS id, version, body FROM event_bases WHERE payload = ANY ($1::uuid[])";
     /// By the ids: the state alone would lead through all that are active (OFFSET keeps the two conditions apart).
     LIVE = "
         SELECT p.id FROM unnest($1::uuid[]) AS asked (id)
@@ -163,21 +175,12 @@ statements! { READS:
         ORDER BY asked.place";
     USAGE = "
         SELECT tier, namespace, replicas, charged FROM usage WHERE node = $1 AND replicas > 0";
-    /// The last transaction before the oldest that is still at work, and up to where the log was removed.
-    LOG_BOUNDS = "
-        SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS last, s.transaction, s.number
-        FROM (VALUES (1)) AS one (row) LEFT JOIN log_starts AS s ON s.namespace = $1";
-    /// Bodies come of the kinds that are asked for, which are all if none is named.
-    LOG = "
-        SELECT transaction, number, payload, version, kind, actor, reason, at, from_state, to_state,
-               CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
-        FROM events WHERE namespace = $1 AND (transaction, number) > ($2, $3) AND transaction <= $4
-        ORDER BY transaction, number LIMIT $6";
     LOG_OF_PAYLOAD = "
         SELECT transaction, number, payload, version, kind, actor, reason, at, from_state, to_state,
                CASE WHEN cardinality($5::text[]) = 0 OR kind = ANY ($5) THEN body END AS body
         FROM events WHERE payload = $7 AND (transaction, number) > ($2, $3) AND transaction <= $4 AND namespace = $1
         ORDER BY transaction, number LIMIT $6";
+    NEXT_LOG = "SELECT namespace AS name FROM events WHERE namespace > $1 ORDER BY namespace LIMIT 1";
     /// `length` does not read the bytes of the body.
     METADATA_HISTORY = "
         SELECT revision, version, content_type, length(body)::bigint AS size, actor, reason, at
@@ -333,6 +336,62 @@ statements! { WRITES:
     SUPERSEDE_METADATA = "
         INSERT INTO metadata_superseded (at, payload, revision)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])";
+    MOVES_OVER = "
+        INSERT INTO name_moves_over (at, namespace, name, version)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING";
+    INSERT_TOMBSTONES = "
+        INSERT INTO tombstones (payload, at, parked)
+        SELECT payload, at, false FROM unnest($1::uuid[], $2::bigint[]) AS ended (payload, at)
+        ON CONFLICT DO NOTHING";
+    PUT_EVENT_BASES = "
+        INSERT INTO event_bases (payload, version, body) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[])
+        ON CONFLICT (payload) DO UPDATE SET version = excluded.version, body = excluded.body";
+    DELETE_EVENTS = "DELETE FROM events WHERE namespace = $1 AND (transaction, number) <= ($2, $3)";
+    PUT_LOG_START = "
+        INSERT INTO log_starts (namespace, transaction, number) VALUES ($1, $2, $3)
+        ON CONFLICT (namespace) DO UPDATE SET transaction = excluded.transaction, number = excluded.number";
+    DELETE_SUPERSEDED = "
+        DELETE FROM metadata_superseded AS s USING (
+            SELECT at, payload, revision FROM metadata_superseded WHERE at < $1 ORDER BY at, payload, revision LIMIT $2
+        ) AS over
+        WHERE s.at = over.at AND s.payload = over.payload AND s.revision = over.revision
+        RETURNING s.payload, s.revision";
+    DELETE_REVISIONS = "
+        DELETE FROM metadata AS m USING unnest($1::uuid[], $2::bigint[]) AS over (payload, revision)
+        WHERE m.payload = over.payload AND m.revision <= over.revision";
+    DELETE_MOVES_OVER = "
+        DELETE FROM name_moves_over AS m USING (
+            SELECT at, namespace, name, version FROM name_moves_over WHERE at < $1
+            ORDER BY at, namespace, name, version LIMIT $2
+        ) AS over
+        WHERE m.at = over.at AND m.namespace = over.namespace AND m.name = over.name AND m.version = over.version
+        RETURNING m.namespace, m.name, m.version";
+    DELETE_MOVES = "
+        DELETE FROM name_history AS h USING unnest($1::text[], $2::text[], $3::bigint[]) AS over (namespace, name, version)
+        WHERE h.namespace = over.namespace AND h.name = over.name AND h.version = over.version";
+    DUE_TOMBSTONES = "
+        SELECT payload AS id, at FROM tombstones WHERE NOT parked AND at < $1 ORDER BY at, payload LIMIT $2";
+    /// Those that still have replicas.
+    FIND_STORED = "
+        SELECT asked.id FROM unnest($1::uuid[]) AS asked (id)
+        CROSS JOIN LATERAL (SELECT 1 FROM replicas WHERE payload = asked.id LIMIT 1) AS r";
+    PARK_TOMBSTONES = "UPDATE tombstones SET parked = true WHERE payload = ANY ($1::uuid[])";
+    UNPARK_TOMBSTONES = "
+        UPDATE tombstones AS t SET parked = false WHERE t.payload = ANY ($1::uuid[]) AND t.parked
+        AND NOT EXISTS (SELECT 1 FROM edges AS e WHERE e.parent = t.payload)";
+    PARENTS = "SELECT DISTINCT parent AS id FROM edges WHERE child = ANY ($1::uuid[])";
+    NAMES_OVER = "
+        INSERT INTO name_moves_over (at, namespace, name, version)
+        SELECT gone.at, n.namespace, n.name, n.version
+        FROM unnest($1::uuid[], $2::bigint[]) AS gone (payload, at) JOIN names AS n ON n.payload = gone.payload
+        ON CONFLICT DO NOTHING";
+    DELETE_NAMES_OF = "DELETE FROM names WHERE payload = ANY ($1::uuid[])";
+    DELETE_EDGES_OF = "DELETE FROM edges WHERE child = ANY ($1::uuid[])";
+    DELETE_LABELS_OF = "DELETE FROM labels WHERE payload = ANY ($1::uuid[])";
+    DELETE_METADATA_OF = "DELETE FROM metadata WHERE payload = ANY ($1::uuid[])";
+    DELETE_EVENT_BASES = "DELETE FROM event_bases WHERE payload = ANY ($1::uuid[])";
+    DELETE_TOMBSTONES = "DELETE FROM tombstones WHERE payload = ANY ($1::uuid[])";
+    DELETE_PAYLOADS = "DELETE FROM payloads WHERE id = ANY ($1::uuid[])";
     INSERT_EDGES = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[])";
@@ -386,7 +445,7 @@ mod tests {
     use super::super::migrate;
     use super::super::options::{PostgresOptions, Target};
     use super::super::streams;
-    use super::{GRAPH, READS, WRITES};
+    use super::{READS, SHARED, WRITES};
 
     /// The plan that a session of ours would use, a line for each of its parts.
     async fn plan(session: &Session, sql: &str) -> Result<Vec<String>, Fault> {
@@ -481,7 +540,7 @@ mod tests {
         let columns = conn.run(first_columns).unwrap();
         let check = || {
             let streams = streams::sql::READS.iter().chain(streams::sql::WRITES);
-            for (name, sql) in GRAPH.iter().chain(READS).chain(WRITES).chain(streams) {
+            for (name, sql) in SHARED.iter().chain(READS).chain(WRITES).chain(streams) {
                 let plan = conn.run(async |session: &Session| plan(session, sql).await).unwrap();
                 assert!(!scans(&plan, &columns), "{name}: {plan:#?}");
             }

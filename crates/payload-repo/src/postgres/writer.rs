@@ -104,6 +104,15 @@ impl Writer {
         self.twice(|writer| writer.fenced(Sync::On, locks, work))
     }
 
+    /// Removes a part of the history; what a crash of the host brings back is removed again.
+    pub(super) fn remove_history<T>(
+        &mut self,
+        locks: Locks,
+        work: &impl AsyncFn(&Session) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.twice(|writer| writer.fenced(Sync::Off, locks, work))
+    }
+
     /// Forgets old requests; that may be lost with the host, because forgetting again is all it takes.
     pub(super) fn forget_requests(&mut self, before: Timestamp, limit: u32) -> Result<u32, Fault> {
         let forget = async |session: &Session| {
@@ -241,7 +250,7 @@ impl Writer {
     }
 
     fn connect(&self) -> Result<Conn, Fault> {
-        let conn = Conn::open(&self.target, &[sql::GRAPH, sql::WRITES, streams::sql::WRITES])?;
+        let conn = Conn::open(&self.target, &[sql::SHARED, sql::WRITES, streams::sql::WRITES])?;
         conn.run(async |session: &Session| session.batch(KEEPALIVES).await)?;
         self.observer.connected(Purpose::Write);
         if let (Some(claim), Rivals::Refused) = (self.claim, self.target.options.rivals) {

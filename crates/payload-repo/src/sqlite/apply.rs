@@ -34,6 +34,10 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
         write_replicas(conn, before, &change.after)?;
         metadata::write(conn, change)?;
         write_event(conn, change)?;
+        if change.ends() {
+            let when = params![change.after.id.as_bytes(), change.event.at.as_micros()];
+            conn.prepare_cached(sql::INSERT_TOMBSTONE)?.execute(when)?;
+        }
     }
     quotas::charge(conn, set)?;
     if let Some(name) = &set.name {

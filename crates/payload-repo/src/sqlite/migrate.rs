@@ -55,6 +55,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "metadata",
         sql: include_str!("../../migrations/sqlite/0009_metadata.sql"),
     },
+    Migration {
+        number: 10,
+        name: "retention",
+        sql: include_str!("../../migrations/sqlite/0010_retention.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

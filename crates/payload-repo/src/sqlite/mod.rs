@@ -22,6 +22,7 @@ mod namespaces;
 mod pool;
 mod quotas;
 mod read;
+mod retention;
 mod row;
 #[macro_use]
 mod sql;

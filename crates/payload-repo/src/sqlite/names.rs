@@ -20,7 +20,17 @@ pub(super) fn apply(conn: &Connection, change: &NameChange) -> Result<(), Fault>
     let step = naming::decide(change, current, state).map_err(|refusal| Fault::refused(Refusal::Name(refusal)))?;
     let NameStep::Move { from } = step else { return Ok(()) };
     let last = read::one(conn, sql::NAME_LAST_MOVE, key, |found| uint(found, 0, "version"))?;
-    let version = last.map_or(Version::FIRST, |last| Version::from_u64(last).next());
+    let last = last.map(Version::from_u64);
+    let version = last.map_or(Version::FIRST, Version::next);
+    // The last move is over, and so is one that takes the name away.
+    for over in last.into_iter().chain(change.to.is_none().then_some(version)) {
+        conn.prepare_cached(sql::MOVE_OVER)?.execute(params![
+            change.at.as_micros(),
+            key.0,
+            key.1,
+            int(over.as_u64())
+        ])?;
+    }
     conn.prepare_cached(sql::INSERT_NAME_MOVE)?.execute(params![
         key.0,
         key.1,

@@ -142,7 +142,7 @@ pub(super) fn log(conn: &Connection, query: &LogQuery) -> Result<payload_core::R
 }
 
 /// Up to where events were removed.
-fn log_start(conn: &Connection, namespace: &str) -> Result<LogPosition, Fault> {
+pub(super) fn log_start(conn: &Connection, namespace: &str) -> Result<LogPosition, Fault> {
     let removed = one(conn, sql::LOG_START, [namespace], row::position)?;
     Ok(removed.unwrap_or(LogPosition::START))
 }

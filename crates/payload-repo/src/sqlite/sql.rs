@@ -121,6 +121,48 @@ statements! {
         INSERT INTO metadata (payload, revision, version, content_type, actor, reason, at, body)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     SUPERSEDE_METADATA = "INSERT INTO metadata_superseded (at, payload, revision) VALUES (?1, ?2, ?3)";
+    EVENT_BASE = "SELECT version, body FROM event_bases WHERE payload = ?1";
+    NEXT_LOG = "SELECT namespace FROM events WHERE namespace > ?1 ORDER BY namespace LIMIT 1";
+    MOVE_OVER = "
+        INSERT INTO name_moves_over (at, namespace, name, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    INSERT_TOMBSTONE = "
+        INSERT INTO tombstones (payload, at, parked) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING";
+    PUT_EVENT_BASE = "
+        INSERT INTO event_bases (payload, version, body) VALUES (?1, ?2, ?3)
+        ON CONFLICT (payload) DO UPDATE SET version = excluded.version, body = excluded.body";
+    DELETE_EVENTS = "DELETE FROM events WHERE namespace = ?1 AND position <= ?2";
+    PUT_LOG_START = "
+        INSERT INTO log_starts (namespace, removed_through) VALUES (?1, ?2)
+        ON CONFLICT (namespace) DO UPDATE SET removed_through = excluded.removed_through";
+    DUE_REVISIONS = "
+        SELECT at, payload, revision FROM metadata_superseded WHERE at < ?1 ORDER BY at, payload, revision LIMIT ?2";
+    DELETE_REVISIONS = "DELETE FROM metadata WHERE payload = ?1 AND revision <= ?2";
+    DELETE_SUPERSEDED = "DELETE FROM metadata_superseded WHERE at = ?1 AND payload = ?2 AND revision = ?3";
+    DUE_MOVES = "
+        SELECT at, namespace, name, version FROM name_moves_over WHERE at < ?1
+        ORDER BY at, namespace, name, version LIMIT ?2";
+    DELETE_MOVE = "DELETE FROM name_history WHERE namespace = ?1 AND name = ?2 AND version = ?3";
+    DELETE_MOVE_OVER = "DELETE FROM name_moves_over WHERE at = ?1 AND namespace = ?2 AND name = ?3 AND version = ?4";
+    DUE_TOMBSTONES = "
+        SELECT payload, at FROM tombstones WHERE parked = 0 AND at < ?1 ORDER BY at, payload LIMIT ?2";
+    /// Something was made from it, or it still has replicas.
+    MUST_STAY = "
+        SELECT 1 FROM edges WHERE parent = ?1 UNION ALL SELECT 1 FROM replicas WHERE payload = ?1 LIMIT 1";
+    PARK_TOMBSTONE = "UPDATE tombstones SET parked = 1 WHERE payload = ?1";
+    UNPARK_TOMBSTONE = "
+        UPDATE tombstones SET parked = 0
+        WHERE payload = ?1 AND parked = 1 AND NOT EXISTS (SELECT 1 FROM edges WHERE parent = ?1)";
+    PARENTS = "SELECT DISTINCT parent FROM edges WHERE child = ?1";
+    NAMES_OVER = "
+        INSERT INTO name_moves_over (at, namespace, name, version)
+        SELECT ?2, namespace, name, version FROM names WHERE payload = ?1 ON CONFLICT DO NOTHING";
+    DELETE_NAMES_OF = "DELETE FROM names WHERE payload = ?1";
+    DELETE_EDGES_OF = "DELETE FROM edges WHERE child = ?1";
+    DELETE_LABELS_OF = "DELETE FROM labels WHERE payload = ?1";
+    DELETE_METADATA_OF = "DELETE FROM metadata WHERE payload = ?1";
+    DELETE_EVENT_BASE = "DELETE FROM event_bases WHERE payload = ?1";
+    DELETE_TOMBSTONE = "DELETE FROM tombstones WHERE payload = ?1";
+    DELETE_PAYLOAD = "DELETE FROM payloads WHERE id = ?1";
     LOG_START = "SELECT removed_through FROM log_starts WHERE namespace = ?1";
     LOG_END = "SELECT max(position) FROM events WHERE namespace = ?1";
     REQUEST = "

@@ -139,6 +139,15 @@ impl Writer {
         })
     }
 
+    /// Removes a part of the history; what a crash of the host brings back is removed again.
+    pub(super) fn remove_history<T>(
+        &mut self,
+        claim: Claim,
+        work: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.fenced(claim, Sync::Normal, |tx| work(tx))
+    }
+
     /// Does something to the namespaces, for good.
     pub(super) fn change_namespaces(
         &mut self,

@@ -10,7 +10,9 @@ use payload_repo::Database;
 
 use super::unit::{Capacity, show_size};
 use super::value::{KeeperKind, RepositoryUrl, Secret, Value, Written, quote};
-use super::{Bytes, Config, Events, Keeper, Leases, Log, Place, Repository, Scrub, Sessions, Tiers, defaults, machine};
+use super::{
+    Bytes, Config, Events, Keeper, Leases, Log, Place, Repository, Retention, Scrub, Sessions, Tiers, defaults, machine,
+};
 
 /// Less would not hold one payload of middling size.
 const CAPACITY_MIN: u64 = 1 << 20;
@@ -59,6 +61,12 @@ pub(super) fn build(reader: &mut Reader, env: &[(String, String)]) -> Config {
         events: Events {
             heartbeat: reader.get(&keys::EVENTS_HEARTBEAT),
             stall_timeout: reader.get(&keys::EVENTS_STALL_TIMEOUT),
+        },
+        retention: Retention {
+            events: reader.get(&keys::RETENTION_EVENTS),
+            metadata: reader.get(&keys::RETENTION_METADATA),
+            names: reader.get(&keys::RETENTION_NAMES),
+            tombstones: reader.get(&keys::RETENTION_TOMBSTONES),
         },
         keeper: keeper(reader, &repository),
         repository,
@@ -274,6 +282,7 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
             None,
         );
     }
+    refuse_short_tombstones(reader, config);
     refuse_same_address(
         reader,
         &keys::HTTP_LISTEN,
@@ -289,6 +298,18 @@ fn refuse_contradictions(reader: &mut Reader, config: &Config) {
         let message = "systemd decides how long it keeps what it keeps".to_owned();
         let hint = Some("leave it out, and set FileDescriptorStorePreserve= in the unit".to_owned());
         reader.refuse(&keys::KEEPER_LINGER, message, hint);
+    }
+}
+
+/// A tombstone takes its metadata with it, and must be there for whoever asks again under the same request id.
+fn refuse_short_tombstones(reader: &mut Reader, config: &Config) {
+    let kept = config.retention;
+    if kept.tombstones < config.request_retention {
+        let message = "shorter than requests.retention".to_owned();
+        reader.refuse(&keys::RETENTION_TOMBSTONES, message, None);
+    } else if kept.metadata > kept.tombstones {
+        let message = "longer than retention.tombstones".to_owned();
+        reader.refuse(&keys::RETENTION_METADATA, message, None);
     }
 }
 

@@ -163,6 +163,15 @@ keys! {
     EVENTS_STALL_TIMEOUT: Span = "events.stall_timeout", Is("30s"), Some((ms(100), ms(HOUR))),
         "Who watches events and does not read for so long is cut off, and can go on later.";
 
+    RETENTION_EVENTS: Span = "retention.events", Is("30d"), Some((ms(SECOND), ms(3_650 * DAY))),
+        "How long events are kept.";
+    RETENTION_METADATA: Span = "retention.metadata", Is("30d"), Some((ms(SECOND), ms(3_650 * DAY))),
+        "How long a revision of metadata is kept once a later one has taken its place.";
+    RETENTION_NAMES: Span = "retention.names", Is("30d"), Some((ms(SECOND), ms(3_650 * DAY))),
+        "How long it is kept where a name has pointed, once it points elsewhere or was taken away.";
+    RETENTION_TOMBSTONES: Span = "retention.tombstones", Is("30d"), Some((ms(SECOND), ms(3_650 * DAY))),
+        "How long a payload that has ended stays in the catalog; longer while something descends from it.";
+
     KEEPER_KIND: KeeperKind = "keeper.kind", Derived("`built-in`; `none` with `memory:`"), None,
         "Who keeps RAM payloads while the server is down.";
     KEEPER_LINGER: Span = "keeper.linger", Is("10m"), Some((ms(0), ms(7 * DAY))),

@@ -60,6 +60,8 @@ pub struct Config {
     pub request_retention: Span,
     /// How patient the server is with those who watch events.
     pub events: Events,
+    /// How long the history is kept.
+    pub retention: Retention,
     /// Who keeps segments while the server is down, and for how long.
     pub keeper: Keeper,
     /// Where the catalog is.
@@ -144,6 +146,19 @@ pub struct Events {
     pub heartbeat: Span,
     /// Who does not read for so long is cut off.
     pub stall_timeout: Span,
+}
+
+/// How long the parts of the history are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From when they happened.
+    pub events: Span,
+    /// From when a later revision took the place of one.
+    pub metadata: Span,
+    /// From when a name pointed elsewhere.
+    pub names: Span,
+    /// From when the payload ended.
+    pub tombstones: Span,
 }
 
 /// Who keeps segments while the server is down.

@@ -321,6 +321,14 @@ fn watermarks_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_tombstone_is_kept_for_as_long_as_what_needs_it() {
+    let lines = refused("retention.tombstones = \"1m\"");
+    assert!(lines[0].contains("shorter than requests.retention"), "{lines:?}");
+    let lines = refused("retention.metadata = \"31d\"");
+    assert!(lines[0].contains("longer than retention.tombstones"), "{lines:?}");
+}
+
+#[test]
 fn the_disk_tier_does_not_swallow_the_data_directory() {
     let world = World::new("");
     let above = world.directory.path().display().to_string();
@@ -395,6 +403,8 @@ fn every_key_changes_the_configuration() {
             "tiers.ram.low_watermark" => "70",
             "tiers.ram.high_watermark" => "95",
             "tiers.movers" | "scrub.mib_per_second" => "5",
+            "retention.tombstones" => "31d",
+            path if path.starts_with("retention.") => "29d",
             path if path.starts_with("sessions.") && path.ends_with("max") => "257",
             _ => "1m",
         };

@@ -268,7 +268,7 @@ fn verified_message(verified: Verified) -> v1::VerifyEventsResponse {
     };
     v1::VerifyEventsResponse {
         payloads: verified.payloads,
-        incomplete: verified.incomplete,
+        trimmed: verified.trimmed,
         faults: verified.faults.into_iter().map(fault).collect(),
     }
 }

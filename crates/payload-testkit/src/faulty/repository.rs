@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
-use payload_core::port::{EventListener, PeerListener, Repository, StreamReader, Usage};
+use payload_core::port::{EventListener, PeerListener, Repository, Retention, StreamReader, Usage};
+use payload_core::retention::{History, Removed};
 use payload_core::stream::{
     EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
 };
@@ -205,6 +206,22 @@ impl Repository for FaultyRepository {
 
     fn check(&self) -> Result<()> {
         self.switch.run("repository.check", || self.inner.check())
+    }
+}
+
+impl Retention for FaultyRepository {
+    fn logs(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>> {
+        self.switch.run("repository.logs", || self.inner.logs(after, limit))
+    }
+
+    fn event_base(&self, id: PayloadId) -> Result<Option<Payload>> {
+        self.switch.run("repository.event_base", || self.inner.event_base(id))
+    }
+
+    fn remove_history(&self, what: &History, before: Timestamp, limit: u32) -> Result<Removed> {
+        self.switch.run("repository.remove_history", || {
+            self.inner.remove_history(what, before, limit)
+        })
     }
 }
 

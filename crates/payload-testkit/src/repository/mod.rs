@@ -19,6 +19,7 @@ pub mod names;
 pub mod namespaces;
 pub mod queries;
 pub mod quotas;
+pub mod retention;
 pub mod rows;
 pub mod sample;
 pub mod stream_groups;
@@ -111,6 +112,13 @@ contract! { $
     metadata::a_revision_follows_the_last,
     metadata::a_refused_set_leaves_no_revision,
     metadata::one_of_many_new_revisions_wins,
+    retention::a_log_loses_its_oldest_events_and_remembers_their_sum,
+    retention::logs_are_listed_by_their_namespaces,
+    retention::revisions_go_when_later_ones_are_old,
+    retention::moves_of_names_go_when_later_ones_are_old,
+    retention::a_tombstone_goes_with_all_that_hangs_on_it,
+    retention::a_tombstone_stays_while_something_descends_from_it,
+    retention::a_refused_end_leaves_no_tombstone,
     log::pages_of_the_log_hold_every_event_once,
     log::a_filter_of_the_log_shows_what_fits,
     log::a_page_looks_at_a_bounded_part_of_the_log,

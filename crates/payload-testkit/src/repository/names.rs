@@ -17,7 +17,7 @@ pub(super) fn label(text: &str) -> PayloadName {
     text.parse().expect("the test names a good name")
 }
 
-fn naming(text: &str, guard: NameGuard, to: Option<PayloadId>) -> NameChange {
+pub(super) fn naming(text: &str, guard: NameGuard, to: Option<PayloadId>) -> NameChange {
     NameChange {
         namespace: Namespace::default(),
         naming: Naming {
@@ -31,7 +31,7 @@ fn naming(text: &str, guard: NameGuard, to: Option<PayloadId>) -> NameChange {
     }
 }
 
-fn moving(change: NameChange) -> ChangeSet {
+pub(super) fn moving(change: NameChange) -> ChangeSet {
     ChangeSet {
         name: Some(change),
         ..set([])

@@ -6,7 +6,7 @@ mod rig;
 mod sink;
 
 pub(crate) use calls::{bytes, secs};
-pub(crate) use rig::{Backend, Rig, Setup};
+pub(crate) use rig::{Backend, KEPT, Rig, Setup};
 pub(crate) use sink::Told;
 
 use payload_core::{Principal, Reason, Result};

@@ -10,12 +10,15 @@ use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span, Tier};
-use payload_engine::{Caps, Engine, Key, Metrics, Ports, Recovered, Settings};
+use payload_engine::{Caps, Engine, Key, Metrics, Ports, Recovered, Retention, Settings};
 use payload_repo::{MemoryRepository, SqliteOptions, SqliteRepository};
 use payload_testkit::clock::{ManualClock, TestEntropy};
 use payload_testkit::faulty::{FaultyFds, FaultyRepository, FaultyTier, MapFds, Switch};
 use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
 use tempfile::TempDir;
+
+/// How long every part of the history is kept.
+pub(crate) const KEPT: Span = Span::from_secs(86_400);
 
 /// Which repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,12 @@ impl Default for Setup {
                 grace: Span::from_secs(10),
                 allocation_timeout: Span::from_secs(600),
                 request_retention: Span::from_secs(3600),
+                retention: Retention {
+                    events: KEPT,
+                    metadata: KEPT,
+                    names: KEPT,
+                    tombstones: KEPT,
+                },
                 ram_watermarks: Watermarks::default(),
                 room_wait: Span::ZERO,
                 movers: 2,
