@@ -8,6 +8,7 @@ mod abort;
 mod acquire;
 mod allocate;
 mod append_event;
+mod at_once;
 mod catalog;
 mod commit;
 mod content;

@@ -152,7 +152,7 @@ impl Room {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.len() == 0
     }
 

@@ -1,6 +1,7 @@
 //! The engine through its public interface, over real repositories and real tiers, on a clock that the tests move.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod at_once;
 mod common;
 
 mod cold;

@@ -26,6 +26,11 @@ impl InFlight {
         Flight(Arc::clone(this), more)
     }
 
+    /// Whether there is none.
+    pub(super) fn is_idle(&self) -> bool {
+        *self.count.lock() == 0
+    }
+
     /// So many more, unless there were more than `max` then.
     pub(super) fn enter(this: &Arc<Self>, more: usize, max: usize) -> Option<Flight> {
         let mut count = this.count.lock();

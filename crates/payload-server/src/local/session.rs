@@ -1,6 +1,7 @@
 //! One session: greet, then read requests until the connection ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use payload_core::{Container, Error, Reason, Result, limits};
 use payload_engine::{Engine, Holder};
@@ -27,6 +28,15 @@ pub(super) struct Session {
     pub(super) waits: Arc<InFlight>,
 }
 
+/// Who works on a call.
+#[derive(Clone, Copy, Debug)]
+enum Thread {
+    /// The one that has read it.
+    This,
+    /// One that may wait.
+    OfPool,
+}
+
 impl Session {
     pub(super) fn new(calls: Calls, holder: Arc<Holder>, outbox: Arc<Outbox>) -> Self {
         Self {
@@ -51,7 +61,7 @@ impl Session {
                 }
             };
             match v1::ClientMessage::decode(&incoming[..len]) {
-                Ok(message) => self.dispatch(message, outgoing),
+                Ok(message) => self.dispatch(connection, message, outgoing),
                 Err(error) => {
                     tracing::warn!(%error, holder = ?self.holder, "closing a session whose client sends malformed messages");
                     return;
@@ -61,31 +71,34 @@ impl Session {
         }
     }
 
-    fn dispatch(&self, message: v1::ClientMessage, buffer: &mut Vec<u8>) {
+    fn dispatch(&self, connection: &Seqpacket, message: v1::ClientMessage, buffer: &mut Vec<u8>) {
         let ticket = |rpc| self.ticket(message.correlation_id, rpc);
+        let thread = self.thread_for(connection, message.request.as_ref());
         match message.request {
             Some(Request::Acquire(request)) => self.acquire(ticket(Rpc::Acquire), &request, buffer),
             Some(Request::Release(request)) => ticket(Rpc::Release).answer(self.release(&request), buffer),
             Some(Request::Renew(request)) => ticket(Rpc::Renew).answer(self.renew(&request), buffer),
             Some(Request::Forget(request)) => ticket(Rpc::Forget).answer(self.forget(&request), buffer),
-            Some(Request::Put(request)) => self.slowly(ticket(Rpc::Put), buffer, move |engine, holder| {
+            Some(Request::Put(request)) => self.answer_in(thread, ticket(Rpc::Put), buffer, move |engine, holder| {
                 let published = engine.publish_small(holder, &wire::put(request)?)?;
                 Ok(Response::Put(wire::put_done(&published)).into())
             }),
-            Some(Request::Allocate(request)) => self.slowly(ticket(Rpc::Allocate), buffer, move |engine, holder| {
-                let allocation = engine.allocate(holder, &wire::allocate(&request)?)?;
-                let mut answer = Answer::default();
-                answer.response = Some(Response::Allocate(wire::allocation(
-                    allocation,
-                    &mut answer.fds,
-                    &mut answer.sent,
-                )));
-                Ok(answer)
-            }),
+            Some(Request::Allocate(request)) => {
+                self.answer_in(thread, ticket(Rpc::Allocate), buffer, move |engine, holder| {
+                    let allocation = engine.allocate(holder, &wire::allocate(&request)?)?;
+                    let mut answer = Answer::default();
+                    answer.response = Some(Response::Allocate(wire::allocation(
+                        allocation,
+                        &mut answer.fds,
+                        &mut answer.sent,
+                    )));
+                    Ok(answer)
+                });
+            }
             Some(Request::Commit(request)) => {
                 // The server's own copy of the writer's descriptor would refuse the commit.
                 self.outbox.settle();
-                self.slowly(ticket(Rpc::Commit), buffer, move |engine, holder| {
+                self.answer_in(thread, ticket(Rpc::Commit), buffer, move |engine, holder| {
                     let published = engine.publish(holder, &wire::commit(&request)?)?;
                     Ok(Response::Commit(wire::committed(&published)).into())
                 });
@@ -121,6 +134,42 @@ impl Session {
 
     fn ticket(&self, correlation_id: u64, rpc: Rpc) -> Ticket {
         Ticket::new(correlation_id, rpc, &self.calls, &self.holder, &self.outbox)
+    }
+
+    /// Where a call is worked on. This thread does what takes no time to speak of, unless there is something else that it
+    /// could do meanwhile: calls that come together share a sync.
+    fn thread_for(&self, connection: &Seqpacket, request: Option<&Request>) -> Thread {
+        let engine = &self.calls.engine;
+        let is_short = match request {
+            Some(Request::Put(request)) => engine.makes_at_once(request.content.len() as u64),
+            Some(Request::Allocate(request)) => engine.makes_at_once(request.size),
+            Some(Request::Commit(request)) => id(&request.payload_id).is_ok_and(|id| engine.commits_at_once(id)),
+            _ => false,
+        };
+        let has_more = || connection.wait_readable(Some(Duration::ZERO)).unwrap_or(true);
+        match is_short && self.slow.is_idle() && !has_more() {
+            true => Thread::This,
+            false => Thread::OfPool,
+        }
+    }
+
+    fn answer_in(
+        &self,
+        thread: Thread,
+        ticket: Ticket,
+        buffer: &mut Vec<u8>,
+        work: impl FnOnce(&Engine, &Arc<Holder>) -> Result<Answer> + Send + 'static,
+    ) {
+        match thread {
+            Thread::This => {
+                let result = self
+                    .calls
+                    .place()
+                    .and_then(|_place| work(&self.calls.engine, &self.holder));
+                ticket.answer(result, buffer);
+            }
+            Thread::OfPool => self.slowly(ticket, buffer, work),
+        }
     }
 
     /// Answers from the pool of slow calls. Reading stops while this session has too many there.
