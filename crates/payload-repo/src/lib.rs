@@ -5,6 +5,7 @@
 //! histories (in `payload-testkit`) hold them to the same answers.
 
 mod body;
+mod book;
 mod check;
 mod listing;
 mod log;

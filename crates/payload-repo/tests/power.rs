@@ -12,8 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use payload_core::port::Repository;
+use payload_core::stream::{
+    Append, EntryDraft, EntryRead, Offset, OffsetCommit, ProducerBatch, StreamChange, StreamRef, StreamSettings, tags,
+};
 use payload_core::{
-    Actor, ChangeSet, CommitOutcome, Durability, NameChange, NameGuard, Naming, Payload, PayloadId, State, Version,
+    Actor, ChangeSet, CommitOutcome, Durability, NameChange, NameGuard, Namespace, Naming, Payload, PayloadId, State,
+    Version,
 };
 use payload_repo::{SqliteOptions, SqliteRepository};
 use payload_testkit::clock::fresh_seed;
@@ -36,6 +40,7 @@ fn work(path: &Path) {
     let repo = open(path);
     let mut maker = Maker::new(fresh_seed());
     repo.claim(maker.node, at(0)).unwrap();
+    create_stream(&repo, &mut maker);
     for _ in 0..12 {
         let (a, b, c) = (maker.allocated(), maker.allocated(), maker.allocated());
         let a2 = edited(&a, |after| after.state = State::Active { expires_at: None });
@@ -43,6 +48,10 @@ fn work(path: &Path) {
         commit(&repo, Durability::Host, set([created(&b)]));
         let b2 = edited(&b, |after| after.size += 1);
         commit(&repo, Durability::Volatile, set([changed(&b, &b2)]));
+        // A payload that comes with its entry, and entries by themselves.
+        let published = active(maker.allocated());
+        append(&repo, set([created(&published)]), published.id, 1);
+        append(&repo, set([]), published.id, 3);
         // The tables decide this one, and do not wait for the disk; what follows it on the same row does.
         let direct = ChangeSet {
             without_dependents: Some(c.id),
@@ -71,6 +80,7 @@ fn work(path: &Path) {
         });
         assert_eq!(nothing.unwrap(), CommitOutcome::Applied);
         println!("\nsaid: {} {}", a2.id, a2.version);
+        append(&repo, set([]), published.id, 1);
         // Everything into the tables, without a sync.
         repo.due(maker.node, at(0), 1).unwrap();
         commit(
@@ -78,6 +88,76 @@ fn work(path: &Path) {
             Durability::Host,
             set([changed(&b2, &edited(&b2, |after| after.size += 1))]),
         );
+    }
+}
+
+fn the_stream() -> StreamRef {
+    StreamRef {
+        namespace: Namespace::default(),
+        name: "frames".parse().unwrap(),
+        incarnation: None,
+    }
+}
+
+fn create_stream(repo: &dyn Repository, maker: &mut Maker) {
+    let stream = the_stream();
+    let create = StreamChange::Create {
+        id: maker.stream(),
+        namespace: stream.namespace,
+        name: stream.name,
+        settings: StreamSettings::default(),
+        at: at(0),
+    };
+    let made = repo.commit(ChangeSet {
+        streams: vec![create],
+        durability: Durability::Host,
+        ..set([])
+    });
+    assert_eq!(made.unwrap(), CommitOutcome::Applied);
+}
+
+fn active(payload: Payload) -> Payload {
+    Payload {
+        state: State::Active { expires_at: None },
+        ..payload
+    }
+}
+
+/// Appends a payload so many times, moves a group behind it, and says where the entries are.
+fn append(repo: &dyn Repository, set: ChangeSet, payload: PayloadId, times: usize) {
+    let stream = the_stream();
+    let head = repo.stream(&stream.namespace, &stream.name).unwrap().unwrap().head;
+    let entry = EntryDraft {
+        payload,
+        tags: tags(["left"]).unwrap(),
+    };
+    let append = Append {
+        stream: the_stream(),
+        entries: vec![entry; times],
+        expected: Some(head),
+        producer: Some(ProducerBatch {
+            name: "camera".parse().unwrap(),
+            epoch: 1,
+            sequence: head.as_u64(),
+        }),
+        at: at(3),
+    };
+    let progress = OffsetCommit {
+        stream,
+        group: "readers".parse().unwrap(),
+        offset: head.plus(times as u64),
+        expected: Some(head),
+        generation: None,
+        at: at(3),
+    };
+    let outcome = repo.commit(ChangeSet {
+        streams: vec![StreamChange::Append(append), StreamChange::CommitOffset(progress)],
+        durability: Durability::Host,
+        ..set
+    });
+    assert_eq!(outcome.unwrap().appended().map(|place| place.first), Some(head));
+    for number in 0..times as u64 {
+        println!("\nappended: {payload} {}", head.plus(number));
     }
 }
 
@@ -111,6 +191,7 @@ enum Step {
     SyncBegins(PathBuf),
     SyncEnds(PathBuf),
     Promise(PayloadId, Version),
+    Entry(PayloadId, Offset),
 }
 
 /// The calls of a trace. One that another thread's calls come between is in two lines: writes count from the second,
@@ -158,8 +239,13 @@ fn ended(call: &str) -> Option<Step> {
     Some(match name {
         "write" => {
             let text = String::from_utf8(unescape(rest.split('"').nth(1)?)).ok()?;
-            let (id, version) = text.trim().strip_prefix("said: ")?.split_once(' ')?;
-            Step::Promise(id.parse().unwrap(), Version::from_u64(version.parse().unwrap()))
+            let (word, what) = text.trim().split_once(": ")?;
+            let (id, number) = what.split_once(' ')?;
+            match word {
+                "said" => Step::Promise(id.parse().unwrap(), Version::from_u64(number.parse().unwrap())),
+                "appended" => Step::Entry(id.parse().unwrap(), Offset::from_u64(number.parse().unwrap())),
+                _ => return None,
+            }
         }
         "pwrite64" => {
             let mut parts = rest.split('"');
@@ -212,27 +298,70 @@ impl Disk {
     }
 }
 
+/// What the disk must have.
+#[derive(Default)]
+struct Promised {
+    versions: BTreeMap<PayloadId, Version>,
+    entries: BTreeMap<Offset, PayloadId>,
+}
+
 /// Opens what is left of the disk and looks for all that was promised.
-fn check(
-    disks: &BTreeMap<PathBuf, Disk>,
-    promised: &BTreeMap<PayloadId, Version>,
-    kept: impl Fn(usize) -> bool + Copy,
-) {
+fn check(disks: &BTreeMap<PathBuf, Disk>, promised: &Promised, kept: impl Fn(usize) -> bool + Copy) {
     let dir = tempfile::tempdir().unwrap();
     for (path, disk) in disks {
         std::fs::write(dir.path().join(path.file_name().unwrap()), disk.image(kept)).unwrap();
     }
     let repo = open(&dir.path().join("catalog.db"));
-    for (id, version) in promised {
+    for (id, version) in &promised.versions {
         let found = repo.get(*id).unwrap().map(|row| row.version);
         assert!(
             found >= Some(*version),
             "{id} was promised at version {version}, and is {found:?}"
         );
     }
+    check_stream(&repo, &promised.entries);
     let mut maker = Maker::new(fresh_seed());
     repo.claim(maker.node, at(0)).unwrap();
     repo.commit(set([created(&maker.allocated())])).unwrap();
+}
+
+/// Every entry is where it was said to be, and with it what was written in the same set.
+fn check_stream(repo: &dyn Repository, promised: &BTreeMap<Offset, PayloadId>) {
+    let named = the_stream();
+    let Some(stream) = repo.stream(&named.namespace, &named.name).unwrap() else {
+        return assert!(promised.is_empty());
+    };
+    let entries = repo.entries(stream.id, Offset::ZERO, u32::MAX).unwrap();
+    assert_eq!(stream.head.as_u64(), entries.len() as u64);
+    for (offset, payload) in promised {
+        let found = entries.get(offset.as_u64() as usize).map(|read| read.entry.payload);
+        assert_eq!(found, Some(*payload), "the entry at {offset}");
+    }
+    for (payload, holds) in count(&entries) {
+        assert!(repo.get(payload).unwrap().is_some());
+        assert_eq!(repo.holds(payload).unwrap(), holds);
+    }
+    let group = repo.group(stream.id, &"readers".parse().unwrap()).unwrap();
+    assert_eq!(group.map_or(Offset::ZERO, |group| group.offset), stream.head);
+    let producer = repo.producer(stream.id, &"camera".parse().unwrap()).unwrap();
+    let next = producer.map_or(0, |producer| producer.next_sequence);
+    assert_eq!(next, stream.head.as_u64());
+}
+
+fn count(entries: &[EntryRead]) -> BTreeMap<PayloadId, u64> {
+    let mut holds = BTreeMap::new();
+    for read in entries {
+        *holds.entry(read.entry.payload).or_default() += 1;
+    }
+    holds
+}
+
+/// Of what was not synced, nothing may be there, or every second write, or all.
+fn check_all(disks: &BTreeMap<PathBuf, Disk>, promised: &Promised) {
+    check(disks, promised, |_| false);
+    check(disks, promised, |number| number % 2 == 0);
+    check(disks, promised, |number| number % 2 == 1);
+    check(disks, promised, |_| true);
 }
 
 #[test]
@@ -277,7 +406,7 @@ fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
         .expect("strace is installed");
     assert!(status.success());
 
-    let mut promised = BTreeMap::new();
+    let mut promised = Promised::default();
     let trace = std::fs::read_to_string(&log).unwrap();
     for step in steps(&trace) {
         match step {
@@ -299,13 +428,14 @@ fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
                 check(&disks, &promised, |_| false);
             }
             Step::Promise(id, version) => {
-                promised.insert(id, version);
-                check(&disks, &promised, |_| false);
-                check(&disks, &promised, |number| number % 2 == 0);
-                check(&disks, &promised, |number| number % 2 == 1);
-                check(&disks, &promised, |_| true);
+                promised.versions.insert(id, version);
+                check_all(&disks, &promised);
+            }
+            Step::Entry(id, offset) => {
+                promised.entries.insert(offset, id);
+                check_all(&disks, &promised);
             }
         }
     }
-    assert_eq!(promised.len(), 36);
+    assert_eq!((promised.versions.len(), promised.entries.len()), (36, 60));
 }

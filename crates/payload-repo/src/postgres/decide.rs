@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use payload_core::lineage::{End, Graph};
+use payload_core::stream::rules::PayloadSeen;
 use payload_core::stream::{Appended, StreamChange, StreamRefusal};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Namespace, Payload, PayloadId, Principal, RequestId, RequestRecord, Version,
@@ -12,7 +13,7 @@ use super::fault::Fault;
 use super::names::{self, Moved, Pointer};
 use super::overlay::{self, Added, EdgeKey};
 use super::quotas::Quotas;
-use super::streams::Layer;
+use crate::book::{self, Layer, Written};
 use crate::check::Refusal;
 
 /// What the database holds of that which a batch touches.
@@ -81,7 +82,7 @@ pub(super) trait Streams {
     fn apply(
         &mut self,
         changes: &[StreamChange],
-        written: &dyn Fn(PayloadId) -> Option<Payload>,
+        written: &Written<'_>,
     ) -> Result<Result<Option<Appended>, StreamRefusal>, Fault>;
 }
 
@@ -175,10 +176,11 @@ fn fits(set: &ChangeSet, seen: &Seen) -> Result<bool, Fault> {
 
 impl<'a> Effects<'a> {
     /// The row of a payload that the set, or one before it, is about to write.
-    fn written(&self, set: &ChangeSet, id: PayloadId) -> Option<Payload> {
+    fn written(&self, set: &ChangeSet, id: PayloadId) -> Option<PayloadSeen> {
         let own = set.changes.iter().rev().find(|change| change.after.id == id);
-        let own = own.map(|change| Payload::clone(&change.after));
-        own.or_else(|| self.payloads.get(&id).map(|step| step.after.clone()))
+        let own = own.map(|change| &*change.after);
+        own.or_else(|| self.payloads.get(&id).map(|step| step.after))
+            .map(book::seen)
     }
 
     fn add(&mut self, change: &'a Change) {
@@ -222,7 +224,7 @@ mod tests {
         fn apply(
             &mut self,
             changes: &[StreamChange],
-            _: &dyn Fn(PayloadId) -> Option<Payload>,
+            _: &Written<'_>,
         ) -> Result<Result<Option<Appended>, StreamRefusal>, Fault> {
             assert!(changes.is_empty());
             Ok(Ok(None))

@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::options::{Rivals, Target};
 use super::{apply, lineage, row, sql, streams};
 
+use crate::book::Book;
 use crate::observer::{CommitObserver, Purpose};
 
 /// How often a set is tried that others keep getting in the way of.
@@ -178,9 +179,9 @@ impl Writer {
         let (number, outcomes, effects) = self.with(|conn| {
             let begin = async |session: &Session| begin::batch(session, sync, claim, sets).await;
             let (number, seen, had) = conn.run(begin)?;
-            let mut book = streams::Book::new(conn, had);
+            let mut book = Book::new(streams::Known::new(conn, had));
             let (outcomes, mut effects) = decide(sets, seen, &lineage::Rows(conn), &mut book)?;
-            effects.streams = book.done();
+            effects.streams = book.done;
             if effects.is_empty() {
                 conn.run(async |session: &Session| session.batch("ROLLBACK").await)?;
             }

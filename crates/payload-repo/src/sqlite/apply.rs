@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use payload_core::stream::Appended;
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Label, NodeId, Payload, PayloadId, Replica, RequestRecord, State, Tier,
 };
@@ -14,32 +15,9 @@ use crate::body;
 
 /// Applies the set, or finds out why not; then some of it may be written, and the caller must roll back.
 pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
-    if let Some(request) = &set.request
-        && !insert_request(conn, request)?
-    {
-        let first = read::request(conn, &request.principal, &request.request_id)?;
-        return Ok(CommitOutcome::Duplicate(
-            first.ok_or_else(|| Fault::bad_row("request_id"))?,
-        ));
+    if let Some(refusal) = payloads(conn, set, None)? {
+        return Ok(refusal);
     }
-    for change in &set.changes {
-        if !write_payload(conn, change)? {
-            return Ok(CommitOutcome::Conflict);
-        }
-        if change.before.is_none() {
-            namespaces::must_exist(conn, &change.after.namespace)?;
-        }
-        let before = change.before.as_deref();
-        write_labels(conn, before, &change.after)?;
-        write_replicas(conn, before, &change.after)?;
-        metadata::write(conn, change)?;
-        write_event(conn, change)?;
-        if change.ends() {
-            let when = params![change.after.id.as_bytes(), change.event.at.as_micros()];
-            conn.prepare_cached(sql::INSERT_TOMBSTONE)?.execute(when)?;
-        }
-    }
-    quotas::charge(conn, set)?;
     if let Some(name) = &set.name {
         names::apply(conn, name)?;
     }
@@ -56,7 +34,43 @@ pub(super) fn change_set(conn: &Connection, set: &ChangeSet) -> Result<CommitOut
     Ok(appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended))
 }
 
-fn insert_request(conn: &Connection, request: &RequestRecord) -> Result<bool, Fault> {
+/// The part of it that payloads and the request are, with where its entries are if that is known; or why not.
+pub(super) fn payloads(
+    conn: &Connection,
+    set: &ChangeSet,
+    appended: Option<Appended>,
+) -> Result<Option<CommitOutcome>, Fault> {
+    if let Some(request) = &set.request
+        && !insert_request(conn, request, appended)?
+    {
+        let first = read::request(conn, &request.principal, &request.request_id)?;
+        return Ok(Some(CommitOutcome::Duplicate(
+            first.ok_or_else(|| Fault::bad_row("request_id"))?,
+        )));
+    }
+    for change in &set.changes {
+        if !write_payload(conn, change)? {
+            return Ok(Some(CommitOutcome::Conflict));
+        }
+        if change.before.is_none() {
+            namespaces::must_exist(conn, &change.after.namespace)?;
+        }
+        let before = change.before.as_deref();
+        write_labels(conn, before, &change.after)?;
+        write_replicas(conn, before, &change.after)?;
+        metadata::write(conn, change)?;
+        write_event(conn, change)?;
+        if change.ends() {
+            let when = params![change.after.id.as_bytes(), change.event.at.as_micros()];
+            conn.prepare_cached(sql::INSERT_TOMBSTONE)?.execute(when)?;
+        }
+    }
+    quotas::charge(conn, set)?;
+    Ok(None)
+}
+
+fn insert_request(conn: &Connection, request: &RequestRecord, appended: Option<Appended>) -> Result<bool, Fault> {
+    let stream = appended.as_ref().map(|place| place.stream.as_bytes());
     let inserted = conn.prepare_cached(sql::INSERT_REQUEST)?.execute(params![
         request.principal.as_str(),
         request.request_id.as_str(),
@@ -65,6 +79,8 @@ fn insert_request(conn: &Connection, request: &RequestRecord) -> Result<bool, Fa
         request.payload.as_bytes(),
         int(request.version.as_u64()),
         request.at.as_micros(),
+        stream,
+        appended.map(|place| int(place.first.as_u64())),
     ])?;
     Ok(inserted == 1)
 }

@@ -173,7 +173,7 @@ impl SqliteRepository {
                 self.shared.applier.notice(written.pending);
                 catalog.make_durable(&written.entry).map(|()| {
                     self.listener.tell([&written.entry.set]);
-                    CommitOutcome::Applied
+                    written.entry.outcome()
                 })
             }
             Ok(Offer::Direct(set)) => catalog.commit_directly(claim, *set, &self.listener),

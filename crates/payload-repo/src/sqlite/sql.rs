@@ -211,8 +211,8 @@ statements! {
     INSERT_EDGE = "
         INSERT INTO edges (child, parent, operation, role, parameters, actor, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     INSERT_REQUEST = "
-        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream, first_position)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
     FORGET_REQUESTS = "
         DELETE FROM requests WHERE (principal, request_id) IN
             (SELECT principal, request_id FROM requests WHERE at < ?1 ORDER BY at, principal, request_id LIMIT ?2)";

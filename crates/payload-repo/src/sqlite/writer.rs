@@ -8,9 +8,9 @@ use payload_core::{ChangeSet, CommitOutcome, NodeId, Timestamp};
 use rusqlite::{Connection, DropBehavior, MAIN_DB, Transaction, TransactionBehavior, params};
 
 use super::fault::Fault;
-use super::journal::{self, Batch, Claim, Mark};
+use super::journal::{self, Batch, Claim, Mark, Pending};
 use super::row::int;
-use super::{SqliteOptions, apply, connect, read, sql};
+use super::{SqliteOptions, apply, connect, read, sql, streams};
 
 /// Waits for the disk or not. The file stays whole either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,9 @@ impl Writer {
     ) -> Result<Vec<Result<CommitOutcome, Fault>>, Fault> {
         self.transaction(sync, |tx| {
             for entry in &pending.entries {
-                apply_decided(tx, &entry.set)?;
+                apply_decided(tx, entry)?;
             }
+            streams::write(tx, pending.entries.iter().map(|entry| &entry.streams.layer))?;
             if let Some(mark) = pending.mark {
                 tx.prepare_cached(sql::NOTE_APPLIED)?.execute([int(mark)])?;
             }
@@ -119,7 +120,7 @@ impl Writer {
                 let Some(set) = journal::decode(content, |id| read::payload(tx, id))? else {
                     break;
                 };
-                if apply_one(tx, &set)?? != CommitOutcome::Applied {
+                if !apply_one(tx, &set)??.is_applied() {
                     break;
                 }
                 applied += 1;
@@ -225,11 +226,12 @@ fn is_current(tx: &Transaction<'_>, (node, epoch): Claim) -> Result<bool, Fault>
     Ok(read::epoch(tx, node)? == Some(epoch))
 }
 
-/// A set that the journal has decided: anything but success means that the tables are not what it was decided by.
-fn apply_decided(tx: &Transaction<'_>, set: &ChangeSet) -> Result<(), Fault> {
-    match apply::change_set(tx, set)? {
-        CommitOutcome::Applied => Ok(()),
-        _ => Err(Fault::bad_row("a row of the journal")),
+/// A set that the journal has decided, but for its streams: anything but success means that the tables are not what it was
+/// decided by.
+fn apply_decided(tx: &Transaction<'_>, entry: &Pending) -> Result<(), Fault> {
+    match apply::payloads(tx, &entry.set, entry.streams.appended)? {
+        None => Ok(()),
+        Some(_) => Err(Fault::bad_row("a row of the journal")),
     }
 }
 

@@ -151,16 +151,24 @@ impl<'a> History<'a> {
             changes.push(change);
         }
         let request = self.request(&changes);
-        let name = self.naming(&changes);
-        let set = ChangeSet {
-            edges: self.edges(&changes),
-            without_dependents: self.maker.rng.one_in(8).then(|| changes[0].after.id),
-            name,
-            streams: self.streams.changes(&mut self.maker, &changes, self.now),
-            request,
-            ..ChangeSet::new(changes, Durability::Volatile)
+        let streams = self.streams.changes(&mut self.maker, &changes, self.now);
+        // What happens to streams is mostly to last, and often comes by itself or with payloads alone.
+        let synced = self.maker.rng.one_in(if streams.is_empty() { 64 } else { 2 });
+        let set = match streams.is_empty() {
+            false if self.maker.rng.one_in(2) => ChangeSet::new(Vec::new(), Durability::Volatile),
+            false if self.maker.rng.one_in(2) => ChangeSet::new(changes, Durability::Volatile),
+            _ => ChangeSet {
+                name: self.naming(&changes),
+                edges: self.edges(&changes),
+                without_dependents: self.maker.rng.one_in(8).then(|| changes[0].after.id),
+                ..ChangeSet::new(changes, Durability::Volatile)
+            },
         };
-        let synced = self.maker.rng.one_in(64);
+        let set = ChangeSet {
+            streams,
+            request,
+            ..set
+        };
         let outcome = self.alike("commit", |repo| {
             let durability = if synced { repo.strongest() } else { Durability::Volatile };
             repo.commit(ChangeSet {

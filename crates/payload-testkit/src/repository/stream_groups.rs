@@ -156,7 +156,7 @@ pub fn consuming_and_producing_is_one_transaction(open: Open<'_>) {
     bed.change(join("g", 0, 1));
     assert_eq!(bed.refused_set(step(of(7, 1))), StreamRefusal::GroupFenced(1));
     assert_eq!((bed.repo.get(made.id).unwrap(), bed.row().head.as_u64()), (None, 5));
-    let outcome = bed.repo.commit(step(of(1, 1))).unwrap();
+    let outcome = bed.commit(step(of(1, 1)));
     assert!(matches!(outcome, CommitOutcome::Appended(place) if place.first.as_u64() == 5));
     assert_eq!((bed.group("g").offset.as_u64(), bed.row().head.as_u64()), (1, 6));
     assert_eq!(bed.refused(of(7, 2)), StreamRefusal::GroupFenced(1));
@@ -167,7 +167,7 @@ pub fn consuming_and_producing_is_one_transaction(open: Open<'_>) {
 pub fn what_was_consumed_and_produced_is_not_produced_again(open: Open<'_>) {
     let mut bed = bed(open, 87);
     let made = active(bed.maker.allocated());
-    bed.repo.commit(set([created(&made)])).unwrap();
+    bed.commit(set([created(&made)]));
     let step = |producer: Option<ProducerBatch>, expected: Option<u64>| {
         let append = Append {
             producer,
@@ -184,7 +184,7 @@ pub fn what_was_consumed_and_produced_is_not_produced_again(open: Open<'_>) {
         epoch: 1,
         sequence: 0,
     };
-    let first = bed.repo.commit(step(Some(batch.clone()), Some(0))).unwrap();
+    let first = bed.commit(step(Some(batch.clone()), Some(0)));
     assert_eq!(first.appended().unwrap().first.as_u64(), 5);
     for (expected, refusal) in [
         (Some(0), StreamRefusal::GroupMoved(Offset::from_u64(2))),
@@ -193,7 +193,7 @@ pub fn what_was_consumed_and_produced_is_not_produced_again(open: Open<'_>) {
     ] {
         assert_eq!(bed.refused_set(step(None, expected)), refusal);
     }
-    let again = bed.repo.commit(step(Some(batch), Some(0))).unwrap();
+    let again = bed.commit(step(Some(batch), Some(0)));
     assert_eq!(again, first, "a producer that repeats itself is told what it did");
     assert_eq!(bed.row().head.as_u64(), 6);
 }
@@ -208,7 +208,7 @@ pub fn one_of_many_members_takes_a_group_over(open: Open<'_>) {
             .map(|_| {
                 scope.spawn(move || {
                     start.wait();
-                    bed.repo.commit(streams([join("g", 0, 1)])).unwrap()
+                    bed.commit(streams([join("g", 0, 1)]))
                 })
             })
             .collect();

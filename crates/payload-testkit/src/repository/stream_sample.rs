@@ -113,7 +113,7 @@ impl Bed {
             settings,
             at: at(1),
         };
-        apply(&*self.repo, streams([create]));
+        self.change(create);
         id
     }
 
@@ -138,9 +138,15 @@ impl Bed {
         self.repo.group(self.row().id, &group_name(name)).unwrap().unwrap()
     }
 
+    /// As durably as can be, which is how streams are written.
+    pub(super) fn commit(&self, set: ChangeSet) -> CommitOutcome {
+        let durability = self.repo.strongest();
+        self.repo.commit(ChangeSet { durability, ..set }).unwrap()
+    }
+
     /// Appends, and says where.
     pub(super) fn append(&self, append: Append) -> u64 {
-        match self.repo.commit(streams([StreamChange::Append(append)])).unwrap() {
+        match self.commit(streams([StreamChange::Append(append)])) {
             CommitOutcome::Appended(Appended { first, .. }) => first.as_u64(),
             other => panic!("{other:?}"),
         }
@@ -148,7 +154,7 @@ impl Bed {
 
     /// Makes a change that nothing stands against.
     pub(super) fn change(&self, change: StreamChange) {
-        apply(&*self.repo, streams([change]));
+        assert_eq!(self.commit(streams([change])), CommitOutcome::Applied);
     }
 
     pub(super) fn refused(&self, change: StreamChange) -> StreamRefusal {
@@ -156,7 +162,7 @@ impl Bed {
     }
 
     pub(super) fn refused_set(&self, set: ChangeSet) -> StreamRefusal {
-        match self.repo.commit(set).unwrap() {
+        match self.commit(set) {
             CommitOutcome::StreamRefused(refusal) => refusal,
             other => panic!("{other:?}"),
         }

@@ -171,7 +171,7 @@ pub fn an_append_is_all_or_nothing_with_the_changes_of_its_set(open: Open<'_>) {
     );
     assert_eq!(bed.repo.get(fresh.id).unwrap(), None);
     assert_eq!(bed.referred(), []);
-    let outcome = bed.repo.commit(publish(&[fresh.id])).unwrap();
+    let outcome = bed.commit(publish(&[fresh.id]));
     let stream = bed.row().id;
     assert_eq!(
         outcome,
@@ -180,7 +180,7 @@ pub fn an_append_is_all_or_nothing_with_the_changes_of_its_set(open: Open<'_>) {
             first: Offset::ZERO
         })
     );
-    let conflict = bed.repo.commit(publish(&[fresh.id])).unwrap();
+    let conflict = bed.commit(publish(&[fresh.id]));
     assert_eq!(conflict, CommitOutcome::Conflict);
     assert_eq!(bed.referred(), [fresh.id]);
     let twice = [
@@ -263,7 +263,7 @@ pub fn a_request_id_remembers_where_its_entries_are(open: Open<'_>) {
         request: Some(record.clone()),
         ..streams([StreamChange::Append(append(&[payload.id]))])
     };
-    let outcome = bed.repo.commit(ask()).unwrap();
+    let outcome = bed.commit(ask());
     let place = Appended {
         stream: bed.row().id,
         first: Offset::from_u64(1),
@@ -274,10 +274,7 @@ pub fn a_request_id_remembers_where_its_entries_are(open: Open<'_>) {
         appended: Some(place),
         ..record.clone()
     };
-    assert_eq!(
-        bed.repo.commit(ask()).unwrap(),
-        CommitOutcome::Duplicate(remembered.clone())
-    );
+    assert_eq!(bed.commit(ask()), CommitOutcome::Duplicate(remembered.clone()));
     let found = bed.repo.find_request(&record.principal, &record.request_id).unwrap();
     assert_eq!(found, Some(remembered));
     assert_eq!(bed.referred().len(), 3);

@@ -1,8 +1,8 @@
 //! Streams in PostgreSQL: what readers see of them. What a batch begins with is in [`find`](mod@find), what the rules work on in
-//! [`book`], what comes of it in [`write`](mod@write).
+//! [`ground`], what comes of it in [`write`](mod@write).
 
-mod book;
 mod find;
+mod ground;
 mod row;
 pub(super) mod sql;
 mod write;
@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::PostgresRepository;
 use super::row::{int, uint, uuid};
 
-pub(super) use book::{Book, Layer};
 pub(super) use find::{Had, find, payloads};
+pub(super) use ground::Known;
 pub(super) use write::writes;
 
 /// The streams that a set has changed or deleted, or whose groups it has moved. Where it appended, its outcome says.

@@ -5,8 +5,8 @@ use payload_core::stream::{Entry, Group, Producer, Stream};
 
 use super::super::apply::{Column, Write, write};
 use super::super::row::{int, uuid};
-use super::book::Layer;
 use super::sql;
+use crate::book::Layer;
 use crate::stream_row;
 
 /// The statements that have something to do, in the order in which they must come.

@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 
-use payload_core::stream::StreamChange;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, Operation, Payload, PayloadId, Principal,
     RequestRecord, StateKind, Version, delta,
 };
 
 use super::super::fault::Fault;
+use super::stream_change;
 use crate::body::{self, Body, Reader, put_bytes, put_maybe, put_number, put_text, put_time};
 
 /// The version of the form that is written.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
-/// Whether a set only leads payloads from version to version, unless an entry of a stream holds them. Whatever depends
-/// on other rows besides (a name, an edge, the absence of dependents) is decided by the tables, and what metadata says is kept
-/// there alone.
+/// Whether a set only leads payloads from version to version and appends to streams, and what comes with that. Whatever
+/// depends on other rows besides (a name, an edge, the absence of dependents) is decided by the tables, and what metadata says
+/// is kept there alone. What happens to streams waits for the disk: readers see a stream as far as it is there.
 pub(super) fn fits(set: &ChangeSet) -> bool {
     let ChangeSet {
         changes,
@@ -29,14 +29,15 @@ pub(super) fn fits(set: &ChangeSet) -> bool {
         streams,
         request: _,
         over_quota: _,
-        durability: _,
+        durability,
     } = set;
-    !changes.is_empty()
+    (!changes.is_empty() || !streams.is_empty())
         && changes.iter().all(|change| change.metadata.is_none())
         && edges.is_empty()
         && without_dependents.is_none()
         && name.is_none()
-        && streams.iter().all(|change| matches!(change, StreamChange::Unheld(_)))
+        && streams.iter().all(stream_change::fits)
+        && (*durability >= Durability::Host || !streams.iter().any(stream_change::writes))
 }
 
 /// The bytes of a set that fits.
@@ -48,6 +49,7 @@ pub(super) fn encode(set: &ChangeSet) -> Vec<u8> {
     for change in &set.changes {
         put_change(&mut out, change);
     }
+    stream_change::put_all(&mut out, &set.streams);
     out
 }
 
@@ -78,7 +80,9 @@ pub(in crate::sqlite) fn decode(
             metadata: None,
         });
     }
+    let streams = stream_change::read_all(&mut reader).ok_or_else(unreadable)?;
     Ok(Some(ChangeSet {
+        streams,
         request,
         ..ChangeSet::new(changes, Durability::Host)
     }))

@@ -1,6 +1,6 @@
 //! The journal of commits: what is acknowledged before the tables hold it.
 //!
-//! Most change sets lead payloads from one version to the next, and nothing else. The one process that has the catalog
+//! Most change sets lead payloads from one version to the next, or append to streams, and nothing else. The one process that has the catalog
 //! can decide such a set by what is pending and by a few point reads, and one small write to a file makes it survive
 //! the process (with an fsync: the host). Bringing it into the tables takes a dozen pages of SQLite's log and their
 //! checksums; that is done later, for many sets at once.
@@ -10,6 +10,8 @@
 
 mod entry;
 mod file;
+mod stream_change;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -18,21 +20,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use payload_core::stream::{StreamChange, StreamRefusal};
+use payload_core::stream::{Group as StreamGroup, GroupName, Offset, Producer, ProducerName, Stream, StreamName};
 use payload_core::sync::Group;
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Durability, Namespace, NodeId, OverQuota, Payload, PayloadId, Principal,
-    RequestId, RequestRecord, Version,
+    RequestId, RequestRecord, StreamId, Version,
 };
 use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::pool::Pool;
-use super::{namespaces, quotas, read, streams};
+use super::{namespaces, quotas, read};
 use crate::memory::in_order;
 pub(super) use entry::decode;
 use file::{Found, JournalFile};
 pub(super) use file::{Mark, Unusable, lock, path};
+pub(super) use streams::Tail;
+use streams::{Effects, Made, PendingStreams};
 
 /// A handle's right to write: the node, and its epoch when the handle claimed it.
 pub(super) type Claim = (NodeId, u64);
@@ -46,11 +50,14 @@ pub(super) struct Journal {
     pending: AtomicUsize,
 }
 
+/// The newest pending version of each payload, and the entry that made it.
+type PendingRows = HashMap<PayloadId, (Arc<Payload>, u64)>;
+
 struct State {
     file: JournalFile,
     pending: VecDeque<Arc<Pending>>,
-    /// The newest pending version of each payload, and the entry that made it.
-    rows: HashMap<PayloadId, (Arc<Payload>, u64)>,
+    rows: PendingRows,
+    streams: PendingStreams,
     /// What pending requests did, and the entry that says so.
     requests: HashMap<(Principal, RequestId), (RequestRecord, Arc<Pending>)>,
     /// Known to exist, and whether a quota bounds what is in them.
@@ -73,6 +80,8 @@ struct State {
 pub(super) struct Pending {
     number: u64,
     pub(super) set: ChangeSet,
+    /// What its stream changes come to.
+    pub(super) streams: Effects,
 }
 
 /// What became of a set that was offered to the journal.
@@ -86,7 +95,7 @@ pub(super) enum Offer {
 }
 
 enum Decision {
-    Write,
+    Write(Effects),
     Answer(CommitOutcome, Option<Arc<Pending>>),
     /// It depends on sums that only the tables have.
     Direct,
@@ -113,6 +122,7 @@ impl Journal {
                 file,
                 pending: VecDeque::new(),
                 rows: HashMap::new(),
+                streams: PendingStreams::default(),
                 requests: HashMap::new(),
                 namespaces: HashMap::new(),
                 epochs: HashMap::new(),
@@ -142,20 +152,20 @@ impl Journal {
             return Ok(Offer::Direct(Box::new(set)));
         }
         state.check(claim)?;
-        match tables.read(|conn| state.decide(conn, &set))? {
-            Decision::Write => {}
+        let effects = match tables.read(|conn| state.decide(conn, &set))? {
+            Decision::Write(effects) => effects,
             Decision::Answer(outcome, from) => return Ok(Offer::Decided(outcome, from)),
             Decision::Direct => return Ok(Offer::Direct(Box::new(set))),
-        }
+        };
         match state.file.append(&entry::encode(&set)) {
-            Ok(Some(number)) => Ok(Offer::Written(self.note(&mut state, number, set))),
+            Ok(Some(number)) => Ok(Offer::Written(self.note(&mut state, number, set, effects))),
             Ok(None) => Ok(Offer::Direct(Box::new(set))),
             Err(error) => Err(Fault::from(error)),
         }
     }
 
-    fn note(&self, state: &mut MutexGuard<'_, State>, number: u64, set: ChangeSet) -> Written {
-        let entry = Arc::new(Pending { number, set });
+    fn note(&self, state: &mut MutexGuard<'_, State>, number: u64, set: ChangeSet, streams: Effects) -> Written {
+        let entry = Arc::new(Pending { number, set, streams });
         state.enter(&entry);
         state.pending.push_back(Arc::clone(&entry));
         let pending = state.pending.len();
@@ -204,11 +214,7 @@ impl Journal {
 
     /// Syncs whatever still waits for it, so that the tables can take everything that is pending now.
     pub(super) fn sync_all(&self) -> Result<(), Fault> {
-        let last = {
-            let state = self.state.lock();
-            let mut waiting = state.pending.iter().filter(|entry| entry.waits_for_sync(state.synced));
-            waiting.next_back().cloned()
-        };
+        let last = self.state.lock().last_to_sync();
         last.map_or(Ok(()), |entry| self.sync(&entry, |_| ()))
     }
 
@@ -303,7 +309,55 @@ impl Journal {
     }
 }
 
+/// What readers see of streams that the tables do not hold yet.
+impl Journal {
+    /// The stream that has the name, if the tables have an older row of it.
+    pub(super) fn stream_named(&self, namespace: &Namespace, name: &StreamName) -> Option<Stream> {
+        let state = self.unless_empty()?;
+        state.streams.named(namespace, name, state.synced)
+    }
+
+    /// A stream, if the tables have an older row of it.
+    pub(super) fn stream(&self, id: StreamId) -> Option<Stream> {
+        let state = self.unless_empty()?;
+        state.streams.stream(id, state.synced)
+    }
+
+    /// A group that the tables do not know like this, and the entry that the answer has to wait for.
+    pub(super) fn group(&self, stream: StreamId, name: &GroupName) -> Option<Made<StreamGroup>> {
+        self.unless_empty()?.streams.group(stream, name)
+    }
+
+    /// A producer that the tables do not know like this, and the entry that the answer has to wait for.
+    pub(super) fn producer(&self, stream: StreamId, name: &ProducerName) -> Option<Made<Option<Producer>>> {
+        self.unless_empty()?.streams.producer(stream, name)
+    }
+
+    /// How many entries hold a payload, if the tables do not know it yet.
+    pub(super) fn holds(&self, payload: PayloadId) -> Option<u64> {
+        self.unless_empty()?.streams.holds(payload)
+    }
+
+    /// The part of a stream that the tables do not hold yet.
+    pub(super) fn tail(&self, stream: StreamId, from: Offset, limit: u32) -> Tail {
+        let Some(state) = self.unless_empty() else {
+            return Tail::default();
+        };
+        state.streams.tail(&state.rows, stream, from, limit, state.synced)
+    }
+
+    fn unless_empty(&self) -> Option<MutexGuard<'_, State>> {
+        (self.pending() > 0).then(|| self.state.lock())
+    }
+}
+
 impl State {
+    /// The last entry that is not on the disk yet, and has to be.
+    fn last_to_sync(&self) -> Option<Arc<Pending>> {
+        let mut waiting = self.pending.iter().filter(|entry| entry.waits_for_sync(self.synced));
+        waiting.next_back().cloned()
+    }
+
     fn check_sync(&self) -> Result<(), Fault> {
         self.failed.clone().map_or(Ok(()), Err)
     }
@@ -342,15 +396,10 @@ impl State {
                 return Ok(Decision::Direct);
             }
         }
-        for change in &set.streams {
-            if let StreamChange::Unheld(id) = change
-                && streams::holds(tables, *id)? > 0
-            {
-                let refusal = StreamRefusal::PayloadHeld(*id);
-                return Ok(Decision::Answer(CommitOutcome::StreamRefused(refusal), None));
-            }
-        }
-        Ok(Decision::Write)
+        Ok(match streams::decide(&self.streams, &self.rows, tables, set)? {
+            Ok(effects) => Decision::Write(effects),
+            Err(refusal) => Decision::Answer(CommitOutcome::StreamRefused(refusal), self.last_to_sync()),
+        })
     }
 
     /// Whether a quota bounds the payload's namespace, which must be there for a new one.
@@ -383,8 +432,13 @@ impl State {
         }
         if let Some(request) = &entry.set.request {
             let key = (request.principal.clone(), request.request_id.clone());
-            self.requests.insert(key, (request.clone(), Arc::clone(entry)));
+            let record = RequestRecord {
+                appended: entry.streams.appended,
+                ..request.clone()
+            };
+            self.requests.insert(key, (record, Arc::clone(entry)));
         }
+        self.streams.enter(entry);
     }
 
     /// Drops the oldest entry.
@@ -400,17 +454,25 @@ impl State {
             self.requests
                 .remove(&(request.principal.clone(), request.request_id.clone()));
         }
+        self.streams.leave(&entry);
     }
 
     fn reenter(&mut self) {
         self.rows.clear();
         self.requests.clear();
+        self.streams.clear();
         let pending: Vec<_> = self.pending.iter().cloned().collect();
         pending.iter().for_each(|entry| self.enter(entry));
     }
 }
 
 impl Pending {
+    /// What its caller is told.
+    pub(super) fn outcome(&self) -> CommitOutcome {
+        let appended = self.streams.appended;
+        appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended)
+    }
+
     fn waits_for_sync(&self, synced: u64) -> bool {
         self.set.durability >= Durability::Host && self.number > synced
     }

@@ -41,10 +41,20 @@ pub(in crate::sqlite) fn note_appended(
     Ok(())
 }
 
-struct Rows<'a>(&'a Connection);
+/// The rows as they are in the tables.
+pub(in crate::sqlite) struct Rows<'a>(pub(in crate::sqlite) &'a Connection);
 
 impl Rows<'_> {
-    fn move_stream(&self, stream: &Stream) -> Result<bool, Fault> {
+    /// How many streams a namespace has.
+    pub(in crate::sqlite) fn count_streams(&self, namespace: &Namespace) -> Result<u64, Fault> {
+        let count = one(self.0, sql::COUNT_STREAMS, [namespace.as_str()], |found| {
+            uint(found, 0, "streams")
+        })?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Writes what an append changes; false if the stream is not there like this.
+    pub(super) fn move_stream(&self, stream: &Stream) -> Result<bool, Fault> {
         let moved = self.0.prepare_cached(sql::MOVE_STREAM)?.execute(params![
             stream.id.as_bytes(),
             int(stream.version.as_u64()),

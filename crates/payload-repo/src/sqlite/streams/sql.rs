@@ -33,6 +33,7 @@ statements! {
     DROP_STREAM = "DELETE FROM streams WHERE id = ?1";
     DROP_GROUPS = "DELETE FROM stream_groups WHERE stream = ?1";
     DROP_PRODUCERS = "DELETE FROM stream_producers WHERE stream = ?1";
+    COUNT_STREAMS = "SELECT streams FROM stream_counts WHERE namespace = ?1";
     ADD_STREAMS = "
         INSERT INTO stream_counts (namespace, streams) VALUES (?1, ?2)
         ON CONFLICT DO UPDATE SET streams = streams + excluded.streams RETURNING streams";
@@ -51,7 +52,8 @@ statements! {
     READ_ENTRIES = "
         SELECT e.position, e.payload, e.size, e.bytes_through, e.at, e.tags, e.held, p.state
         FROM stream_entries e LEFT JOIN payloads p ON p.id = e.payload
-        WHERE e.stream = ?1 AND e.position >= ?2 ORDER BY e.position LIMIT ?3";
+        WHERE e.stream = ?1 AND e.position >= ?2 AND e.position < ?4 ORDER BY e.position LIMIT ?3";
+    STATE = "SELECT state FROM payloads WHERE id = ?1";
     DELETE_ENTRIES = "DELETE FROM stream_entries WHERE stream = ?1 AND position < ?2";
 
     GROUP = "SELECT name, position, generation, at FROM stream_groups WHERE stream = ?1 AND name = ?2";
