@@ -31,6 +31,7 @@ mod rows;
 mod server;
 mod stream_loop;
 mod streams;
+mod tiers;
 mod wait;
 mod write;
 
@@ -78,6 +79,8 @@ enum Command {
     Lineage(lineage::Options),
     /// Appends, deliveries and reads of streams, next to insertions, calls and queries
     Streams(streams::Options),
+    /// Spills and promotions, next to `fio` on the same disk
+    Tiers(tiers::Options),
     /// Commits of one row each, next to single-row inserts, on SQLite and on PostgreSQL
     Commit(commit::Options),
     /// Metadata of payloads with few and with many revisions, next to one fsynced row and the query alone
@@ -153,6 +156,7 @@ fn run(command: Command) -> Result<()> {
         Command::Catalog(options) => catalog::run(&options),
         Command::Lineage(options) => lineage::run(&options),
         Command::Streams(options) => streams::run(&options),
+        Command::Tiers(options) => tiers::run(&options),
         Command::Commit(options) => commit::run(&options),
         Command::Metadata(options) => metadata::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),

@@ -120,6 +120,11 @@ impl Entry {
         self.mover.lock()
     }
 
+    /// The same, unless somebody has it.
+    pub(crate) fn try_mover(&self) -> Option<MutexGuard<'_, ()>> {
+        self.mover.try_lock()
+    }
+
     /// Whether the bytes are being copied into another tier.
     pub(crate) fn is_moving(&self) -> bool {
         self.mover.is_locked()

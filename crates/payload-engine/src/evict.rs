@@ -16,6 +16,7 @@ use payload_core::{Error, LifecycleEvent, PayloadId, Reason, Replica, Result, Sp
 use crate::delete::Guards;
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
+use crate::fuse::rides;
 use crate::metrics::Eviction;
 use crate::replicate::{Dropped, Patience};
 use crate::transition::Cause;
@@ -220,18 +221,15 @@ impl Engine {
         };
         clean.into_iter().for_each(|entry| note(self.evict(entry)));
         void.into_iter().for_each(|entry| note(self.give_up(entry)));
-        let share = dirty.len().div_ceil(self.settings.movers.max(1)).max(1);
-        let fates = std::thread::scope(|scope| {
-            let movers: Vec<_> = dirty
-                .chunks(share)
-                .map(|part| scope.spawn(|| part.iter().map(|entry| self.evict(entry)).collect::<Vec<_>>()))
-                .collect();
-            let done = movers
-                .into_iter()
-                .map(|mover| mover.join().expect("a mover does not panic"));
-            done.flatten().collect::<Vec<_>>()
+        let dirty: Vec<Arc<Entry>> = dirty.into_iter().cloned().collect();
+        let rides = rides(&dirty, Tier::Disk);
+        let fates = self.in_crew(&rides, |ride| {
+            let copied = self.add_replicas(&dirty, ride, Tier::Disk, Patience::None, "spill");
+            let each = copied.into_iter().zip(ride);
+            each.map(|(copied, at)| self.evict_copied(&dirty[*at], copied))
+                .collect::<Vec<_>>()
         });
-        fates.into_iter().for_each(note);
+        fates.into_iter().flatten().for_each(note);
         match failure {
             Some(error) if gone == 0 => Err(error),
             _ => Ok(gone),
@@ -271,6 +269,11 @@ impl Engine {
             true => Ok(false),
             false => self.add_replica(entry, Tier::Disk, Patience::None, "spill"),
         };
+        self.evict_copied(entry, copied)
+    }
+
+    /// What comes after the copy, which may have been there already.
+    fn evict_copied(&self, entry: &Arc<Entry>, copied: Result<bool>) -> Fate {
         let how = match copied {
             Ok(true) => Eviction::Spilled,
             Ok(false) => Eviction::Clean,

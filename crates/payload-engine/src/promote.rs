@@ -12,6 +12,7 @@ use payload_core::{Error, Namespace, Payload, PayloadId, Reason, ReplicaId, Resu
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
+use crate::mover::only;
 use crate::replicate::Patience;
 
 /// A payload that is leased so often within a while is fetched without being asked for. Once is not enough: most reads are
@@ -50,12 +51,23 @@ impl Wishes {
 impl Engine {
     /// Brings a payload into RAM and returns when it is there. Waits for room if there is none.
     pub fn promote(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
-        let entry = self.promotable(namespace, id, to)?;
-        self.fetch(&entry, Patience::InLine, "promotion")?;
-        Ok(entry.row())
+        only(self.promote_all(namespace, &[id], to))
     }
 
-    /// Has a payload brought into RAM when there is time and room, and does not wait for it.
+    /// The same for many, several at a time; each has its own result.
+    pub fn promote_all(&self, namespace: &Namespace, ids: &[PayloadId], to: Tier) -> Vec<Result<Arc<Payload>>> {
+        let found = ids.iter().map(|id| self.promotable(namespace, *id, to)).collect();
+        self.move_found(found, |entries| {
+            self.in_crew(entries, |entry| self.fetch(entry, Patience::InLine, "promotion"))
+        })
+    }
+
+    /// Has payloads brought into RAM when there is time and room, and does not wait for it.
+    pub fn prefetch_all(&self, namespace: &Namespace, ids: &[PayloadId], to: Tier) -> Vec<Result<Arc<Payload>>> {
+        ids.iter().map(|id| self.prefetch(namespace, *id, to)).collect()
+    }
+
+    /// The same for one.
     pub fn prefetch(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
         let entry = self.promotable(namespace, id, to)?;
         let mut live = entry.live();

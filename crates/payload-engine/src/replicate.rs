@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// Names the copy in the row, if the payload still is what was copied.
-    fn write_added(
+    pub(crate) fn write_added(
         &self,
         entry: &Arc<Entry>,
         source: &Replica,

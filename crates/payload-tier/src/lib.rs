@@ -5,6 +5,7 @@
 //! Neither knows payloads, rows or leases: they see bytes, locations and containers.
 
 mod budget;
+mod direct;
 mod disk;
 mod fault;
 mod freed;

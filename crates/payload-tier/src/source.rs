@@ -3,10 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use payload_core::digest::Hasher;
+use payload_core::port::Source;
 use payload_core::{Digest, Result};
 use rustix::io::Errno;
 
-use crate::fault::{Doing, missing};
+use crate::direct::{DIRECT_MIN, clear_direct, is_aligned, set_direct};
+use crate::fault::{Doing, fault, missing};
+use crate::{PAGE, index, length};
 
 /// Pieces of this size stay in the second-level cache from the read to the digest and the write.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -23,6 +26,40 @@ pub(crate) fn read_exact(fd: BorrowedFd<'_>, target: &mut [u8], offset: u64) -> 
         done += count;
     }
     Ok(())
+}
+
+/// Fills memory with the source's bytes, and digests them on the way: past the page cache when there are many, because
+/// whoever reads them next does that in the memory.
+pub(crate) fn fill(source: Source<'_>, target: &mut [u8]) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut offset = source.offset;
+    let mut direct = source.size >= DIRECT_MIN && source.offset.is_multiple_of(PAGE) && set_direct(source.fd)?;
+    for piece in target.chunks_mut(PIECE) {
+        if direct && !(is_aligned(piece) && read_direct(source.fd, piece, offset)?) {
+            clear_direct(source.fd)?;
+            direct = false;
+        }
+        if !direct {
+            read_exact(source.fd, piece, offset)?;
+        }
+        hasher.update(piece);
+        offset += length(piece);
+    }
+    Ok(hasher.digest())
+}
+
+/// Fills whole pages past the page cache; false where the file system accepts the flag and refuses the read, or has no
+/// whole page left.
+fn read_direct(fd: BorrowedFd<'_>, piece: &mut [u8], offset: u64) -> Result<bool> {
+    let mut done = 0;
+    while done < piece.len() {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut piece[done..], offset + done as u64)) {
+            Ok(count) if count > 0 && count.is_multiple_of(index(PAGE)) => done += count,
+            Ok(_) | Err(Errno::INVAL) => return Ok(false),
+            Err(errno) => return Err(fault("read the bytes", errno)),
+        }
+    }
+    Ok(true)
 }
 
 /// Appends `size` bytes from `offset` to `out`.

@@ -125,6 +125,37 @@ fn fault_11_a_pack_whose_write_failed_is_never_written_again() {
     assert_eq!(log.matches("fdatasync(").count(), 2, "{log}");
 }
 
+#[test]
+fn fault_11_many_that_are_stored_together_share_a_sync_and_its_failure() {
+    if let Some(dir) = child_dir() {
+        return store_many_twice(&dir);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let test = "fault_11_many_that_are_stored_together_share_a_sync_and_its_failure";
+    let log = run_under_strace(test, dir.path(), "fdatasync", 2);
+    assert_eq!(log.matches("fdatasync(").count(), 3, "{log}");
+    assert_never_synced_again(&log);
+}
+
+/// A megabyte in each group, which goes past the page cache and fills a pack.
+fn store_many_twice(dir: &Path) {
+    let store = disk(&dir.join("disk"), &disk_options(PLENTY));
+    let payloads: Vec<Vec<u8>> = (0..16).map(|seed| bytes(seed, 65_536)).collect();
+    let slices: Vec<&[u8]> = payloads.iter().map(|bytes| &bytes[..]).collect();
+    let store_all = || store.store_all(&Namespace::default(), &slices);
+    let first: Vec<_> = store_all().into_iter().map(|one| one.unwrap()).collect();
+    for error in store_all() {
+        assert_eq!(error.unwrap_err().reason(), Reason::TierUnavailable);
+    }
+    let third: Vec<_> = store_all().into_iter().map(|one| one.unwrap()).collect();
+    assert_ne!(first[0].location.container(), third[0].location.container());
+    for placed in [first, third] {
+        for (placed, expected) in placed.iter().zip(&payloads) {
+            assert_bytes(&store, &placed.location, expected);
+        }
+    }
+}
+
 /// The main thread syncs two directories when it opens an existing store; then come the file and its directory.
 const FILE_SYNC: u32 = 3;
 const DIRECTORY_SYNC: u32 = 4;

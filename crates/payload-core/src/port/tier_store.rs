@@ -38,6 +38,10 @@ pub trait TierStore: Send + Sync {
     /// Stores bytes that the server has in hand; small ones share a container with others of their namespace.
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed>;
 
+    /// Stores many that the server has in hand, each with its own result; those that can share a container share the wait for
+    /// the device too.
+    fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>>;
+
     /// Copies bytes from another tier, and digests them on the way. Small ones may share a container.
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)>;
 

@@ -14,6 +14,7 @@ mod evicting;
 mod expiry;
 mod explaining;
 mod full;
+mod fusing;
 mod leases;
 mod lifecycle;
 mod lineage;

@@ -177,15 +177,15 @@ impl DataService for Service {
     }
 
     async fn promote(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
-        moves::run(&self.calls, Rpc::Promote, request, Tier::Ram, Engine::promote).await
+        moves::run(&self.calls, Rpc::Promote, request, Tier::Ram, Engine::promote_all).await
     }
 
     async fn prefetch(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
-        moves::run(&self.calls, Rpc::Prefetch, request, Tier::Ram, Engine::prefetch).await
+        moves::run(&self.calls, Rpc::Prefetch, request, Tier::Ram, Engine::prefetch_all).await
     }
 
     async fn spill(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
-        moves::run(&self.calls, Rpc::Spill, request, Tier::Disk, Engine::spill).await
+        moves::run(&self.calls, Rpc::Spill, request, Tier::Disk, Engine::spill_all).await
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::port::{Placed, Sealed, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Location, Namespace, Result, SessionId, Tier};
+use payload_core::{Container, Digest, Error, Location, Namespace, Result, SessionId, Tier};
 
 use super::Switch;
 
@@ -52,6 +52,16 @@ impl TierStore for FaultyTier {
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
         self.switch.run("tier.store", || self.inner.store(namespace, bytes))
+    }
+
+    fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
+        let stored = self
+            .switch
+            .run("tier.store_all", || Ok(self.inner.store_all(namespace, payloads)));
+        stored.unwrap_or_else(|error| {
+            let again = || Err(Error::new(error.reason(), error.message().to_owned()));
+            payloads.iter().map(|_| again()).collect()
+        })
     }
 
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {

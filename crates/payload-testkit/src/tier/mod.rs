@@ -12,6 +12,7 @@ pub mod capacity;
 pub mod copies;
 pub mod fds;
 pub mod load;
+pub mod many;
 pub mod sample;
 pub mod shared;
 pub mod sweeping;
@@ -91,6 +92,8 @@ contract! { $
     copies::bytes_are_copied_from_memory_with_their_digest,
     copies::bytes_are_copied_from_a_file_with_their_digest,
     copies::a_source_that_is_too_short_leaves_nothing,
+    many::groups_of_any_size_follow_each_other,
+    many::fault_13_those_that_find_no_room_are_refused_by_themselves,
     capacity::every_byte_is_charged_and_given_back,
     capacity::fault_13_fault_14_a_full_tier_refuses_and_recovers,
     capacity::a_refusal_leaves_nothing,

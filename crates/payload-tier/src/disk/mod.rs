@@ -198,6 +198,13 @@ impl TierStore for DiskStore {
         Ok(self.store_file(length(bytes), |draft| draft.write(bytes, 0))?.0)
     }
 
+    fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
+        if payloads.iter().all(|bytes| length(bytes) <= INLINE_SIZE_MAX) {
+            return self.store_small_ones(namespace, payloads);
+        }
+        payloads.iter().map(|bytes| self.store(namespace, bytes)).collect()
+    }
+
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {
         if source.size <= INLINE_SIZE_MAX {
             let mut bytes = vec![0; index(source.size)];

@@ -9,18 +9,14 @@ use std::os::fd::BorrowedFd;
 use payload_core::digest::Hasher;
 use payload_core::port::Source;
 use payload_core::{Digest, Result};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::draft::{Draft, allocate, write_all};
-use crate::PAGE;
+use crate::direct::{Aligned, DIRECT_MIN, clear_direct, is_aligned, set_direct};
 use crate::fault::Doing;
 use crate::mapping::Sealed;
 use crate::source::{PIECE, mapped, read_exact};
 use crate::{index, length, pages};
-
-/// Below this the page cache is as fast, and its write-back merges with others'.
-const DIRECT_MIN: u64 = 1 << 20;
 
 /// Fills `draft` from `source`, and returns the digest.
 pub(super) fn transfer(source: Source<'_>, draft: &Draft<'_>) -> Result<Digest> {
@@ -47,7 +43,7 @@ struct Sink<'a> {
     draft: &'a Draft<'a>,
     hasher: Hasher,
     /// Whole pages in memory that begins at a page, as `O_DIRECT` wants them; where the bytes are not like that.
-    piece: Piece,
+    piece: Aligned,
     done: u64,
     direct: bool,
 }
@@ -62,7 +58,7 @@ impl<'a> Sink<'a> {
         Ok(Self {
             draft,
             hasher: Hasher::new(),
-            piece: Piece::new(),
+            piece: Aligned::default(),
             done: 0,
             direct,
         })
@@ -74,7 +70,7 @@ impl<'a> Sink<'a> {
             if !self.direct || is_aligned(chunk) {
                 self.write(chunk)?;
             } else {
-                self.piece.bytes()[..chunk.len()].copy_from_slice(chunk);
+                self.piece.bytes(PIECE)[..chunk.len()].copy_from_slice(chunk);
                 self.write_piece(chunk.len())?;
             }
         }
@@ -84,8 +80,12 @@ impl<'a> Sink<'a> {
     fn write_read(&mut self, source: Source<'_>) -> Result<()> {
         while self.done < source.size {
             let len = PIECE.min(index(source.size - self.done));
-            read_exact(source.fd, &mut self.piece.bytes()[..len], source.offset + self.done)?;
-            self.hasher.update(&self.piece.bytes()[..len]);
+            read_exact(
+                source.fd,
+                &mut self.piece.bytes(PIECE)[..len],
+                source.offset + self.done,
+            )?;
+            self.hasher.update(&self.piece.bytes(PIECE)[..len]);
             self.write_piece(len)?;
         }
         Ok(())
@@ -95,8 +95,8 @@ impl<'a> Sink<'a> {
     fn write_piece(&mut self, len: usize) -> Result<()> {
         let padded = if self.direct { index(pages(len as u64)) } else { len };
         let mut piece = std::mem::take(&mut self.piece);
-        piece.bytes()[len..padded].fill(0);
-        let result = self.write(&piece.bytes()[..padded]);
+        piece.bytes(PIECE)[len..padded].fill(0);
+        let result = self.write(&piece.bytes(PIECE)[..padded]);
         self.piece = piece;
         self.done -= (padded - len) as u64;
         result
@@ -121,41 +121,4 @@ impl<'a> Sink<'a> {
         self.draft.set_len(size)?;
         Ok(self.hasher.digest())
     }
-}
-
-/// One piece of memory that begins at a page, made when it is first needed.
-#[derive(Default)]
-struct Piece(Vec<u8>);
-
-impl Piece {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        if self.0.is_empty() {
-            self.0.resize(PIECE + index(PAGE), 0);
-        }
-        let skip = self.0.as_ptr().align_offset(index(PAGE));
-        &mut self.0[skip..skip + PIECE]
-    }
-}
-
-fn is_aligned(bytes: &[u8]) -> bool {
-    bytes.as_ptr().addr().is_multiple_of(index(PAGE)) && bytes.len().is_multiple_of(index(PAGE))
-}
-
-/// Turns direct writing on, if the file system has it.
-fn set_direct(fd: BorrowedFd<'_>) -> Result<bool> {
-    let flags = rustix::fs::fcntl_getfl(fd).doing("look at the file's flags")?;
-    match rustix::fs::fcntl_setfl(fd, flags | OFlags::DIRECT) {
-        Ok(()) => Ok(true),
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
-        Err(errno) => Err(crate::fault::fault("write past the page cache", errno)),
-    }
-}
-
-fn clear_direct(fd: BorrowedFd<'_>) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(fd).doing("look at the file's flags")?;
-    rustix::fs::fcntl_setfl(fd, flags - OFlags::DIRECT).doing("write through the page cache")
 }

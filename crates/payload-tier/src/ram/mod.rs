@@ -21,7 +21,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use payload_core::digest::Hasher;
 use payload_core::port::{Claim, FdStore, Ids, Placed, Sealed, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, SessionId, Tier};
 
@@ -36,7 +35,7 @@ use self::zombies::Zombies;
 use crate::budget::{Budget, Hold};
 use crate::fault::{Doing, foreign, in_use, missing};
 use crate::mapping::{self, Fill};
-use crate::source::{PIECE, mapped, read_exact};
+use crate::source::mapped;
 use crate::{length, pages, room};
 
 /// How much memory to use, and how to cut it up.
@@ -262,17 +261,12 @@ impl TierStore for RamStore {
         Ok(placed)
     }
 
+    fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
+        payloads.iter().map(|bytes| self.store(namespace, bytes)).collect()
+    }
+
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)> {
-        let copy = |target: &mut [u8]| {
-            let mut hasher = Hasher::new();
-            let mut offset = source.offset;
-            for piece in target.chunks_mut(PIECE) {
-                read_exact(source.fd, piece, offset)?;
-                hasher.update(piece);
-                offset += length(piece);
-            }
-            Ok(hasher.digest())
-        };
+        let copy = |target: &mut [u8]| crate::source::fill(source, target);
         match self.is_packed(source.size) {
             true => self.store_packed(namespace, source.size, copy),
             false => self.store_whole(source.size, copy),

@@ -1,0 +1,169 @@
+//! Many small payloads on their way down together: one write and one sync for all of them.
+//!
+//! Each is what it would be alone: copied under its own mover, verified, and named by a change of its own row. Only the wait
+//! for the device is shared. The bytes are staged in memory of the server, not in the tier that is to be emptied.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use payload_core::limits::INLINE_SIZE_MAX;
+use payload_core::port::Placed;
+use payload_core::{Digest, Error, Namespace, Payload, Reason, Replica, Result, Tier};
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::replicate::Patience;
+
+/// How many bytes are written at a time: as much as keeps a device busy for longer than a sync takes.
+const FUSED_BYTES: u64 = 16 << 20;
+/// And how many payloads: the first of them waits for the last.
+const FUSED_LEN: usize = 1_024;
+
+/// One that is on its way.
+struct Passenger<'a> {
+    /// Its place in the batch.
+    at: usize,
+    entry: &'a Arc<Entry>,
+    row: Arc<Payload>,
+    source: Replica,
+    _mover: MutexGuard<'a, ()>,
+}
+
+/// What is copied in one go: a payload, or many small ones of a namespace. The numbers are places in the batch.
+pub(crate) type Ride = Vec<usize>;
+
+/// Cuts a batch into what is copied in one go. Those that are copied alone keep their order.
+pub(crate) fn rides(batch: &[Arc<Entry>], to: Tier) -> Vec<Ride> {
+    let mut rides: Vec<Ride> = Vec::new();
+    let mut open: Vec<(Namespace, usize, u64)> = Vec::new();
+    for (at, entry) in batch.iter().enumerate() {
+        let row = entry.row();
+        if to != Tier::Disk || row.size > INLINE_SIZE_MAX {
+            rides.push(vec![at]);
+            continue;
+        }
+        let found = open.iter_mut().find(|(namespace, ride, bytes)| {
+            *namespace == row.namespace && *bytes + row.size <= FUSED_BYTES && rides[*ride].len() < FUSED_LEN
+        });
+        match found {
+            Some((_, ride, bytes)) => {
+                rides[*ride].push(at);
+                *bytes += row.size;
+            }
+            None => {
+                open.retain(|(namespace, ..)| *namespace != row.namespace);
+                open.push((row.namespace.clone(), rides.len(), row.size));
+                rides.push(vec![at]);
+            }
+        }
+    }
+    rides
+}
+
+impl Engine {
+    /// Makes sure that each payload of a ride has a replica in `to`; the results are in its order, and say whether one was
+    /// added.
+    pub(crate) fn add_replicas(
+        &self,
+        batch: &[Arc<Entry>],
+        ride: &[usize],
+        to: Tier,
+        patience: Patience,
+        why: &'static str,
+    ) -> Vec<Result<bool>> {
+        let alone = |at: usize| self.add_replica(&batch[at], to, patience, why);
+        if let [at] = ride {
+            return vec![alone(*at)];
+        }
+        let mut results: Vec<Option<Result<bool>>> = ride.iter().map(|_| None).collect();
+        let passengers = self.board(batch, ride, to, &mut results);
+        self.carry(&passengers, to, why, &mut results);
+        drop(passengers);
+        let each = results.into_iter().zip(ride);
+        // Those that somebody else was copying, or that did not make it: what is wrong with one shows when it is alone.
+        each.map(|(result, at)| result.unwrap_or_else(|| alone(*at))).collect()
+    }
+
+    /// Who comes along: whoever is not being copied already, and has something to be copied. Nobody is waited for, because
+    /// two who wait for each other's payloads would do that for ever.
+    fn board<'a>(
+        &self,
+        batch: &'a [Arc<Entry>],
+        ride: &[usize],
+        to: Tier,
+        results: &mut [Option<Result<bool>>],
+    ) -> Vec<Passenger<'a>> {
+        let mut passengers = Vec::with_capacity(ride.len());
+        for (at, place) in ride.iter().enumerate() {
+            let entry = &batch[*place];
+            let Some(mover) = entry.try_mover() else { continue };
+            let Ok(moment) = self.leasing_moment(entry) else {
+                continue;
+            };
+            let live = entry.live();
+            if live.has_ready(to) {
+                results[at] = Some(Ok(false));
+                continue;
+            }
+            let Ok(source) = live.leasable(moment).cloned() else {
+                continue;
+            };
+            passengers.push(Passenger {
+                at,
+                entry,
+                row: Arc::clone(&live.row),
+                source,
+                _mover: mover,
+            });
+        }
+        passengers
+    }
+
+    fn carry(&self, passengers: &[Passenger<'_>], to: Tier, why: &'static str, results: &mut [Option<Result<bool>>]) {
+        let Some(first) = passengers.first() else { return };
+        let began = self.now();
+        let listed = passengers
+            .iter()
+            .map(|one| self.transfers.begin(&one.row, one.source.tier(), to, why, began));
+        let _running: Vec<_> = listed.collect();
+        let Ok(target) = self.tier(to) else { return };
+        let read: Vec<_> = passengers.iter().map(|one| (one, self.read_whole(one))).collect();
+        let sound: Vec<_> = read
+            .iter()
+            .filter_map(|(one, bytes)| Some((*one, bytes.as_ref().ok()?)))
+            .collect();
+        let payloads: Vec<&[u8]> = sound.iter().map(|(_, (bytes, _))| &bytes[..]).collect();
+        let stored = target.store_all(&first.row.namespace, &payloads);
+        for ((one, (_, digest)), placed) in sound.into_iter().zip(stored) {
+            // What the tier refuses is no fault of one payload, and would be refused again.
+            let result = placed.and_then(|placed| self.arrive(one, placed, *digest, why));
+            self.metrics.moved(
+                one.source.tier(),
+                to,
+                one.row.size,
+                self.now().since(began),
+                result.is_ok(),
+            );
+            results[one.at] = Some(result.map(|()| true));
+        }
+    }
+
+    /// The bytes, if they are those that were committed.
+    fn read_whole(&self, one: &Passenger<'_>) -> Result<(Vec<u8>, Digest)> {
+        let mut bytes = Vec::new();
+        let store = self.tier(one.source.tier())?;
+        store.read(&one.source.location, one.row.size, &mut bytes)?;
+        let digest = Digest::of(&bytes);
+        match one.row.digest {
+            Some(committed) if committed != digest => Err(Error::new(
+                Reason::BytesCorrupt,
+                "the bytes do not have the digest they were committed with",
+            )),
+            _ => Ok((bytes, digest)),
+        }
+    }
+
+    fn arrive(&self, one: &Passenger<'_>, placed: Placed, digest: Digest, why: &'static str) -> Result<()> {
+        self.write_added(one.entry, &one.source, placed, digest, why)
+    }
+}
