@@ -140,6 +140,12 @@ reasons! {
     LeaseRevoked = "LEASE_REVOKED" => FailedPrecondition,
     /// The edge would make a payload its own ancestor.
     LineageCycle = "LINEAGE_CYCLE" => FailedPrecondition,
+    /// The key holds an object with other bytes.
+    ObjectExists = "OBJECT_EXISTS" => FailedPrecondition,
+    /// The object store gives out no URLs that would be safe to hand on.
+    ObjectUrlsUnsupported = "OBJECT_URLS_UNSUPPORTED" => FailedPrecondition,
+    /// The object store lacks something that the object tier cannot do without; the message names it.
+    ObjectStoreUnfit = "OBJECT_STORE_UNFIT" => FailedPrecondition,
     /// More of the lineage graph would have to be looked at than one request may.
     LineageTooLarge = "LINEAGE_TOO_LARGE" => FailedPrecondition,
     /// Live payloads descend from the payload.
@@ -227,6 +233,10 @@ reasons! {
     Fenced = "FENCED" => Unavailable,
     /// The tier cannot be written to or read from now.
     TierUnavailable = "TIER_UNAVAILABLE" => Unavailable,
+    /// The object store does not answer, or is busy for longer than its budget of time.
+    ObjectStoreUnavailable = "OBJECT_STORE_UNAVAILABLE" => Unavailable,
+    /// The object store refuses the server's credentials, or what they may do.
+    ObjectStoreDenied = "OBJECT_STORE_DENIED" => Unavailable,
     /// The fd keeper does not answer.
     KeeperUnavailable = "KEEPER_UNAVAILABLE" => Unavailable,
     /// The connection broke while a request was under way.

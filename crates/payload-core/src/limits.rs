@@ -18,6 +18,8 @@ pub const NAMESPACE_LEN_MAX: usize = 63;
 pub const PAYLOAD_NAME_LEN_MAX: usize = 255;
 /// The largest bound that a quota sets, in bytes or payloads: 1 EiB.
 pub const QUOTA_MAX: u64 = 1 << 60;
+/// The longest key of an object below the prefix, in bytes.
+pub const OBJECT_KEY_LEN_MAX: usize = 200;
 /// The largest number of labels on a payload.
 pub const LABELS_MAX: usize = 32;
 /// The longest label key, in bytes.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod faulty;
+pub mod object;
 pub mod process;
 pub mod repository;
 pub mod tier;

@@ -14,10 +14,11 @@ struct Rule {
     shuns: &'static [&'static str],
 }
 
-const SERVER_SIDE: [&str; 7] = [
+const SERVER_SIDE: [&str; 8] = [
     "payload-core",
     "payload-engine",
     "payload-keeper",
+    "payload-object",
     "payload-proto",
     "payload-repo",
     "payload-socket",
@@ -26,7 +27,7 @@ const SERVER_SIDE: [&str; 7] = [
 const CLIENT_SIDE: [&str; 4] = ["payload-client", "payload-core", "payload-proto", "payload-socket"];
 const WIRE: [&str; 4] = ["axum", "hyper", "prost", "tonic"];
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         name: "payload-core",
         uses: &[],
@@ -52,6 +53,12 @@ const RULES: [Rule; 13] = [
         name: "payload-tier",
         uses: &["payload-core"],
         shuns: &["tokio", "tonic", "rusqlite"],
+    },
+    Rule {
+        name: "payload-object",
+        uses: &["payload-core"],
+        // tokio only drives the requests; the port blocks.
+        shuns: &["tonic", "rusqlite"],
     },
     Rule {
         name: "payload-keeper",
@@ -104,7 +111,7 @@ const RULES: [Rule; 13] = [
 ];
 
 /// The engine is tested against the real adapters, but not through the wire.
-const ENGINE_TESTS_USE: [&str; 3] = ["payload-repo", "payload-testkit", "payload-tier"];
+const ENGINE_TESTS_USE: [&str; 4] = ["payload-object", "payload-repo", "payload-testkit", "payload-tier"];
 
 pub(super) fn check(files: &[File]) -> Result<Vec<String>> {
     let mut findings = Vec::new();

@@ -5,6 +5,7 @@
 
 mod clock;
 mod fd_store;
+mod object_store;
 mod repository;
 mod retention;
 mod streams;
@@ -12,6 +13,9 @@ mod tier_store;
 
 pub use clock::{Clock, Entropy, Ids};
 pub use fd_store::FdStore;
+pub use object_store::{
+    Content, ListedObject, ListedUpload, ObjectKey, ObjectStat, ObjectStore, PutObject, SignedRequest, Sink,
+};
 pub use repository::{EventListener, PeerListener, PeerNews, Repository, Usage};
 pub use retention::Retention;
 pub use streams::StreamReader;
