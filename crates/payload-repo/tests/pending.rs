@@ -170,7 +170,7 @@ fn what_only_the_journal_has_is_read_together_with_what_the_tables_have() {
 }
 
 #[test]
-fn fault_42_a_batch_is_known_again_before_the_tables_know_it() {
+fn fault_40_a_batch_is_known_again_before_the_tables_know_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(&dir.path().join("catalog.db"));
     let payload = world.active();
@@ -229,7 +229,7 @@ fn fault_42_a_batch_is_known_again_before_the_tables_know_it() {
 }
 
 #[test]
-fn fault_44_a_group_is_fenced_before_the_tables_know_it() {
+fn fault_41_a_group_is_fenced_before_the_tables_know_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(&dir.path().join("catalog.db"));
     let payload = world.active();

@@ -27,15 +27,21 @@ pub(super) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 /// A statement and its parameters.
-pub(super) type Write<'a> = (&'static str, Vec<Column<'a>>);
+pub(super) struct Write<'a> {
+    pub(super) sql: &'static str,
+    pub(super) columns: Vec<Column<'a>>,
+    /// How many rows there are; without any it has nothing to do.
+    pub(super) rows: usize,
+}
 
-/// A statement with one value of each row in each of its columns; none if there are no rows.
+/// A statement with one value of each row in each of its columns.
 macro_rules! write {
     ($sql:expr, $rows:expr, |$row:pat_param| $($value:expr),+ $(,)?) => {
-        (!$rows.is_empty()).then(|| {
-            let columns: Vec<Column<'_>> = vec![$(Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())),+];
-            ($sql, columns)
-        })
+        Write {
+            sql: $sql,
+            columns: vec![$(Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())),+],
+            rows: $rows.len(),
+        }
     };
 }
 pub(super) use write;
@@ -45,19 +51,23 @@ pub(super) use write;
 pub(super) async fn effects(session: &Session, node: NodeId, effects: &Effects<'_>) -> Result<(), Fault> {
     let writes: Vec<Write<'_>> = writes(effects)
         .into_iter()
-        .chain(quotas::add(node, effects))
-        .chain(notify_owners(node, effects))
+        .chain([quotas::add(node, effects), notify_owners(node, effects)])
+        .filter(|write| write.rows > 0)
         .collect();
-    let writes = writes.iter().map(async |(sql, columns)| {
-        let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
-        session.execute(sql, &params).await
-    });
+    let writes = writes
+        .iter()
+        .map(async |write| session.execute(write.sql, &params(&write.columns)).await);
     // Polled in order, up to the first that fails at once: nothing is committed that was not sent as a whole.
     future::try_join(future::try_join_all(writes), session.batch(COMMIT)).await?;
     Ok(())
 }
 
-/// The statements that have something to do.
+/// What a statement is run with.
+pub(super) fn params<'c>(columns: &'c [Column<'_>]) -> Vec<&'c (dyn ToSql + Sync)> {
+    columns.iter().map(|column| &**column as _).collect()
+}
+
+/// A statement for each kind of row, in the order in which they must come.
 fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
     let steps: Vec<Step<'e>> = effects.payloads.values().copied().collect();
     let (known, new): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.before.is_some());
@@ -65,7 +75,7 @@ fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
         insert_payloads(&rows(&new)),
         update_payloads(&rows(&known)),
         delete_labels(&hanging(&steps, gone_labels)),
-        move_labels(&ended(&steps)),
+        move_labels(&turned(&steps)),
         put_labels(&new_labels(&steps)),
         delete_replicas(&hanging(&steps, gone_replicas)),
         put_replicas(&hanging(&steps, new_replicas)),
@@ -81,16 +91,15 @@ fn writes<'e>(effects: &'e Effects<'_>) -> Vec<Write<'e>> {
         insert_tombstones(&ends(effects)),
         insert_requests(&effects.requests),
     ];
-    let writes = writes.into_iter().flatten();
-    writes.chain(streams::writes(&effects.streams)).collect()
+    writes.into_iter().chain(streams::writes(&effects.streams)).collect()
 }
 
-fn rows<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
+pub(super) fn rows<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
     steps.iter().map(|step| step.after).collect()
 }
 
 /// What hangs on the payloads, each item with the payload that it hangs on.
-fn hanging<'a, T: 'a, I: Iterator<Item = &'a T>>(
+pub(super) fn hanging<'a, T: 'a, I: Iterator<Item = &'a T>>(
     steps: &[Step<'a>],
     of: impl Fn(Step<'a>) -> I,
 ) -> Vec<(PayloadId, &'a T)> {
@@ -105,7 +114,7 @@ fn hanging<'a, T: 'a, I: Iterator<Item = &'a T>>(
 const IDS_MAX: usize = 200;
 
 /// Tells other nodes which of their payloads were changed.
-fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Option<Write<'e>> {
+pub(super) fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Write<'e> {
     let mut changed: BTreeMap<NodeId, BTreeSet<PayloadId>> = BTreeMap::new();
     for step in effects.payloads.values() {
         let replicas = replicas_before(step).iter().chain(&step.after.replicas);
@@ -126,23 +135,23 @@ fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Option<Write<'e>> {
 }
 
 /// Only what differs: the version vouches for `before` being what the rows say.
-fn gone_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
+pub(super) fn gone_labels(step: Step<'_>) -> impl Iterator<Item = &Label> {
     let kept = |label: &&Label| step.after.labels.iter().any(|other| other.key == label.key);
     let old = step.before.map_or(&[][..], |before| &before.labels);
     old.iter().filter(move |label| !kept(label))
 }
 
 /// Payloads that had labels and have ended, or not, unlike before.
-fn ended<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
+pub(super) fn turned<'a>(steps: &[Step<'a>]) -> Vec<&'a Payload> {
     let has_ended = |row: &Payload| row.state.kind().has_ended();
-    let turned = |step: &&Step<'a>| {
+    let differ = |step: &&Step<'a>| {
         let differs = |before: &Payload| !before.labels.is_empty() && has_ended(before) != has_ended(step.after);
         step.before.is_some_and(differs)
     };
-    steps.iter().filter(turned).map(|step| step.after).collect()
+    steps.iter().filter(differ).map(|step| step.after).collect()
 }
 
-fn new_labels<'a>(steps: &[Step<'a>]) -> Vec<(&'a Payload, &'a Label)> {
+pub(super) fn new_labels<'a>(steps: &[Step<'a>]) -> Vec<(&'a Payload, &'a Label)> {
     let new = |step: &Step<'a>| {
         let (after, old) = (step.after, step.before.map_or(&[][..], |before| &before.labels));
         let labels = after.labels.iter().filter(|label| !old.contains(label));
@@ -151,13 +160,13 @@ fn new_labels<'a>(steps: &[Step<'a>]) -> Vec<(&'a Payload, &'a Label)> {
     steps.iter().flat_map(new).collect()
 }
 
-fn gone_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
+pub(super) fn gone_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
     let old = replicas_before(&step);
     old.iter()
         .filter(move |replica| step.after.replica(replica.id).is_none())
 }
 
-fn new_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
+pub(super) fn new_replicas(step: Step<'_>) -> impl Iterator<Item = &Replica> {
     let old = replicas_before(&step);
     step.after.replicas.iter().filter(|replica| !old.contains(replica))
 }
@@ -167,7 +176,7 @@ fn replicas_before<'a>(step: &Step<'a>) -> &'a [Replica] {
 }
 
 /// A counter, and by how much it moves.
-struct Moved<'a> {
+pub(super) struct Moved<'a> {
     node: NodeId,
     tier: Tier,
     namespace: &'a Namespace,
@@ -176,7 +185,7 @@ struct Moved<'a> {
 }
 
 /// The difference between all old replicas and all new ones.
-fn usage<'a>(steps: &[Step<'a>]) -> Vec<Moved<'a>> {
+pub(super) fn usage<'a>(steps: &[Step<'a>]) -> Vec<Moved<'a>> {
     let mut sums: BTreeMap<(NodeId, Tier, &Namespace), (i64, i64)> = BTreeMap::new();
     for step in steps {
         for (replicas, sign) in [(replicas_before(step), -1), (&step.after.replicas[..], 1)] {
@@ -199,7 +208,7 @@ fn usage<'a>(steps: &[Step<'a>]) -> Vec<Moved<'a>> {
         .collect()
 }
 
-fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+pub(super) fn insert_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
     write!(
         sql::INSERT_PAYLOADS,
         rows,
@@ -223,7 +232,7 @@ fn insert_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
     )
 }
 
-fn update_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+pub(super) fn update_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
     write!(
         sql::UPDATE_PAYLOADS,
         rows,
@@ -244,11 +253,11 @@ fn update_payloads<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
     )
 }
 
-fn delete_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Option<Write<'a>> {
+fn delete_labels<'a>(rows: &[(PayloadId, &'a Label)]) -> Write<'a> {
     write!(sql::DELETE_LABELS, rows, |hung| uuid(hung.0.as_bytes()), &*hung.1.key,)
 }
 
-fn move_labels<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
+fn move_labels<'a>(rows: &[&'a Payload]) -> Write<'a> {
     write!(
         sql::MOVE_LABELS,
         rows,
@@ -257,7 +266,7 @@ fn move_labels<'a>(rows: &[&'a Payload]) -> Option<Write<'a>> {
     )
 }
 
-fn put_labels<'a>(rows: &[(&'a Payload, &'a Label)]) -> Option<Write<'a>> {
+pub(super) fn put_labels<'a>(rows: &[(&'a Payload, &'a Label)]) -> Write<'a> {
     write!(
         sql::PUT_LABELS,
         rows,
@@ -269,7 +278,7 @@ fn put_labels<'a>(rows: &[(&'a Payload, &'a Label)]) -> Option<Write<'a>> {
     )
 }
 
-fn delete_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
+fn delete_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Write<'a> {
     write!(
         sql::DELETE_REPLICAS,
         rows,
@@ -278,7 +287,7 @@ fn delete_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
     )
 }
 
-fn put_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
+pub(super) fn put_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Write<'a> {
     write!(
         sql::PUT_REPLICAS,
         rows,
@@ -294,7 +303,7 @@ fn put_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Option<Write<'a>> {
     )
 }
 
-fn add_usage<'a>(rows: &[Moved<'a>]) -> Option<Write<'a>> {
+pub(super) fn add_usage<'a>(rows: &[Moved<'a>]) -> Write<'a> {
     write!(
         sql::ADD_USAGE,
         rows,
@@ -306,7 +315,7 @@ fn add_usage<'a>(rows: &[Moved<'a>]) -> Option<Write<'a>> {
     )
 }
 
-fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
+pub(super) fn insert_events<'a>(rows: &[&'a Change]) -> Write<'a> {
     write!(
         sql::INSERT_EVENTS,
         rows,
@@ -326,7 +335,7 @@ fn insert_events<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
     )
 }
 
-fn insert_metadata<'a>(rows: &[(&'a Change, &'a Document, Revision)]) -> Option<Write<'a>> {
+fn insert_metadata<'a>(rows: &[(&'a Change, &'a Document, Revision)]) -> Write<'a> {
     write!(
         sql::INSERT_METADATA,
         rows,
@@ -341,7 +350,7 @@ fn insert_metadata<'a>(rows: &[(&'a Change, &'a Document, Revision)]) -> Option<
     )
 }
 
-fn supersede_metadata<'a>(rows: &[(&'a Change, Revision)]) -> Option<Write<'a>> {
+fn supersede_metadata<'a>(rows: &[(&'a Change, Revision)]) -> Write<'a> {
     write!(
         sql::SUPERSEDE_METADATA,
         rows,
@@ -351,7 +360,7 @@ fn supersede_metadata<'a>(rows: &[(&'a Change, Revision)]) -> Option<Write<'a>> 
     )
 }
 
-fn insert_edges<'a>(rows: &[&'a Edge]) -> Option<Write<'a>> {
+fn insert_edges<'a>(rows: &[&'a Edge]) -> Write<'a> {
     write!(
         sql::INSERT_EDGES,
         rows,
@@ -377,7 +386,7 @@ fn pointing_names<'a>(effects: &Effects<'a>) -> Vec<(&'a NameChange, PayloadId, 
         .collect()
 }
 
-fn delete_names<'a>(rows: &[&Key]) -> Option<Write<'a>> {
+fn delete_names<'a>(rows: &[&Key]) -> Write<'a> {
     write!(
         sql::DELETE_NAMES,
         rows,
@@ -386,7 +395,7 @@ fn delete_names<'a>(rows: &[&Key]) -> Option<Write<'a>> {
     )
 }
 
-fn put_names<'a>(rows: &[(&'a NameChange, PayloadId, Version)]) -> Option<Write<'a>> {
+fn put_names<'a>(rows: &[(&'a NameChange, PayloadId, Version)]) -> Write<'a> {
     write!(
         sql::PUT_NAMES,
         rows,
@@ -399,7 +408,7 @@ fn put_names<'a>(rows: &[(&'a NameChange, PayloadId, Version)]) -> Option<Write<
     )
 }
 
-fn insert_name_moves<'a>(rows: &[(&'a NameChange, NameMove)]) -> Option<Write<'a>> {
+fn insert_name_moves<'a>(rows: &[(&'a NameChange, NameMove)]) -> Write<'a> {
     write!(
         sql::INSERT_NAME_MOVES,
         rows,
@@ -419,7 +428,7 @@ fn ends<'a>(effects: &Effects<'a>) -> Vec<&'a Change> {
     effects.changes.iter().copied().filter(|change| change.ends()).collect()
 }
 
-fn insert_tombstones<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
+fn insert_tombstones<'a>(rows: &[&'a Change]) -> Write<'a> {
     write!(
         sql::INSERT_TOMBSTONES,
         rows,
@@ -428,7 +437,7 @@ fn insert_tombstones<'a>(rows: &[&'a Change]) -> Option<Write<'a>> {
     )
 }
 
-fn insert_moves_over<'a>(rows: &[(&'a NameChange, Version)]) -> Option<Write<'a>> {
+fn insert_moves_over<'a>(rows: &[(&'a NameChange, Version)]) -> Write<'a> {
     write!(
         sql::MOVES_OVER,
         rows,
@@ -439,7 +448,7 @@ fn insert_moves_over<'a>(rows: &[(&'a NameChange, Version)]) -> Option<Write<'a>
     )
 }
 
-fn insert_requests<'a>(rows: &[(&'a RequestRecord, Option<Appended>)]) -> Option<Write<'a>> {
+pub(super) fn insert_requests<'a>(rows: &[(&'a RequestRecord, Option<Appended>)]) -> Write<'a> {
     write!(
         sql::INSERT_REQUESTS,
         rows,

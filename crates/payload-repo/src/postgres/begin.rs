@@ -74,7 +74,8 @@ impl Locks {
         }
     }
 
-    fn of(sets: &[ChangeSet]) -> Self {
+    /// Those that a batch needs.
+    pub(super) fn of(sets: &[ChangeSet]) -> Self {
         let creates = |set: &ChangeSet| {
             set.changes.iter().any(|change| change.before.is_none())
                 || set
@@ -124,13 +125,18 @@ fn lineage(set: &ChangeSet) -> Option<Hold> {
     (!set.edges.is_empty()).then_some(Hold::Shared)
 }
 
-/// Begins, and takes the node's row; gives the number of the batch.
-pub(super) async fn fenced(session: &Session, sync: Sync, locks: Locks, claim: Claim) -> Result<u64, Fault> {
+/// The words that begin a transaction.
+pub(super) fn begin(sync: Sync, locks: Locks) -> String {
     let begin = match sync {
         Sync::On => "BEGIN",
         Sync::Off => "BEGIN; SET LOCAL synchronous_commit = off",
     };
-    let begin = format!("{begin}{}", locks.sql());
+    format!("{begin}{}", locks.sql())
+}
+
+/// Begins, and takes the node's row; gives the number of the batch.
+pub(super) async fn fenced(session: &Session, sync: Sync, locks: Locks, claim: Claim) -> Result<u64, Fault> {
+    let begin = begin(sync, locks);
     let node = row::uuid(claim.node.as_bytes());
     let fence: Params<'_> = &[&node, &claim.token];
     let number = session.one(sql::FENCE, fence, |found| row::uint(found, "batch"));

@@ -67,6 +67,18 @@ impl Conn {
         self.session.client.is_closed()
     }
 
+    /// Whether it is there as far as anybody can tell who asks nothing: what has arrived meanwhile is looked at, and its end
+    /// would be a part of that.
+    pub(super) fn is_there(&self) -> bool {
+        let looked = self.run(async |session: &Session| {
+            // One turn for the socket, one for what was read from it.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            Ok(!session.client.is_closed())
+        });
+        looked.unwrap_or(false)
+    }
+
     /// Runs `work` to its end in this thread. If that takes longer than any statement may, the connection is of no use
     /// any more.
     pub(super) fn run<T>(&self, work: impl AsyncFnOnce(&Session) -> Result<T, Fault>) -> Result<T, Fault> {

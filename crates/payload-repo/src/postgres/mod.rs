@@ -18,6 +18,7 @@ mod migrate;
 mod names;
 mod namespaces;
 mod options;
+mod outright;
 mod overlay;
 mod pool;
 mod quotas;

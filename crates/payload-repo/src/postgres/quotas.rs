@@ -9,7 +9,7 @@ use payload_core::quota::{self, Growth};
 use payload_core::{ChangeSet, Namespace, NamespaceUse, NodeId, OverQuota, Quota};
 use tokio_postgres::Row;
 
-use super::apply::{Column, Write, write};
+use super::apply::{Write, write};
 use super::connect::Session;
 use super::decide::Effects;
 use super::fault::Fault;
@@ -71,7 +71,7 @@ impl Quotas {
 }
 
 /// Moves the node's sums by what a batch adds up to.
-pub(super) fn add<'a>(node: NodeId, effects: &Effects<'a>) -> Option<Write<'a>> {
+pub(super) fn add<'a>(node: NodeId, effects: &Effects<'a>) -> Write<'a> {
     let growth = quota::growth(effects.changes.iter().copied());
     let rows: Vec<(&'a Namespace, NodeId, Growth)> = growth.into_iter().map(|(name, by)| (name, node, by)).collect();
     write!(

@@ -411,6 +411,74 @@ statements! { WRITES:
         INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream, first_position)
         SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[],
                              $8::uuid[], $9::bigint[])";
+    /// A whole batch of payloads made and changed, with all that hangs on them. Divides by zero, and so does nothing, unless the
+    /// node is still this server's, its payloads are at the versions that they are led from, and its namespaces are there and
+    /// have no quota that must be kept.
+    COMMIT_OUTRIGHT = "
+        WITH fence AS (
+            UPDATE nodes SET batch = batch + 1 WHERE node = $1 AND claim = $2 AND batch >= $3::bigint RETURNING batch
+        ), made AS (
+            INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
+                                  created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
+            SELECT * FROM unnest($6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
+                                 $12::bytea[], $13::text[], $14::text[], $15::text[], $16::bigint[], $17::bigint[],
+                                 $18::bigint[], $19::text[], $20::text[], $21::boolean[], $22::bigint[])
+        ), changed AS (
+            UPDATE payloads AS p
+            SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
+                tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
+                priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
+                metadata = new.metadata
+            FROM unnest($23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bytea[],
+                        $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::text[], $34::text[],
+                        $35::boolean[], $36::bigint[], $37::bigint[])
+                AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
+                        priority, spill_to, rederivable, metadata, before)
+            WHERE p.id = new.id AND p.version = new.before
+            RETURNING p.id
+        ), labelled AS (
+            INSERT INTO labels (payload, key, value, namespace, ended)
+            SELECT * FROM unnest($38::uuid[], $39::text[], $40::bytea[], $41::text[], $42::boolean[])
+            ON CONFLICT (payload, key) DO UPDATE SET value = excluded.value
+        ), copied AS (
+            INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
+            SELECT * FROM unnest($43::uuid[], $44::uuid[], $45::uuid[], $46::text[], $47::text[], $48::text[],
+                                 $49::uuid[], $50::bigint[], $51::bigint[])
+            ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
+                kind = excluded.kind, container = excluded.container, start = excluded.start,
+                charged = excluded.charged
+        ), used AS (
+            INSERT INTO usage (node, tier, namespace, replicas, charged)
+            SELECT * FROM unnest($52::uuid[], $53::text[], $54::text[], $55::bigint[], $56::bigint[])
+            ON CONFLICT (node, tier, namespace) DO UPDATE
+            SET replicas = usage.replicas + excluded.replicas, charged = usage.charged + excluded.charged
+        ), logged AS (
+            INSERT INTO events (namespace, transaction, number, payload, version, kind, actor, reason, at, from_state,
+                                to_state, body)
+            SELECT e.namespace, pg_current_xact_id()::text::bigint, e.number, e.payload, e.version, e.kind, e.actor,
+                   e.reason, e.at, e.from_state, e.to_state, e.body
+            FROM unnest($57::text[], $58::uuid[], $59::bigint[], $60::text[], $61::text[], $62::bytea[],
+                        $63::bigint[], $64::text[], $65::text[], $66::bytea[]) WITH ORDINALITY
+                AS e (namespace, payload, version, kind, actor, reason, at, from_state, to_state, body, number)
+        ), charged AS (
+            INSERT INTO namespace_use (namespace, node, payloads, bytes)
+            SELECT * FROM unnest($67::text[], $68::uuid[], $69::bigint[], $70::bigint[])
+            ON CONFLICT (namespace, node) DO UPDATE
+            SET payloads = namespace_use.payloads + excluded.payloads, bytes = namespace_use.bytes + excluded.bytes
+        ), asked AS (
+            INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream,
+                                  first_position)
+            SELECT * FROM unnest($71::text[], $72::text[], $73::bytea[], $74::text[], $75::uuid[], $76::bigint[],
+                                 $77::bigint[], $78::uuid[], $79::bigint[])
+        )
+        SELECT (SELECT batch FROM fence) AS batch,
+               1 / CASE WHEN EXISTS (SELECT FROM fence)
+                   AND (SELECT count(*) FROM changed) = cardinality($23::uuid[])
+                   AND (SELECT count(*) FROM namespaces WHERE name = ANY ($4::text[])) = cardinality($4::text[])
+                   AND NOT EXISTS (
+                       SELECT FROM namespaces WHERE name = ANY ($5::text[])
+                           AND (quota_bytes IS NOT NULL OR quota_payloads IS NOT NULL))
+               THEN 1 ELSE 0 END AS foreseen";
     FORGET_REQUESTS = "
         DELETE FROM requests AS r USING (
             SELECT principal, request_id FROM requests WHERE at < $1 ORDER BY at, principal, request_id LIMIT $2

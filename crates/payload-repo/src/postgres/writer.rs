@@ -1,6 +1,6 @@
 //! The one connection that writes: fenced transactions of many change sets, and what to do when one of them fails.
 //!
-//! A batch takes two round trips. The first takes the node's row, which fences and numbers the batch, reads which of the
+//! A batch takes two round trips, or one if it is of a kind that can be [foreseen](outright). The first takes the node's row, which fences and numbers the batch, reads which of the
 //! request ids are known, and locks the payloads. The second writes what was decided and commits. If its answer is lost,
 //! the number in the node's row tells whether it was committed: only this writer writes under its epoch, and only one
 //! batch at a time.
@@ -17,7 +17,7 @@ use super::connect::{Conn, Session};
 use super::decide::{Outcomes, decide};
 use super::fault::Fault;
 use super::options::{Rivals, Target};
-use super::{apply, lineage, row, sql, streams};
+use super::{apply, lineage, outright, row, sql, streams};
 
 use crate::book::Book;
 use crate::observer::{CommitObserver, Purpose};
@@ -42,6 +42,8 @@ pub(super) struct Writer {
     observer: Arc<dyn CommitObserver>,
     conn: Option<Conn>,
     claim: Option<Claim>,
+    /// The number of the last batch, while this connection has written it and knows that.
+    last: Option<u64>,
 }
 
 /// What became of a COMMIT whose answer was lost.
@@ -59,6 +61,7 @@ impl Writer {
             observer,
             conn: None,
             claim: None,
+            last: None,
         }
     }
 
@@ -83,6 +86,7 @@ impl Writer {
         };
         let (epoch, claim) = self.twice(|writer| writer.run(claim))?;
         self.claim = Some(claim);
+        self.last = Some(claim.synced);
         Ok(epoch)
     }
 
@@ -151,7 +155,7 @@ impl Writer {
     fn alone(&mut self, sync: Sync, set: &ChangeSet) -> Result<CommitOutcome, Fault> {
         let mut tries = 1;
         loop {
-            match self.twice(|writer| writer.batch(sync, std::slice::from_ref(set))) {
+            match self.twice(|writer| writer.find_out(sync, std::slice::from_ref(set))) {
                 Err(fault) if tries < TRIES_MAX && self.gives_way(&fault) => pause(self.backoff(tries)),
                 result => return result.and_then(|mut outcomes| outcomes.remove(0)),
             }
@@ -176,6 +180,15 @@ impl Writer {
 
     fn batch(&mut self, sync: Sync, sets: &[ChangeSet]) -> Result<Outcomes, Fault> {
         let claim = self.claim.ok_or_else(Fault::unclaimed)?;
+        match self.outright(sync, claim, sets)? {
+            Some(outcomes) => Ok(outcomes),
+            None => self.find_out(sync, sets),
+        }
+    }
+
+    /// The batch in two round trips, whatever it meets.
+    fn find_out(&mut self, sync: Sync, sets: &[ChangeSet]) -> Result<Outcomes, Fault> {
+        let claim = self.claim.ok_or_else(Fault::unclaimed)?;
         let (number, outcomes, effects) = self.with(|conn| {
             let begin = async |session: &Session| begin::batch(session, sync, claim, sets).await;
             let (number, seen, had) = conn.run(begin)?;
@@ -192,19 +205,58 @@ impl Writer {
         }
         match self.run(async |session: &Session| apply::effects(session, claim.node, &effects).await) {
             Ok(()) => {}
-            Err(fault) if fault.spoils_connection() => match self.fate(claim, number) {
-                Fate::Committed => {}
-                Fate::RolledBack => return Err(fault),
-                Fate::Unknown => return Err(fault.in_commit()),
-            },
+            Err(fault) if fault.spoils_connection() => self.resolve(claim, number, fault)?,
             Err(fault) => return Err(fault),
         }
         self.acknowledged(sync, number);
         Ok(outcomes)
     }
 
+    /// The batch in one round trip, if everything is as can be foreseen.
+    fn outright(&mut self, sync: Sync, claim: Claim, sets: &[ChangeSet]) -> Result<Option<Outcomes>, Fault> {
+        let is_there = |writer: &Self| writer.conn.as_ref().is_some_and(Conn::is_there);
+        let Some(last) = self.last.filter(|_| outright::fits(sets) && is_there(self)) else {
+            return Ok(None);
+        };
+        let mut outcomes = None;
+        let committed = self.with(|conn| {
+            let mut book = Book::new(streams::Known::new(conn, streams::Had::default()));
+            let (decided, effects) = decide(sets, outright::foreseen(sets), &lineage::Rows(conn), &mut book)?;
+            if !outright::is_foreseen(claim, &decided, &effects) {
+                return Ok(None);
+            }
+            outcomes = Some(decided);
+            let commit = async |session: &Session| outright::commit(session, sync, claim, sets, &effects).await;
+            conn.run(commit).map(Some)
+        });
+        match committed {
+            Ok(None) => return Ok(None),
+            Ok(Some(number)) => self.acknowledged(sync, number),
+            // One batch at a time is written, so this one has the next number or none.
+            Err(fault) if fault.spoils_connection() => {
+                self.resolve(claim, last + 1, fault)?;
+                self.acknowledged(sync, last + 1);
+            }
+            Err(fault) => {
+                self.gives_way(&fault);
+                return Ok(None);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Finds out whether a batch was committed whose answer was lost.
+    fn resolve(&mut self, claim: Claim, number: u64, fault: Fault) -> Result<(), Fault> {
+        match self.fate(claim, number) {
+            Fate::Committed => Ok(()),
+            Fate::RolledBack => Err(fault),
+            Fate::Unknown => Err(fault.in_commit()),
+        }
+    }
+
     /// What is not synced may be forgotten; that is what it means.
     fn acknowledged(&mut self, sync: Sync, number: u64) {
+        self.last = Some(number);
         if let (Sync::On, Some(claim)) = (sync, &mut self.claim) {
             claim.synced = number;
         }
@@ -250,7 +302,9 @@ impl Writer {
         self.with(|conn| conn.run(work))
     }
 
-    fn connect(&self) -> Result<Conn, Fault> {
+    fn connect(&mut self) -> Result<Conn, Fault> {
+        // The database may have lost what was not synced, and begins to count where it is.
+        self.last = None;
         let conn = Conn::open(&self.target, &[sql::SHARED, sql::WRITES, streams::sql::WRITES])?;
         conn.run(async |session: &Session| session.batch(KEEPALIVES).await)?;
         self.observer.connected(Purpose::Write);

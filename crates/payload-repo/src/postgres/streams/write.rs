@@ -3,13 +3,13 @@
 use payload_core::StreamId;
 use payload_core::stream::{Entry, Group, Producer, Stream};
 
-use super::super::apply::{Column, Write, write};
+use super::super::apply::{Write, write};
 use super::super::row::{int, uuid};
 use super::sql;
 use crate::book::Layer;
 use crate::stream_row;
 
-/// The statements that have something to do, in the order in which they must come.
+/// A statement for each kind of row, in the order in which they must come.
 pub(in crate::postgres) fn writes(layer: &Layer) -> Vec<Write<'_>> {
     let streams: Vec<&Stream> = layer.streams.values().flatten().collect();
     let dropped: Vec<StreamId> = layer
@@ -71,10 +71,10 @@ pub(in crate::postgres) fn writes(layer: &Layer) -> Vec<Write<'_>> {
         write!(sql::DROP_PRODUCERS, dropped, |id| uuid(id.as_bytes())),
         write!(sql::DROP_STREAMS, dropped, |id| uuid(id.as_bytes())),
     ];
-    writes.into_iter().flatten().collect()
+    writes.into()
 }
 
-fn insert_streams<'a>(rows: &[&'a Stream]) -> Option<Write<'a>> {
+fn insert_streams<'a>(rows: &[&'a Stream]) -> Write<'a> {
     write!(
         sql::INSERT_STREAMS,
         rows,
@@ -100,7 +100,7 @@ fn insert_streams<'a>(rows: &[&'a Stream]) -> Option<Write<'a>> {
     )
 }
 
-fn update_streams<'a>(rows: &[&'a Stream]) -> Option<Write<'a>> {
+fn update_streams<'a>(rows: &[&'a Stream]) -> Write<'a> {
     write!(
         sql::UPDATE_STREAMS,
         rows,
@@ -123,7 +123,7 @@ fn update_streams<'a>(rows: &[&'a Stream]) -> Option<Write<'a>> {
     )
 }
 
-fn insert_entries<'a>(rows: &[(StreamId, &'a Entry)]) -> Option<Write<'a>> {
+fn insert_entries<'a>(rows: &[(StreamId, &'a Entry)]) -> Write<'a> {
     write!(
         sql::INSERT_ENTRIES,
         rows,
