@@ -6,6 +6,7 @@ mod world;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use payload_client::{Client, PayloadId, Reason, v1};
 use world::World;
 
 #[test]
@@ -120,4 +121,53 @@ fn a_follower_prints_what_comes() {
     assert_eq!(next()["offset"], 1);
     follower.kill().unwrap();
     follower.wait().unwrap();
+}
+
+/// Pages that end where they are expected to, pages that end before that, and a stream that grows meanwhile.
+#[tokio::test]
+async fn a_stream_is_read_in_pages_to_its_end_whatever_ends_them() {
+    let world = World::new();
+    let id: PayloadId = world.put(&[7; 10], &[]).parse().unwrap();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let (streams, name) = (client.streams(), "frames".parse().unwrap());
+    streams.create(&name, v1::CreateStreamRequest::default()).await.unwrap();
+    for _ in 0..5 {
+        streams.append(&name, &[id; 5]).await.unwrap();
+    }
+    for (limit, bytes_max) in [(0, None), (4, None), (5, None), (25, None), (10, Some(40))] {
+        let request = v1::ReadStreamRequest {
+            limit,
+            bytes_max,
+            ..v1::ReadStreamRequest::default()
+        };
+        let (mut pages, mut offsets) = (streams.pages(&name, request), Vec::new());
+        while let Some(page) = pages.next().await.unwrap() {
+            offsets.extend(page.entries.iter().map(|entry| entry.offset));
+        }
+        assert_eq!(offsets, (0..25).collect::<Vec<u64>>(), "limit {limit}, {bytes_max:?}");
+    }
+
+    let request = v1::ReadStreamRequest {
+        limit: 20,
+        ..v1::ReadStreamRequest::default()
+    };
+    let mut pages = streams.pages(&name, request);
+    assert_eq!(pages.next().await.unwrap().unwrap().next_offset, 20);
+    streams.append(&name, &[id; 5]).await.unwrap();
+    let mut last = 20;
+    while let Some(page) = pages.next().await.unwrap() {
+        assert_eq!(page.entries[0].offset, last);
+        last = page.next_offset;
+    }
+    assert!(last >= 25, "what was there when it was asked for is read: {last}");
+    streams.delete(&name).await.unwrap();
+    assert_eq!(
+        streams
+            .pages(&name, v1::ReadStreamRequest::default())
+            .next()
+            .await
+            .unwrap_err()
+            .reason(),
+        Reason::StreamNotFound
+    );
 }

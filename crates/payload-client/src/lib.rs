@@ -49,6 +49,7 @@ mod moves;
 mod names;
 mod namespaces;
 mod options;
+mod pages;
 mod placement;
 mod producer;
 mod ranges;
@@ -82,6 +83,7 @@ pub use metadata::{MetadataChange, MetadataOptions};
 pub use options::{
     AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
 };
+pub use pages::Pages;
 pub use payload_core::digest::Digest;
 pub use payload_core::stream::{GroupName, ProducerName, StreamName, Tag};
 pub use payload_core::{

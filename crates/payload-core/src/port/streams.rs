@@ -27,6 +27,10 @@ pub trait StreamReader: Send + Sync {
     /// At most `limit` entries from `from` on, in order.
     fn entries(&self, stream: StreamId, from: Offset, limit: u32) -> Result<Vec<EntryRead>>;
 
+    /// The stream and at most `limit` of its entries from `from` on, in order, if that takes no waiting: for no disk, no
+    /// database, and no lock that somebody keeps while he waits for one. `None` says nothing about what is there.
+    fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)>;
+
     /// One group.
     fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>>;
 

@@ -58,6 +58,28 @@ impl Engine {
         self.read_from(&stream, start, limit, request)
     }
 
+    /// The same for whoever must not wait: a page from an offset of an incarnation, if what it takes is at hand. What would
+    /// be refused is not, so that only the one that may wait refuses.
+    pub fn read_at_hand(&self, stream: StreamId, from: Offset, limit: u32, filter: &EntryFilter) -> Option<ReadPage> {
+        if *filter != EntryFilter::default() {
+            return None;
+        }
+        let (row, entries) = self.repository().at_hand(stream, from, limit)?;
+        let is_here = !row.ended && (row.earliest..=row.head).contains(&from);
+        let begins_here = entries.first().is_none_or(|read| read.entry.offset == from);
+        (is_here && begins_here).then(|| {
+            let next = from.plus(entries.len() as u64);
+            ReadPage {
+                stream,
+                earliest: row.earliest,
+                head: row.head,
+                next,
+                entries,
+            }
+            .ended()
+        })
+    }
+
     /// The offset that a start means now.
     pub fn start_offset(&self, stream: &Stream, start: Start) -> Result<Offset> {
         match start {

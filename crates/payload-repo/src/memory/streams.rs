@@ -233,6 +233,18 @@ fn producers(tables: &StreamTables, stream: StreamId) -> Vec<Producer> {
     of_stream.map(|(_, producer)| producer.clone()).collect()
 }
 
+fn entries(tables: &Tables, stream: StreamId, from: Offset, limit: u32) -> Vec<EntryRead> {
+    let entries = tables.streams.entries.range((stream, from)..);
+    entries
+        .take_while(|((id, _), _)| *id == stream)
+        .take(limit as usize)
+        .map(|(_, entry)| EntryRead {
+            entry: entry.clone(),
+            state: tables.payloads.get(&entry.payload).map(|row| row.state.kind()),
+        })
+        .collect()
+}
+
 impl StreamReader for MemoryRepository {
     fn stream(&self, namespace: &Namespace, name: &StreamName) -> Result<Option<Stream>> {
         Ok(named(&self.tables.lock().streams, namespace, name))
@@ -264,16 +276,13 @@ impl StreamReader for MemoryRepository {
     }
 
     fn entries(&self, stream: StreamId, from: Offset, limit: u32) -> Result<Vec<EntryRead>> {
+        Ok(entries(&self.tables.lock(), stream, from, limit))
+    }
+
+    fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
         let tables = self.tables.lock();
-        let entries = tables.streams.entries.range((stream, from)..);
-        Ok(entries
-            .take_while(|((id, _), _)| *id == stream)
-            .take(limit as usize)
-            .map(|(_, entry)| EntryRead {
-                entry: entry.clone(),
-                state: tables.payloads.get(&entry.payload).map(|row| row.state.kind()),
-            })
-            .collect())
+        let row = tables.streams.streams.get(&stream)?.clone();
+        Some((row, entries(&tables, stream, from, limit)))
     }
 
     fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>> {

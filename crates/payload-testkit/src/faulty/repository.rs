@@ -250,6 +250,11 @@ impl StreamReader for FaultyRepository {
             .run("repository.entries", || self.inner.entries(stream, from, limit))
     }
 
+    /// What the switch should hold up or refuse is never at hand.
+    fn at_hand(&self, _stream: StreamId, _from: Offset, _limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
+        None
+    }
+
     fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>> {
         self.switch.run("repository.group", || self.inner.group(stream, name))
     }

@@ -69,6 +69,10 @@ impl StreamReader for PostgresRepository {
         })
     }
 
+    fn at_hand(&self, _stream: StreamId, _from: Offset, _limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
+        None
+    }
+
     fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>> {
         self.read(async |session| {
             session

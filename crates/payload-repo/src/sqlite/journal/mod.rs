@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use payload_core::stream::{Group as StreamGroup, GroupName, Offset, Producer, ProducerName, Stream, StreamName};
+use payload_core::stream::{
+    EntryRead, Group as StreamGroup, GroupName, Offset, Producer, ProducerName, Stream, StreamName,
+};
 use payload_core::sync::Group;
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Durability, Namespace, NodeId, OverQuota, Payload, PayloadId, Principal,
@@ -344,6 +346,16 @@ impl Journal {
             return Tail::default();
         };
         state.streams.tail(&state.rows, stream, from, limit, state.synced)
+    }
+
+    /// A stream and its entries from `from` on, if all of that is pending and nobody is deciding about the next set now.
+    pub(super) fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
+        let state = (self.pending() > 0).then(|| self.state.try_lock())??;
+        let row = state.streams.stream(stream, state.synced)?;
+        let tail = state.streams.tail(&state.rows, stream, from, limit, state.synced);
+        tail.begins
+            .is_some_and(|begins| begins <= from)
+            .then_some((row, tail.entries))
     }
 
     fn unless_empty(&self) -> Option<MutexGuard<'_, State>> {

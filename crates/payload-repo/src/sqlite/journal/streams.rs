@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use payload_core::stream::rules::{PayloadSeen, StreamRows};
 use payload_core::stream::{
-    Appended, Entry, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamRefusal,
+    Appended, Entry, EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamRefusal,
 };
 use payload_core::{ChangeSet, Namespace, Payload, PayloadId, StateKind, StreamId};
 use rusqlite::Connection;
@@ -52,8 +52,8 @@ pub(in crate::sqlite) struct Tail {
     /// Its first entry; what comes before is in the tables.
     pub(in crate::sqlite) begins: Option<Offset>,
     /// What a reader is to see of it.
-    pub(in crate::sqlite) entries: Vec<Entry>,
-    /// The states of payloads of which the tables may have an older one.
+    pub(in crate::sqlite) entries: Vec<EntryRead>,
+    /// The states of payloads of which the tables may have an older one, if a part of what is read is there.
     pub(in crate::sqlite) states: HashMap<PayloadId, StateKind>,
 }
 
@@ -187,9 +187,18 @@ impl PendingStreams {
             .peekable();
         let begins = pending.peek().map(|entry| entry.offset);
         let wanted = pending.skip_while(|entry| entry.offset < from).take(limit as usize);
-        let entries: Vec<Entry> = wanted.cloned().collect();
+        // Only a payload that is active gets an entry, and what changes it after that is pending too.
+        let state = |payload| {
+            rows.get(&payload)
+                .map_or(StateKind::Active, |(row, _)| row.state.kind())
+        };
+        let read = |entry: &Entry| EntryRead {
+            entry: entry.clone(),
+            state: Some(state(entry.payload)),
+        };
+        let entries = wanted.map(read).collect();
         let states = match begins {
-            Some(begins) if begins <= from => of_entries(rows, &entries),
+            Some(begins) if begins <= from => HashMap::new(),
             _ => rows.iter().map(|(id, (row, _))| (*id, row.state.kind())).collect(),
         };
         Tail {
@@ -203,14 +212,6 @@ impl PendingStreams {
         let tail = self.tails.get(&stream).into_iter().flatten();
         tail.filter(move |entry| entry.number <= synced)
     }
-}
-
-fn of_entries(rows: &PendingRows, entries: &[Entry]) -> HashMap<PayloadId, StateKind> {
-    let state = |entry: &Entry| {
-        let (row, _) = rows.get(&entry.payload)?;
-        Some((entry.payload, row.state.kind()))
-    };
-    entries.iter().filter_map(state).collect()
 }
 
 /// Removes a row unless a later entry has made it anew; says whether it did.
@@ -306,5 +307,130 @@ impl Ground for Under<'_> {
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payload_core::stream::{Append, EntryDraft, StreamChange, StreamRef, StreamSettings};
+    use payload_core::{CommitOutcome, Durability, State};
+    use payload_testkit::clock::ManualClock;
+    use payload_testkit::repository::sample::{Maker, at, created, set};
+
+    use super::super::super::SqliteOptions;
+    use super::super::super::catalog::Catalog;
+    use super::super::{Claim, Offer, Written};
+    use super::*;
+    use crate::log::Listener;
+
+    /// A catalog whose tables nobody brings up to date, with a stream and a payload.
+    struct World {
+        catalog: Catalog,
+        claim: Claim,
+        stream: StreamId,
+        payload: Payload,
+        _dir: tempfile::TempDir,
+    }
+
+    fn named() -> StreamRef {
+        StreamRef {
+            namespace: Namespace::default(),
+            name: "frames".parse().unwrap(),
+            incarnation: None,
+        }
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("catalog.db");
+            let clock = Arc::new(ManualClock::default());
+            let catalog = Catalog::open(&path, &SqliteOptions::default(), clock, Arc::new(())).unwrap();
+            let mut maker = Maker::new(75);
+            let claim = (maker.node, catalog.claim(maker.node, at(0)).unwrap());
+            let payload = Payload {
+                state: State::Active { expires_at: None },
+                ..maker.allocated()
+            };
+            let stream = maker.stream();
+            let create = StreamChange::Create {
+                id: stream,
+                namespace: named().namespace,
+                name: named().name,
+                settings: StreamSettings::default(),
+                at: at(0),
+            };
+            let first = ChangeSet {
+                streams: vec![create],
+                durability: Durability::Host,
+                ..set([created(&payload)])
+            };
+            let made = catalog.commit_directly(claim, first, &Listener::default());
+            assert_eq!(made.unwrap(), CommitOutcome::Applied);
+            Self {
+                catalog,
+                claim,
+                stream,
+                payload,
+                _dir: dir,
+            }
+        }
+
+        /// Writes an entry down, and does not wait for the disk.
+        fn append(&self) -> Written {
+            let draft = EntryDraft {
+                payload: self.payload.id,
+                tags: Vec::new(),
+            };
+            let append = Append {
+                stream: named(),
+                entries: vec![draft],
+                expected: None,
+                producer: None,
+                at: at(1),
+            };
+            let set = ChangeSet {
+                streams: vec![StreamChange::Append(append)],
+                durability: Durability::Host,
+                ..set([])
+            };
+            match self.catalog.offer(self.claim, set).unwrap() {
+                Offer::Written(written) => written,
+                _ => panic!("the journal takes appends"),
+            }
+        }
+
+        /// What readers see: the head, by id and by name, and how many entries, with and without waiting.
+        fn seen(&self) -> [Option<u64>; 4] {
+            let journal = &self.catalog.journal;
+            let head = |stream: Option<Stream>| stream.map(|stream| stream.head.as_u64());
+            let tail = journal.tail(self.stream, Offset::ZERO, 100);
+            let at_hand = journal.at_hand(self.stream, Offset::ZERO, 100);
+            [
+                head(journal.stream(self.stream)),
+                head(journal.stream_named(&named().namespace, &named().name)),
+                tail.begins.map(|_| tail.entries.len() as u64),
+                at_hand.map(|(_, entries)| entries.len() as u64),
+            ]
+        }
+    }
+
+    #[test]
+    fn nobody_sees_an_entry_before_it_is_on_the_disk() {
+        let world = World::new();
+        let (first, second) = (world.append(), world.append());
+        let place = |written: &Written| written.entry.outcome().appended().unwrap().first.as_u64();
+        assert_eq!(
+            (place(&first), place(&second)),
+            (0, 1),
+            "each is decided by those before it"
+        );
+        assert_eq!(world.seen(), [None; 4]);
+        world.catalog.make_durable(&first.entry).unwrap();
+        assert_eq!(world.seen(), [Some(1); 4]);
+        world.catalog.make_durable(&second.entry).unwrap();
+        assert_eq!(world.seen(), [Some(2); 4]);
+        world.catalog.settle().unwrap();
+        assert_eq!(world.seen(), [None; 4], "the tables have all of it");
     }
 }

@@ -56,6 +56,10 @@ impl StreamReader for SqliteRepository {
         self.read_as_it_is(|conn| tail::read(conn, stream, from, limit, tail))
     }
 
+    fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
+        self.shared.catalog.journal.at_hand(stream, from, limit)
+    }
+
     fn group(&self, stream: StreamId, name: &GroupName) -> Result<Option<Group>> {
         let catalog = &self.shared.catalog;
         if let Some((group, made_by)) = catalog.journal.group(stream, name) {

@@ -53,7 +53,6 @@ statements! {
         SELECT e.position, e.payload, e.size, e.bytes_through, e.at, e.tags, e.held, p.state
         FROM stream_entries e LEFT JOIN payloads p ON p.id = e.payload
         WHERE e.stream = ?1 AND e.position >= ?2 AND e.position < ?4 ORDER BY e.position LIMIT ?3";
-    STATE = "SELECT state FROM payloads WHERE id = ?1";
     DELETE_ENTRIES = "DELETE FROM stream_entries WHERE stream = ?1 AND position < ?2";
 
     GROUP = "SELECT name, position, generation, at FROM stream_groups WHERE stream = ?1 AND name = ?2";

@@ -1,13 +1,13 @@
 //! A page of a stream: what the tables have of it, and behind that what only the journal has.
 
+use payload_core::StreamId;
 use payload_core::stream::{EntryRead, Offset};
-use payload_core::{PayloadId, StateKind, StreamId};
 use rusqlite::{Connection, params};
 
 use super::super::fault::Fault;
 use super::super::journal::Tail;
-use super::super::read::{all, one};
-use super::super::row::{int, state_kind, word};
+use super::super::read::all;
+use super::super::row::int;
 use super::{row, sql};
 
 /// At most `limit` entries from `from` on. The tail was looked at before the tables are read: so nothing is between them.
@@ -35,18 +35,6 @@ pub(super) fn read(
         }
     }
     let room = limit as usize - page.len();
-    for entry in entries.into_iter().take(room) {
-        let state = match states.get(&entry.payload) {
-            Some(state) => Some(*state),
-            None => state(conn, entry.payload)?,
-        };
-        page.push(EntryRead { entry, state });
-    }
+    page.extend(entries.into_iter().take(room));
     Ok(page)
-}
-
-fn state(conn: &Connection, payload: PayloadId) -> Result<Option<StateKind>, Fault> {
-    one(conn, sql::STATE, [payload.as_bytes()], |found| {
-        word(found, 0, "state", state_kind)
-    })
 }

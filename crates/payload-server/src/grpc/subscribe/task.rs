@@ -175,6 +175,9 @@ impl Subscription {
 
     /// A page; `None` if the server is too busy to read one now.
     async fn read(&mut self) -> Result<Option<ReadPage>, End> {
+        if let Some(page) = self.at_hand() {
+            return Ok(Some(page));
+        }
         let request = ReadRequest {
             stream: self.open.stream.clone(),
             start: Start::Offset(self.window.next()),
@@ -206,6 +209,14 @@ impl Subscription {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What was appended a moment ago, without another thread. A member's generation has to be looked up first.
+    fn at_hand(&self) -> Option<ReadPage> {
+        let limit = self.window.room().min(BATCH) as u32;
+        let engine = &self.desk.calls.engine;
+        let page = || engine.read_at_hand(self.stream, self.window.next(), limit, &self.open.filter);
+        self.member.is_none().then(page)?
     }
 
     /// Until something happens: the stream moves, the client speaks or goes away, or there was silence for long enough.
