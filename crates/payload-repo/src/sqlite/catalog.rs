@@ -20,7 +20,8 @@ use super::{SqliteOptions, migrate};
 use crate::log::Listener;
 use crate::observer::CommitObserver;
 
-/// How many entries the applier takes at once: those who want to write to the tables wait for so many at most.
+/// How much the applier takes at once: those who want to write to the tables wait for so many sets at most, or for fewer
+/// with many entries of streams.
 const APPLY_MAX: usize = 256;
 
 /// Less than this would not be worth a file.

@@ -37,6 +37,11 @@ impl Pool {
         work(&snapshot)
     }
 
+    /// The same without a snapshot around it: each statement sees what is there when it begins.
+    pub(super) fn look<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+        work(self.take().conn())
+    }
+
     fn take(&self) -> Lent<'_> {
         let mut idle = self.idle.lock();
         loop {

@@ -154,7 +154,8 @@ impl Journal {
             return Ok(Offer::Direct(Box::new(set)));
         }
         state.check(claim)?;
-        let effects = match tables.read(|conn| state.decide(conn, &set))? {
+        // What leaves the pending part while this is decided is in the tables as it was: no snapshot is needed.
+        let effects = match tables.look(|conn| state.decide(conn, &set))? {
             Decision::Write(effects) => effects,
             Decision::Answer(outcome, from) => return Ok(Offer::Decided(outcome, from)),
             Decision::Direct => return Ok(Offer::Direct(Box::new(set))),
@@ -226,7 +227,7 @@ impl Journal {
         Direct(self)
     }
 
-    /// The next entries for the tables, at most `max`: none that still waits for the disk.
+    /// The next entries for the tables, of a weight of `max` or the first alone: none that still waits for the disk.
     pub(super) fn batch(&self, max: usize) -> Batch {
         let state = self.state.lock();
         if state.failed.is_some() {
@@ -236,7 +237,13 @@ impl Journal {
             .pending
             .iter()
             .take_while(|entry| !entry.waits_for_sync(state.synced));
-        let entries: Vec<_> = ready.take(max).cloned().collect();
+        let mut before = 0;
+        let light = ready.take_while(|entry| {
+            let fits = before == 0 || before + entry.weight() <= max;
+            before += entry.weight();
+            fits
+        });
+        let entries: Vec<_> = light.cloned().collect();
         let last = entries.last().map(|entry| entry.number);
         let frees_a_half = match (state.file.wants_durable(), last) {
             (Some(wanted), Some(last)) => last >= wanted,
@@ -483,6 +490,11 @@ impl Pending {
     pub(super) fn outcome(&self) -> CommitOutcome {
         let appended = self.streams.appended;
         appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended)
+    }
+
+    /// What it costs the tables, by how many sets without entries of a stream cost as much.
+    fn weight(&self) -> usize {
+        1 + self.set.entries() / 32
     }
 
     fn waits_for_sync(&self, synced: u64) -> bool {
