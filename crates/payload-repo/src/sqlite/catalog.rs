@@ -1,5 +1,8 @@
 //! The tables and the journal together: what is acknowledged is in one of them, and readers see both.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,7 +191,7 @@ impl Catalog {
         let started = self.clock.now();
         let (mut log_pages, mut entries) = (0, 0);
         let outcomes = self.write(|writer| {
-            let batch = self.journal.batch(max);
+            let batch = self.journal.batch(max)?;
             if batch.mark.is_none() && sets.is_empty() {
                 return Ok(Vec::new());
             }

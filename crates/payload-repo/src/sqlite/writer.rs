@@ -127,6 +127,14 @@ impl Writer {
             }
             tx.prepare_cached(sql::BEGIN_SESSION)?
                 .execute([int(next.session), int(next.applied)])?;
+            // What a crash of the host takes comes before everything that it may take: a set that promises to outlive it is
+            // only ever written behind what is on the disk.
+            if entries[applied..]
+                .iter()
+                .any(|(_, content)| journal::promises_host(content))
+            {
+                return Err(Fault::bad_row("an entry of the journal that continues no row"));
+            }
             Ok(entries.len() - applied)
         })
     }

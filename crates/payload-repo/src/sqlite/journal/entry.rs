@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use payload_core::stream::Appended;
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, Operation, Payload, PayloadId, Principal,
     RequestRecord, StateKind, Version, delta,
@@ -40,17 +41,23 @@ pub(super) fn fits(set: &ChangeSet) -> bool {
         && (*durability >= Durability::Host || !streams.iter().any(stream_change::writes))
 }
 
-/// The bytes of a set that fits.
-pub(super) fn encode(set: &ChangeSet) -> Vec<u8> {
+/// The bytes of a set that fits, with where its entries of a stream are.
+pub(super) fn encode(set: &ChangeSet, appended: Option<Appended>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.push(FORM);
+    out.push(u8::from(set.durability >= Durability::Host));
     put_maybe(&mut out, set.request.as_ref(), put_request);
     put_number(&mut out, set.changes.len() as u64);
     for change in &set.changes {
         put_change(&mut out, change);
     }
-    stream_change::put_all(&mut out, &set.streams);
+    stream_change::put_all(&mut out, &set.streams, appended);
     out
+}
+
+/// Whether the set in the bytes promises to outlive the host.
+pub(in crate::sqlite) fn promises_host(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&1)
 }
 
 /// The set in the bytes; `None` if it does not continue the rows. `current` gives the row that a change starts from.
@@ -125,6 +132,7 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
 
 fn head(reader: &mut Reader<'_>) -> Option<(Option<RequestRecord>, u64)> {
     (reader.byte()? == FORM).then_some(())?;
+    (reader.byte()? <= 1).then_some(())?;
     Some((reader.maybe(request)?, reader.number()?))
 }
 
@@ -204,7 +212,7 @@ mod tests {
         ];
         for set in sets {
             assert!(fits(&set));
-            let bytes = encode(&set);
+            let bytes = encode(&set, None);
             let back = decode(&bytes, |id| Ok((id == known.id).then(|| known.clone())))
                 .unwrap()
                 .unwrap();
@@ -226,7 +234,7 @@ mod tests {
         let mut maker = Maker::new(72);
         let first = in_order(&maker.full());
         let second = edited(&first, |after| after.size += 1);
-        let bytes = encode(&set([changed(&first, &second)]));
+        let bytes = encode(&set([changed(&first, &second)]), None);
         for current in [None, Some(second)] {
             assert!(decode(&bytes, |_| Ok(current.clone())).unwrap().is_none());
         }

@@ -34,7 +34,7 @@ use super::fault::Fault;
 use super::pool::Pool;
 use super::{namespaces, quotas, read};
 use crate::memory::in_order;
-pub(super) use entry::decode;
+pub(super) use entry::{decode, promises_host};
 use file::{Found, JournalFile};
 pub(super) use file::{Mark, Unusable, lock, path};
 pub(super) use streams::Tail;
@@ -160,7 +160,7 @@ impl Journal {
             Decision::Answer(outcome, from) => return Ok(Offer::Decided(outcome, from)),
             Decision::Direct => return Ok(Offer::Direct(Box::new(set))),
         };
-        match state.file.append(&entry::encode(&set)) {
+        match state.file.append(&entry::encode(&set, effects.appended)) {
             Ok(Some(number)) => Ok(Offer::Written(self.note(&mut state, number, set, effects))),
             Ok(None) => Ok(Offer::Direct(Box::new(set))),
             Err(error) => Err(Fault::from(error)),
@@ -178,7 +178,8 @@ impl Journal {
 
     /// Returns when the entry is as durable as it asks for, together with all others that ask now.
     pub(super) fn sync(&self, entry: &Pending, done: impl FnOnce(usize)) -> Result<(), Fault> {
-        if entry.set.durability < Durability::Host {
+        // What another's sync has covered is on the disk, whatever becomes of the next.
+        if !entry.waits_for_sync(self.state.lock().synced) {
             done(1);
             return Ok(());
         }
@@ -228,11 +229,13 @@ impl Journal {
     }
 
     /// The next entries for the tables, of a weight of `max` or the first alone: none that still waits for the disk.
-    pub(super) fn batch(&self, max: usize) -> Batch {
+    ///
+    /// # Errors
+    ///
+    /// The sync that failed, if one has: nothing may go to the tables past what is pending.
+    pub(super) fn batch(&self, max: usize) -> Result<Batch, Fault> {
         let state = self.state.lock();
-        if state.failed.is_some() {
-            return Batch::default();
-        }
+        state.check_sync()?;
         let ready = state
             .pending
             .iter()
@@ -251,11 +254,11 @@ impl Journal {
             (Some(_), None) => state.pending.is_empty(),
             (None, _) => false,
         };
-        Batch {
+        Ok(Batch {
             mark: last.or_else(|| frees_a_half.then(|| state.file.last())),
             entries,
             frees_a_half,
-        }
+        })
     }
 
     /// The tables hold the batch, on the disk if they were synced.
@@ -318,6 +321,14 @@ impl Journal {
     }
 }
 
+#[cfg(test)]
+impl Journal {
+    /// Has every further sync fail.
+    pub(super) fn break_syncs(&mut self) {
+        self.file = File::open("/dev/null").expect("every system has it");
+    }
+}
+
 /// What readers see of streams that the tables do not hold yet.
 impl Journal {
     /// The stream that has the name, if the tables have an older row of it.
@@ -358,11 +369,13 @@ impl Journal {
     /// A stream and its entries from `from` on, if all of that is pending and nobody is deciding about the next set now.
     pub(super) fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
         let state = (self.pending() > 0).then(|| self.state.try_lock())??;
+        state
+            .streams
+            .begins(stream, state.synced)
+            .filter(|begins| *begins <= from)?;
         let row = state.streams.stream(stream, state.synced)?;
         let tail = state.streams.tail(&state.rows, stream, from, limit, state.synced);
-        tail.begins
-            .is_some_and(|begins| begins <= from)
-            .then_some((row, tail.entries))
+        Some((row, tail.entries))
     }
 
     fn unless_empty(&self) -> Option<MutexGuard<'_, State>> {

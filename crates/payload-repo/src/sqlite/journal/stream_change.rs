@@ -1,8 +1,8 @@
 //! Changes of streams as bytes of an entry of the journal. Recovery decides them again, by the rows that they were decided
-//! by, and so comes to the same offsets.
+//! by, and so comes to the same offsets: an append says which, and is refused by other rows.
 
 use payload_core::stream::{
-    Append, EntryDraft, GroupJoin, GroupName, Offset, OffsetCommit, OffsetReset, ProducerBatch, ProducerName,
+    Append, Appended, EntryDraft, GroupJoin, GroupName, Offset, OffsetCommit, OffsetReset, ProducerBatch, ProducerName,
     StreamChange, StreamName, StreamRef, Tag,
 };
 use payload_core::{PayloadId, StreamId};
@@ -36,17 +36,17 @@ pub(super) fn writes(change: &StreamChange) -> bool {
 }
 
 /// Those that change something. What only asked was answered when the entry was written.
-pub(super) fn put_all(out: &mut Vec<u8>, changes: &[StreamChange]) {
+pub(super) fn put_all(out: &mut Vec<u8>, changes: &[StreamChange], appended: Option<Appended>) {
     let written = || changes.iter().filter(|change| writes(change));
     put_number(out, written().count() as u64);
-    written().for_each(|change| put(out, change));
+    written().for_each(|change| put(out, change, appended));
 }
 
-fn put(out: &mut Vec<u8>, change: &StreamChange) {
+fn put(out: &mut Vec<u8>, change: &StreamChange, appended: Option<Appended>) {
     match change {
         StreamChange::Append(append) => {
             out.push(APPEND);
-            put_append(out, append);
+            put_append(out, append, appended);
         }
         StreamChange::CommitOffset(commit) => {
             out.push(COMMIT_OFFSET);
@@ -76,15 +76,20 @@ fn put(out: &mut Vec<u8>, change: &StreamChange) {
     }
 }
 
-fn put_append(out: &mut Vec<u8>, append: &Append) {
-    put_stream(out, &append.stream);
+fn put_append(out: &mut Vec<u8>, append: &Append, appended: Option<Appended>) {
+    let decided = StreamRef {
+        incarnation: appended.map(|place| place.stream).or(append.stream.incarnation),
+        ..append.stream.clone()
+    };
+    let expected = appended.map(|place| place.first).or(append.expected);
+    put_stream(out, &decided);
     put_number(out, append.entries.len() as u64);
     for draft in &append.entries {
         out.extend_from_slice(draft.payload.as_bytes());
         put_number(out, draft.tags.len() as u64);
         draft.tags.iter().for_each(|tag| put_text(out, tag.as_str()));
     }
-    put_maybe(out, append.expected.as_ref(), put_offset);
+    put_maybe(out, expected.as_ref(), put_offset);
     put_maybe(out, append.producer.as_ref(), |out, batch| {
         put_text(out, batch.name.as_str());
         put_number(out, batch.epoch);
@@ -255,7 +260,7 @@ mod tests {
         let mut maker = Maker::new(73);
         let changes = all(&mut maker);
         let mut bytes = Vec::new();
-        put_all(&mut bytes, &changes);
+        put_all(&mut bytes, &changes, None);
         assert_eq!(read_all(&mut Reader::new(&bytes)), Some(changes));
         for end in 0..bytes.len() {
             assert_eq!(read_all(&mut Reader::new(&bytes[..end])), None);
@@ -268,7 +273,7 @@ mod tests {
         let asks = StreamChange::Unheld(maker.allocated().id);
         assert!(fits(&asks) && !writes(&asks));
         let mut bytes = Vec::new();
-        put_all(&mut bytes, &[asks]);
+        put_all(&mut bytes, &[asks], None);
         assert_eq!(read_all(&mut Reader::new(&bytes)), Some(Vec::new()));
     }
 }

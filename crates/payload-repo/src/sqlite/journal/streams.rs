@@ -181,12 +181,11 @@ impl PendingStreams {
 
     /// What a reader sees that begins at `from` and wants `limit` entries.
     pub(super) fn tail(&self, rows: &PendingRows, stream: StreamId, from: Offset, limit: u32, synced: u64) -> Tail {
-        let mut pending = self
-            .on_disk(stream, synced)
-            .flat_map(|entry| entry.streams.entries_of(stream))
-            .peekable();
-        let begins = pending.peek().map(|entry| entry.offset);
-        let wanted = pending.skip_while(|entry| entry.offset < from).take(limit as usize);
+        let begins = self.begins(stream, synced);
+        let wanted = self
+            .entries(stream, synced)
+            .skip_while(|entry| entry.offset < from)
+            .take(limit as usize);
         // Only a payload that is active gets an entry, and what changes it after that is pending too.
         let state = |payload| {
             rows.get(&payload)
@@ -206,6 +205,16 @@ impl PendingStreams {
             entries,
             states,
         }
+    }
+
+    /// The first entry that the tables do not have.
+    pub(super) fn begins(&self, stream: StreamId, synced: u64) -> Option<Offset> {
+        self.entries(stream, synced).next().map(|entry| entry.offset)
+    }
+
+    fn entries(&self, stream: StreamId, synced: u64) -> impl Iterator<Item = &Entry> {
+        self.on_disk(stream, synced)
+            .flat_map(move |entry| entry.streams.entries_of(stream))
     }
 
     fn on_disk(&self, stream: StreamId, synced: u64) -> impl DoubleEndedIterator<Item = &Arc<Pending>> {
