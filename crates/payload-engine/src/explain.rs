@@ -50,6 +50,8 @@ pub struct ReplicaView {
     pub keeps: Vec<Keep>,
     /// How it would go.
     pub exit: Exit,
+    /// Which part of the machine's memory it begins in, if there are several.
+    pub memory_node: Option<u32>,
 }
 
 /// The event that added a replica.
@@ -108,17 +110,28 @@ impl Engine {
                 leases: live.leases_on(replica.id),
                 keeps: facts.keeps().collect(),
                 exit: facts.exit(),
+                memory_node: None,
             }
         };
         let mut replicas: Vec<ReplicaView> = live.row.replicas.iter().map(&mut view).collect();
+        let (row, lease_count) = (Arc::clone(&live.row), live.leases.len());
+        drop(live);
         replicas.sort_by_key(|view| view.replica.tier());
+        for view in &mut replicas {
+            view.memory_node = self.memory_node(&view.replica);
+        }
         Ok(Explanation {
-            row: Arc::clone(&live.row),
+            row,
             replicas,
             leases,
-            lease_count: live.leases.len(),
+            lease_count,
             plan,
         })
+    }
+
+    fn memory_node(&self, replica: &Replica) -> Option<u32> {
+        let is_here = replica.node == self.settings.node;
+        self.tier(replica.tier()).ok().filter(|_| is_here)?.memory_node(&replica.location)
     }
 
     /// Which event added each replica that is still there.

@@ -75,6 +75,27 @@ pub(crate) fn populate_huge(fd: BorrowedFd<'_>, offset: u64, len: u64) -> rustix
     Ok(())
 }
 
+/// Ask for the node of a page instead of a thread's policy (get_mempolicy(2), linux/mempolicy.h).
+const MPOL_F_NODE_OF_ADDRESS: libc::c_int = 1 | 2;
+
+/// Which memory node the page at `offset` is in (get_mempolicy(2)); nothing if the kernel does not say.
+pub(crate) fn node_of(fd: BorrowedFd<'_>, offset: u64) -> Option<u32> {
+    let region = Region::map(fd, offset - offset % crate::PAGE, crate::PAGE, ProtFlags::READ).ok()?;
+    let mut node: libc::c_int = -1;
+    // SAFETY: the kernel writes one number and looks up one page, which is mapped for as long as the region lives.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            &raw mut node,
+            std::ptr::null_mut::<libc::c_ulong>(),
+            0,
+            region.start.as_ptr(),
+            MPOL_F_NODE_OF_ADDRESS,
+        )
+    };
+    u32::try_from(node).ok().filter(|_| result == 0)
+}
+
 /// Bytes that the kernel lets nobody change any more.
 #[derive(Debug)]
 pub(crate) struct Sealed {

@@ -115,6 +115,19 @@ fn fault_14_the_pool_makes_way_for_payloads() {
     }
     assert!(stored * 60_000 > 6 * MIB, "{stored}");
     assert_eq!(store.usage().pool, 0);
+
+    // And stages, with the copy that the commit will make: 3 MiB and 3 MiB, of which the pool had 4.
+    let (_, store) = fresh(options(8 * MIB, 4 * MIB));
+    assert_eq!(prepared(&store), 4 * MIB);
+    let medium: Vec<_> = (0..3).map(|_| reserve(&store, MIB).unwrap()).collect();
+    assert!(medium.iter().all(|placed| matches!(placed.location, Location::Stage { .. })));
+    assert_eq!((store.usage().pool, store.usage().used), (0, 6 * MIB));
+    assert_eq!(
+        reserve(&store, MIB + MIB / 2).unwrap_err().reason(),
+        Reason::TierFull,
+        "there is room for the stage, and none for the copy"
+    );
+    assert_eq!(store.usage().used, 6 * MIB, "what was refused takes up nothing");
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn replica(standing: &Standing) -> String {
         true => format!("may go when room is short: {}", exit(standing.exit)),
         false => format!("stays: {}", stays.join("; ")),
     };
-    format!("{:<8}{arrival}\n        {fate}", standing.tier.to_lowercase())
+    let node = match standing.memory_node {
+        Some(node) => format!(", in memory node {node}"),
+        None => String::new(),
+    };
+    format!("{:<8}{arrival}{node}\n        {fate}", standing.tier.to_lowercase())
 }
 
 /// What keeps a replica, as the rest of a sentence.

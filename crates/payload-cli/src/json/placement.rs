@@ -25,6 +25,8 @@ pub(crate) struct Standing {
     pub(crate) leases: u64,
     pub(crate) kept_by: Vec<&'static str>,
     pub(crate) exit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_node: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -158,6 +160,7 @@ impl From<v1::ReplicaStanding> for Standing {
             arrival: standing.arrival.map(Arrival::from),
             leases: standing.leases,
             replica_id: standing.replica_id,
+            memory_node: standing.memory_node,
         }
     }
 }

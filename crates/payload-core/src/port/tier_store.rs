@@ -57,6 +57,10 @@ pub trait TierStore: Send + Sync {
     /// A read-only descriptor of the container at `location`, to be handed to another process.
     fn open(&self, location: &Location) -> Result<OwnedFd>;
 
+    /// In which part of the machine's memory (NUMA node) the immutable bytes at `location` begin. Nothing if there is only
+    /// one, or if they are not in memory.
+    fn memory_node(&self, location: &Location) -> Option<u32>;
+
     /// Frees the bytes. A container of their own goes at once; of a shared one it becomes sweepable. What is already
     /// gone is fine. Memory that another process still has stays charged until it has not: the next call of `sweepable`,
     /// or whoever is short of room, finds that out.

@@ -77,6 +77,7 @@ fn standing(view: ReplicaView) -> v1::ReplicaStanding {
         leases: view.leases as u64,
         kept_by: view.keeps.into_iter().map(|keep| kept_by(keep).into()).collect(),
         exit: exit(view.exit).into(),
+        memory_node: view.memory_node,
     }
 }
 

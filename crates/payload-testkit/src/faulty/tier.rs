@@ -85,6 +85,10 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.open", || self.inner.open(location))
     }
 
+    fn memory_node(&self, location: &Location) -> Option<u32> {
+        self.inner.memory_node(location)
+    }
+
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         self.switch.run("tier.remove", || self.inner.remove(location, charged))
     }

@@ -238,6 +238,10 @@ impl TierStore for DiskStore {
         self.reader(location)
     }
 
+    fn memory_node(&self, _location: &Location) -> Option<u32> {
+        None
+    }
+
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         match *location {
             Location::File(id) => match self.reservations.discard(&self.root, id) {

@@ -21,6 +21,8 @@ pub(super) struct Memory {
     meminfo: Option<File>,
     groups: Vec<PathBuf>,
     huge_pages: bool,
+    /// Whether it makes a difference which part of the memory bytes are in.
+    several_nodes: bool,
     /// Bytes that are being taken at this moment, which the kernel's figures may not show yet.
     pending: AtomicU64,
 }
@@ -36,6 +38,7 @@ impl Memory {
             meminfo: File::open(proc.join("meminfo")).ok(),
             groups: limited_groups(&proc.join("self/cgroup"), &sys.join("fs/cgroup")),
             huge_pages: huge_pages(sys),
+            several_nodes: several_nodes(sys),
             pending: AtomicU64::new(0),
         }
     }
@@ -73,6 +76,11 @@ impl Memory {
     /// Whether memfds can have huge pages on this machine.
     pub(super) fn has_huge_pages(&self) -> bool {
         self.huge_pages
+    }
+
+    /// In which memory node a page of a segment is; nothing where there is only one.
+    pub(super) fn node_of(&self, fd: BorrowedFd<'_>, offset: u64) -> Option<u32> {
+        mapping::node_of(fd, offset).filter(|_| self.several_nodes)
     }
 
     fn require(&self, size: u64) -> Result<()> {
@@ -161,6 +169,12 @@ fn huge_pages(sys: &Path) -> bool {
         .any(|chosen| choice.contains(chosen))
 }
 
+/// Whether more than one memory node is online (sysfs-devices-node: a list of ranges).
+fn several_nodes(sys: &Path) -> bool {
+    let online = std::fs::read_to_string(sys.join("devices/system/node/has_memory")).unwrap_or_default();
+    online.trim().contains([',', '-'])
+}
+
 /// Data is not to be run: kernels from 6.3 on can promise that.
 fn memfd() -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -224,6 +238,22 @@ mod tests {
     fn a_machine_that_says_nothing_is_trusted() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(available(&dir), None);
+    }
+
+    #[test]
+    fn the_memory_node_is_told_where_there_are_several() {
+        let dir = machine(100, &[]);
+        let node = |has_memory: &str| {
+            let file = dir.path().join("devices/system/node/has_memory");
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, has_memory).unwrap();
+            let memory = Memory::new(0, dir.path(), dir.path());
+            let fd = memory.create(2 * crate::PAGE).unwrap();
+            memory.node_of(fd.as_fd(), crate::PAGE + 5)
+        };
+        // Whatever this machine has, its first node has memory.
+        assert_eq!((node("0-1\n"), node("0,2\n")), (Some(0), Some(0)));
+        assert_eq!(node("0\n"), None);
     }
 
     #[test]

@@ -309,6 +309,11 @@ impl TierStore for RamStore {
         self.segment(location)?.reader()
     }
 
+    fn memory_node(&self, location: &Location) -> Option<u32> {
+        let segment = self.segment(location).ok()?;
+        self.memory.node_of(segment.reader().ok()?.as_fd(), location.offset())
+    }
+
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         let Container::Segment(id) = location.container() else {
             return Err(foreign());
