@@ -139,19 +139,22 @@ impl Worker {
         let mut consumer = self.consumer(Some(SHARED), None);
         loop {
             match self.step(&mut consumer).await {
-                Ok(group) => tell(&Line::Committed { offset: group.offset })?,
+                Ok(offset) => tell(&Line::Committed { offset })?,
                 Err(error) if is_replaced(&error) => consumer = self.consumer(Some(SHARED), None),
                 Err(error) => return refused("follow as a member", &error),
             }
         }
     }
 
-    /// Takes a few entries, telling of each, and commits them.
-    async fn step(&mut self, consumer: &mut Consumer) -> Result<v1::Group, Error> {
+    /// Takes a few entries, telling of each, and commits them; gives the offset behind them. The answer may show the group
+    /// further on already, because of a member that has taken it over since.
+    async fn step(&mut self, consumer: &mut Consumer) -> Result<u64, Error> {
         let max = 1 + self.dice.below(STEP_MAX) as usize;
         let taken = consumer.next_batch(max).await?;
         taken.iter().try_for_each(took)?;
-        consumer.commit(taken.last().expect("at least one was taken")).await
+        let last = taken.last().expect("at least one was taken");
+        consumer.commit(last).await?;
+        Ok(last.offset + 1)
     }
 
     async fn follow(self) -> Result<()> {
