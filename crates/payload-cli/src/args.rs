@@ -14,7 +14,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use payload_client::{
-    Durability, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, StreamName, Tier, v1,
+    Durability, Fallback, Namespace, PayloadId, PayloadName, PayloadRef, Policy, Priority, SpillTarget, StreamName,
+    Tier, v1,
 };
 
 pub(crate) use self::lineage::{DerivationArgs, GraphFormat, LineageCommand, ScopeArgs};
@@ -158,6 +159,9 @@ pub(crate) struct PutArgs {
     /// Where the bytes are to be
     #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
     pub(crate) tier: Option<Tier>,
+    /// What happens if there is no room there [default: refuse with --tier, next-tier without]
+    #[arg(long, value_parser = words(&["refuse", "next-tier"]).try_map(|word| word.parse::<Fallback>()))]
+    pub(crate) fallback: Option<Fallback>,
     /// What an acknowledged put must survive: the server's crash, or the host's
     #[arg(long, value_parser = words(&["volatile", "host"]).try_map(|word| word.parse::<Durability>()))]
     pub(crate) durability: Option<Durability>,

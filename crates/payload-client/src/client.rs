@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use payload_core::digest::Digest;
+use payload_core::placement::Fallback;
 use payload_core::{Durability, PayloadId, PayloadRef, Reason, Result, Tier, limits};
 use payload_proto::v1;
 use payload_proto::v1::client_message::Request;
@@ -207,6 +208,7 @@ impl Client {
             request_id: self.session.request_ids.next(),
             size,
             tier: tier(options.tier),
+            fallback: fallback(options.fallback),
             durability: durability(options.durability),
             policy: Some(options.policy.into()),
             ttl_ms: options.ttl.map(millis),
@@ -222,6 +224,7 @@ impl Client {
     async fn put_through_allocation(&self, bytes: &[u8], options: &PutOptions) -> Result<v1::Payload> {
         let allocate = AllocateOptions {
             tier: options.tier,
+            fallback: options.fallback,
             durability: options.durability,
             policy: options.policy,
             ttl: options.ttl,
@@ -256,6 +259,7 @@ impl Client {
             request_id: self.session.request_ids.next(),
             content: Bytes::copy_from_slice(bytes),
             tier: tier(options.tier),
+            fallback: fallback(options.fallback),
             durability: durability(options.durability),
             policy: Some(options.policy.into()),
             ttl_ms: options.ttl.map(millis),
@@ -282,6 +286,10 @@ fn tier(tier: Option<Tier>) -> i32 {
         Some(Tier::Disk) => v1::Tier::Disk,
     };
     tier.into()
+}
+
+fn fallback(fallback: Option<Fallback>) -> i32 {
+    fallback.map_or(v1::Fallback::Unspecified, Into::into).into()
 }
 
 fn durability(durability: Option<Durability>) -> i32 {

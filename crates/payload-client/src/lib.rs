@@ -85,6 +85,7 @@ pub use options::{
 };
 pub use pages::Pages;
 pub use payload_core::digest::Digest;
+pub use payload_core::placement::Fallback;
 pub use payload_core::stream::{GroupName, ProducerName, StreamName, Tag};
 pub use payload_core::{
     Durability, Error, ErrorKind, NameGuard, Namespace, Naming, Outcome, PayloadId, PayloadName, PayloadRef, Policy,

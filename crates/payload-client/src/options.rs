@@ -1,6 +1,7 @@
 //! What callers may choose; every default is what most callers want.
 
 use payload_core::digest::Digest;
+use payload_core::placement::Fallback;
 use payload_core::{Durability, Namespace, Naming, Policy, Span, Tier};
 use payload_proto::v1;
 
@@ -55,6 +56,9 @@ impl Default for ClientOptions {
 pub struct AllocateOptions {
     /// RAM if unnamed.
     pub tier: Option<Tier>,
+    /// What happens if that tier has no room. If unnamed, a payload whose tier is named is refused, and others go into the
+    /// next tier.
+    pub fallback: Option<Fallback>,
     /// What the tier gives by itself if unnamed.
     pub durability: Option<Durability>,
     /// How it is kept when room is short.
@@ -72,6 +76,9 @@ pub struct AllocateOptions {
 pub struct PutOptions {
     /// RAM if unnamed.
     pub tier: Option<Tier>,
+    /// What happens if that tier has no room. If unnamed, a payload whose tier is named is refused, and others go into the
+    /// next tier.
+    pub fallback: Option<Fallback>,
     /// What the tier gives by itself if unnamed.
     pub durability: Option<Durability>,
     /// How it is kept when room is short.

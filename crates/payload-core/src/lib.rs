@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod naming;
 pub mod page;
 pub mod payload;
+pub mod placement;
 pub mod policy;
 pub mod port;
 pub mod quota;

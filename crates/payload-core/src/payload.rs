@@ -56,7 +56,7 @@ pub struct Payload {
     pub size: u64,
     /// Of the content; absent while nobody has computed it.
     pub digest: Option<Digest>,
-    /// The tier that the client asked for.
+    /// The tier that it was made in.
     pub tier: Tier,
     /// What its commit promises to survive.
     pub durability: Durability,

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::lease::HolderKind;
+use payload_core::placement::{self, Fallback, Place};
 use payload_core::port::Placed;
 use payload_core::{
     AllocationToken, Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, EventRecord, Label, Location,
@@ -14,7 +15,7 @@ use payload_core::{
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::holder::Holder;
-use crate::placement::{Place, say_when};
+use crate::placement::say_when;
 use crate::transition::{Along, Cause, Request};
 
 /// What a producer asks for.
@@ -28,6 +29,8 @@ pub struct AllocateRequest {
     pub size: u64,
     /// RAM if open.
     pub tier: Option<Tier>,
+    /// What happens if that tier has no room; see [`placement`] for what is usual.
+    pub fallback: Option<Fallback>,
     /// What the tier gives by itself if open.
     pub durability: Option<Durability>,
     /// How it is kept when room is short.
@@ -63,7 +66,7 @@ enum Made {
 pub(crate) struct Draft<'a> {
     pub(crate) namespace: &'a Namespace,
     pub(crate) owner: &'a Principal,
-    pub(crate) place: Place,
+    pub(crate) place: &'a Place,
     pub(crate) size: u64,
     pub(crate) ttl: Option<Span>,
     pub(crate) labels: &'a [Label],
@@ -74,9 +77,8 @@ impl Engine {
     pub fn allocate(&self, holder: &Arc<Holder>, request: &AllocateRequest) -> Result<Allocation> {
         check_span(request.ttl, "ttl_ms")?;
         check_span(request.timeout, "timeout_ms")?;
-        let place = self.place(request.size, request.tier, request.durability, request.policy)?;
         let identity = request.identity();
-        match self.allocate_once(holder, request, place, identity.as_ref()) {
+        match self.allocate_once(holder, request, identity.as_ref()) {
             Ok(Made::Now(allocation)) => Ok(allocation),
             Ok(Made::Before(record)) => {
                 let request = identity.expect("only a request with an id can be a duplicate");
@@ -94,7 +96,6 @@ impl Engine {
         &self,
         holder: &Arc<Holder>,
         request: &AllocateRequest,
-        place: Place,
         identity: Option<&Request>,
     ) -> Result<Made> {
         holder.account.allocations.add(
@@ -102,7 +103,7 @@ impl Engine {
             Reason::TooManyAllocations,
             "open allocations",
         )?;
-        let result = self.allocate_counted(holder, request, place, identity);
+        let result = self.allocate_counted(holder, request, identity);
         if !matches!(result, Ok(Made::Now(_))) {
             holder.account.allocations.sub();
         }
@@ -114,20 +115,18 @@ impl Engine {
         &self,
         holder: &Arc<Holder>,
         request: &AllocateRequest,
-        place: Place,
         identity: Option<&Request>,
     ) -> Result<Made> {
-        self.check_quota(&request.namespace, request.size)?;
-        let store = self.tier(place.tier)?;
-        let placed = if request.size == 0 {
-            store.store(&request.namespace, &[])?
-        } else {
-            // Only a session can keep what it puts payloads together in.
-            let producer = (holder.kind == HolderKind::Local).then_some(holder.session);
-            let reserve = || store.reserve(&request.namespace, request.size, producer);
-            self.in_tier(place.tier, &request.namespace, request.size, reserve)?
-        };
-        self.prepare_later(store);
+        // Only a session can keep what it puts payloads together in.
+        let producer = (holder.kind == HolderKind::Local).then_some(holder.session);
+        let (place, placed) = self.in_place(&request.namespace, &request.placement(), |place| {
+            let store = self.tier(place.tier)?;
+            match request.size {
+                0 => store.store(&request.namespace, &[]),
+                size => store.reserve(&request.namespace, size, producer),
+            }
+        })?;
+        self.prepare_later(self.tier(place.tier)?);
         let writer = match self.writer(holder, &placed.location, request.size) {
             Ok(writer) => writer,
             Err(error) => {
@@ -139,7 +138,7 @@ impl Engine {
         let draft = Draft {
             namespace: &request.namespace,
             owner: &holder.principal,
-            place,
+            place: &place,
             size: request.size,
             ttl: request.ttl,
             labels: &request.labels,
@@ -150,13 +149,7 @@ impl Engine {
         let replicas = vec![self.replica(&placed, ReplicaState::Copying)];
         let row = self.draft(&draft, State::Allocated { until }, replicas);
         let _making = self.table.make(row.id);
-        match self.create(
-            &row,
-            &holder.principal,
-            identity,
-            Durability::Volatile,
-            Along::default(),
-        ) {
+        match self.create(&row, &holder.principal, identity, Durability::Volatile, (&place).into()) {
             Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 let mine = self.own(holder, &entry);
@@ -265,7 +258,7 @@ impl Engine {
                 _ => EventKind::Committed,
             },
             actor: cause.actor,
-            reason: None,
+            reason: along.why,
             at: row.created_at,
             from: None,
             to: row.state.kind(),
@@ -330,11 +323,21 @@ impl Engine {
 }
 
 impl AllocateRequest {
+    fn placement(&self) -> placement::Request {
+        placement::Request {
+            size: self.size,
+            tier: self.tier,
+            fallback: self.fallback,
+            durability: self.durability,
+            policy: self.policy,
+        }
+    }
+
     fn identity(&self) -> Option<Request> {
         let id = self.request_id.clone()?;
         let numbers = format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
-            self.size, self.tier, self.durability, self.policy, self.ttl, self.timeout
+            "{} {:?} {:?} {:?} {:?} {:?} {:?}",
+            self.size, self.tier, self.fallback, self.durability, self.policy, self.ttl, self.timeout
         );
         let labels = label_text(&self.labels);
         Some(Request::new(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use payload_core::lineage::Derivation;
+use payload_core::placement::writes_through;
 use payload_core::port::{Placed, Sealed};
 use payload_core::{
     AllocationToken, Digest, Document, Error, LifecycleEvent, Location, Namespace, Naming, Operation, Payload,
@@ -14,7 +15,7 @@ use crate::entry::{Entry, Gate};
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
 use crate::metadata;
-use crate::placement::{Place, say_when};
+use crate::placement::say_when;
 use crate::put::check_digest;
 use crate::room::is_shortage;
 use crate::streams::{self, Publish, Published};
@@ -116,6 +117,7 @@ impl Engine {
                 name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
                 streams,
                 metadata: request.metadata.clone(),
+                why: None,
             },
             ..vec![change].into()
         };
@@ -217,12 +219,7 @@ impl Engine {
         named: Option<Digest>,
         finished: &mut Finished,
     ) -> Result<()> {
-        let place = Place {
-            tier: row.tier,
-            durability: row.durability,
-            policy: row.policy,
-        };
-        if place.writes_through() {
+        if writes_through(row.tier, row.durability) {
             let (placed, digest) = self.copy_bytes(&row.namespace, &finished.location, size, Tier::Disk)?;
             finished.durable = Some(placed);
             finished.digest = Some(digest);

@@ -25,6 +25,7 @@ pub struct Metrics {
     evictions_discarded: IntCounter,
     evicted_bytes: IntCounter,
     room_waits: IntCounterVec,
+    fallbacks: IntCounterVec,
     scrubbed_bytes: IntCounter,
     entries_appended: IntCounter,
     entries_trimmed: IntCounter,
@@ -110,6 +111,11 @@ impl Metrics {
                 "payload_scrubbed_bytes_total",
                 "Bytes of replicas that were read to see whether they are right.",
             )?,
+            fallbacks: vec(
+                "payload_fallbacks_total",
+                "New payloads that went to a slower tier than was preferred, for want of room there; by that slower tier.",
+                "tier",
+            )?,
             room_waits: vec(
                 "payload_room_waits_total",
                 "Requests that waited for room in RAM, by result.",
@@ -173,6 +179,10 @@ impl Metrics {
     pub(crate) fn waited_for_room(&self, found: bool) {
         let result = if found { "found" } else { "refused" };
         self.room_waits.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn fell_back(&self, to: Tier) {
+        self.fallbacks.with_label_values(&[to.as_str()]).inc();
     }
 
     pub(crate) fn appended(&self, entries: usize) {

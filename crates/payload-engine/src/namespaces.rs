@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
-use payload_core::quota::Growth;
+use payload_core::placement::Request;
 use payload_core::{Error, Namespace, NamespaceRecord, NamespaceUse, Principal, Quota, Reason, Result, Version, page};
 
 use crate::engine::Engine;
@@ -96,23 +96,20 @@ impl Engine {
         self.known_quota(name).map(drop)
     }
 
-    /// The same, and refuses early what a quota does not allow: nobody waits for room, or has others make some, that he may not
+    /// The quota and the use of a namespace that has one: nobody waits for room, or has others make some, that he may not
     /// have. The transaction looks again, and is exact.
-    pub(crate) fn check_quota(&self, name: &Namespace, bytes: u64) -> Result<()> {
-        let growth = Growth {
-            payloads: 1,
-            bytes: bytes.cast_signed(),
-        };
+    pub(crate) fn budget(&self, name: &Namespace, request: &Request) -> Result<Option<(Quota, NamespaceUse)>> {
         let known = self.known_quota(name)?;
         if known == Quota::default() {
-            return Ok(());
+            return Ok(None);
         }
         let used = self.namespace_use(name)?;
-        if known.check(name, used, growth).is_ok() {
-            return Ok(());
-        }
-        // Another server may have changed it.
-        Ok(self.namespace(name)?.quota.check(name, used, growth)?)
+        let quota = match known.check(name, used, request.growth()) {
+            Ok(()) => known,
+            // Another server may have changed it.
+            Err(_) => self.namespace(name)?.quota,
+        };
+        Ok(Some((quota, used)))
     }
 
     /// What a namespace takes up, on all nodes.

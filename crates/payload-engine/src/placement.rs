@@ -1,116 +1,111 @@
-//! Where a new payload goes and what its commit promises.
+//! Carries out what `payload_core::placement` decides: puts a new payload where there is room, waits for some, or goes on
+//! to the next tier.
 
-use payload_core::{Durability, Error, Policy, Reason, Result, Span, Tier, limits};
+use payload_core::placement::{self, Budget, Line, NO_ROOM_RETRY, Place, Request, TierState, Tried, Verdict, World};
+use payload_core::port::TierStore;
+use payload_core::{Error, Namespace, Reason, Result, Tier};
 
 use crate::engine::Engine;
+use crate::room::is_shortage;
 
-/// What was decided about a new payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) tier: Tier,
-    pub(crate) durability: Durability,
-    pub(crate) policy: Policy,
-}
+/// What came of the tiers that were tried for one request.
+#[derive(Default)]
+struct Attempts(Vec<(Tier, Tried, Error)>);
 
-impl Place {
-    /// Whether the commit must add a replica on disk.
-    pub(crate) fn writes_through(self) -> bool {
-        self.durability > self.tier.durability()
+impl Attempts {
+    fn of(&self, tier: Tier) -> Tried {
+        let last = self.0.iter().rev().find(|(tried, ..)| *tried == tier);
+        last.map_or(Tried::Nothing, |(_, tried, _)| *tried)
     }
-}
 
-/// Fills in what the client left open and refuses what contradicts itself.
-fn place(tier: Option<Tier>, durability: Option<Durability>, policy: Policy) -> Result<Place> {
-    let tier = tier.unwrap_or(Tier::Ram);
-    let durability = durability.unwrap_or(tier.durability());
-    if durability < tier.durability() {
-        return Err(Error::invalid(
-            Reason::PolicyContradiction,
-            format!(
-                "tier {tier} gives durability {} already; {durability} is less",
-                tier.durability()
-            ),
-        )
-        .field("durability"));
+    /// The store that refused first knows best what is short; without one, the decision does.
+    fn refusal(self, decided: Error) -> Error {
+        let first = self
+            .0
+            .into_iter()
+            .next()
+            .filter(|_| decided.reason() == Reason::TierFull);
+        first.map_or(decided, |(_, _, error)| error)
     }
-    policy.check(durability)?;
-    Ok(Place {
-        tier,
-        durability,
-        policy,
-    })
 }
 
 impl Engine {
-    pub(crate) fn place(
+    /// Does what needs room for a new payload, in the tier that the decision names, and returns it with that place. It is
+    /// asked again whenever a tier had less room than it seemed.
+    pub(crate) fn in_place<T>(
         &self,
-        size: u64,
-        tier: Option<Tier>,
-        durability: Option<Durability>,
-        policy: Policy,
-    ) -> Result<Place> {
-        if size > limits::PAYLOAD_SIZE_MAX {
-            return Err(Error::invalid(
-                Reason::BadSize,
-                format!("a payload has at most {} bytes, not {size}", limits::PAYLOAD_SIZE_MAX),
-            )
-            .field("size"));
-        }
-        let place = place(tier, durability, policy)?;
-        let capacity = self.tier(place.tier)?.usage().capacity;
-        if size > capacity {
-            // However long anybody waits, there will never be so much room.
-            return Err(Error::invalid(
-                Reason::BadSize,
-                format!("tier {} holds {capacity} bytes, not {size}", place.tier),
-            )
-            .field("size"));
-        }
-        if place.durability == Durability::Host {
-            self.tier(Tier::Disk)?;
-            if self.repository().strongest() < Durability::Host {
-                return Err(Error::invalid(
-                    Reason::PolicyContradiction,
-                    "this server's repository keeps nothing over a restart, so it cannot promise durability host",
-                )
-                .field("durability"));
+        namespace: &Namespace,
+        request: &Request,
+        mut attempt: impl FnMut(&Place) -> Result<T>,
+    ) -> Result<(Place, T)> {
+        let mut attempts = Attempts::default();
+        loop {
+            let (place, tried, done) = match self.verdict(namespace, request, &attempts)? {
+                Verdict::Place(place) => {
+                    let done = attempt(&place);
+                    self.evict_if_short();
+                    (place, Tried::NoRoom, done)
+                }
+                Verdict::Wait { place, at_most, .. } => {
+                    let done = self.wait_for_room(namespace, request.size, at_most, || attempt(&place));
+                    (place, Tried::Waited, done)
+                }
+                Verdict::Refuse(error) => return Err(attempts.refusal(error)),
+            };
+            match done {
+                Ok(done) => {
+                    if !place.passed.is_empty() {
+                        self.metrics.fell_back(place.tier);
+                    }
+                    return Ok((place, done));
+                }
+                Err(error) if is_shortage(&error) => attempts.0.push((place.tier, tried, error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(place)
+    }
+
+    fn verdict(&self, namespace: &Namespace, request: &Request, attempts: &Attempts) -> Result<Verdict> {
+        if request.writes_through() {
+            self.tier(Tier::Disk)?;
+        }
+        let (quota, used) = match attempts.0.is_empty() {
+            true => self.budget(namespace, request)?.unzip(),
+            // What was allowed a moment ago; the transaction looks again.
+            false => (None, None),
+        };
+        let budget = quota.zip(used).map(|(quota, used)| Budget { namespace, quota, used });
+        let world = World {
+            budget,
+            strongest: self.repository().strongest(),
+            patience: self.settings.room_wait,
+        };
+        let states = self.ports.tiers.iter().map(|store| self.tier_state(&**store, attempts));
+        Ok(placement::place(request, &world, states))
+    }
+
+    fn tier_state(&self, store: &dyn TierStore, attempts: &Attempts) -> TierState {
+        let (tier, usage) = (store.tier(), store.usage());
+        // What was made ready for payloads to come makes way by itself, and whoever is short of room finds out whether
+        // freed memory is still had by anybody.
+        let makes_way = usage.pool + usage.zombie;
+        TierState {
+            tier,
+            capacity: usage.capacity,
+            free: usage.capacity.saturating_sub(usage.used.saturating_sub(makes_way)),
+            line: match tier {
+                Tier::Ram => self.room.line(),
+                Tier::Disk => Line::None,
+            },
+            tried: attempts.of(tier),
+        }
     }
 }
-
-/// When somebody who found no room may come again: deletions and expiry free some all the time.
-const NO_ROOM_RETRY: Span = Span::from_secs(1);
 
 /// Says with a refusal for want of room when to come again.
 pub(crate) fn say_when(error: Error) -> Error {
-    match error.reason() {
-        Reason::TierFull | Reason::MemoryShort | Reason::SegmentsExhausted => error.retry_after(NO_ROOM_RETRY),
-        _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_open_is_filled_in_and_contradictions_are_refused() {
-        let host = Durability::Host;
-        let table = [
-            (None, None, Some((Tier::Ram, Durability::Volatile, false))),
-            (None, Some(host), Some((Tier::Ram, host, true))),
-            (Some(Tier::Ram), Some(host), Some((Tier::Ram, host, true))),
-            (Some(Tier::Disk), None, Some((Tier::Disk, host, false))),
-            (Some(Tier::Disk), Some(host), Some((Tier::Disk, host, false))),
-            (Some(Tier::Disk), Some(Durability::Volatile), None),
-        ];
-        for (tier, durability, expected) in table {
-            let got = place(tier, durability, Policy::default())
-                .ok()
-                .map(|p| (p.tier, p.durability, p.writes_through()));
-            assert_eq!(got, expected, "{tier:?} {durability:?}");
-        }
+    match is_shortage(&error) {
+        true => error.retry_after(NO_ROOM_RETRY),
+        false => error,
     }
 }

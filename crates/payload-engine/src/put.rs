@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use payload_core::lineage::Derivation;
+use payload_core::placement::{self, Fallback, Place};
 use payload_core::port::Placed;
 use payload_core::{
     CommitOutcome, Digest, Document, Durability, Error, Label, Namespace, Naming, Operation, Payload, Policy, Reason,
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::holder::Holder;
 use crate::lineage::fingerprint;
 use crate::metadata;
-use crate::placement::{Place, say_when};
+use crate::placement::say_when;
 use crate::streams::{self, Publish, Published};
 use crate::transition::{Along, Request};
 
@@ -30,6 +31,8 @@ pub struct PutRequest {
     pub content: Bytes,
     /// RAM if open.
     pub tier: Option<Tier>,
+    /// What happens if that tier has no room; see [`placement`] for what is usual.
+    pub fallback: Option<Fallback>,
     /// What the tier gives by itself if open.
     pub durability: Option<Durability>,
     /// How it is kept when room is short.
@@ -70,12 +73,11 @@ impl Engine {
             )
             .field("content"));
         }
-        let place = self.place(size, request.tier, request.durability, request.policy)?;
         let digest = Digest::of(&request.content);
         check_digest(request.digest, digest)?;
         let identity = request.identity(digest);
 
-        match self.put_once(holder, request, place, digest, identity.as_ref()) {
+        match self.put_once(holder, request, digest, identity.as_ref()) {
             Ok(published) => Ok(published),
             // A retry needs no second room, and is not refused for want of it.
             Err(error) => match self.answered_with(&holder.principal, identity.as_ref())? {
@@ -92,13 +94,11 @@ impl Engine {
         &self,
         holder: &Arc<Holder>,
         request: &PutRequest,
-        place: Place,
         digest: Digest,
         identity: Option<&Request>,
     ) -> Result<Published> {
         let size = request.content.len() as u64;
-        self.check_quota(&request.namespace, size)?;
-        let placed = self.store_all(request, place)?;
+        let (place, placed) = self.store_all(request)?;
         let expires_at = request.ttl.map(|ttl| self.wall().after(ttl));
         let replicas = placed
             .iter()
@@ -107,7 +107,7 @@ impl Engine {
         let draft = Draft {
             namespace: &request.namespace,
             owner: &holder.principal,
-            place,
+            place: &place,
             size,
             ttl: request.ttl,
             labels: &request.labels,
@@ -123,6 +123,7 @@ impl Engine {
             name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
             streams,
             metadata: request.metadata.clone(),
+            ..Along::from(&place)
         };
 
         let _making = self.table.make(row.id);
@@ -168,15 +169,15 @@ impl Engine {
         }
     }
 
-    /// One replica in the tier that was asked for, and one on disk if the commit promises more than that tier gives.
-    fn store_all(&self, request: &PutRequest, place: Place) -> Result<Vec<Placed>> {
-        let store = self.tier(place.tier)?;
-        let namespace = &request.namespace;
-        let size = request.content.len() as u64;
-        let mut placed = vec![self.in_tier(place.tier, namespace, size, || store.store(namespace, &request.content))?];
-        self.prepare_later(store);
+    /// One replica in the tier that was decided on, and one on disk if the commit promises more than that tier gives.
+    fn store_all(&self, request: &PutRequest) -> Result<(Place, Vec<Placed>)> {
+        let (namespace, content) = (&request.namespace, &request.content);
+        let store = |place: &Place| self.tier(place.tier)?.store(namespace, content);
+        let (place, placed) = self.in_place(namespace, &request.placement(), store)?;
+        let mut placed = vec![placed];
+        self.prepare_later(self.tier(place.tier)?);
         if place.writes_through() {
-            match self.tier(Tier::Disk)?.store(&request.namespace, &request.content) {
+            match self.tier(Tier::Disk)?.store(namespace, content) {
                 Ok(durable) => placed.push(durable),
                 Err(error) => {
                     placed.into_iter().for_each(|placed| self.discard(placed));
@@ -184,17 +185,28 @@ impl Engine {
                 }
             }
         }
-        Ok(placed)
+        Ok((place, placed))
     }
 }
 
 impl PutRequest {
+    fn placement(&self) -> placement::Request {
+        placement::Request {
+            size: self.content.len() as u64,
+            tier: self.tier,
+            fallback: self.fallback,
+            durability: self.durability,
+            policy: self.policy,
+        }
+    }
+
     fn identity(&self, digest: Digest) -> Option<Request> {
         let id = self.request_id.clone()?;
         let numbers = format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.content.len(),
             self.tier,
+            self.fallback,
             self.durability,
             self.policy,
             self.ttl,

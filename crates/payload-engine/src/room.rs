@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
+use payload_core::placement::Line as Standing;
 use payload_core::tiering::Turns;
-use payload_core::{Error, Namespace, Reason, Result, Tier};
+use payload_core::{Error, Namespace, Reason, Result, Span, Tier};
 
 use crate::engine::Engine;
 use crate::timers::Due;
@@ -81,6 +82,17 @@ impl Engine {
                 }
             }
         }
+        self.wait_for_room(namespace, bytes, wait, attempt)
+    }
+
+    /// Does what needs room in RAM when it is this caller's turn.
+    pub(crate) fn wait_for_room<T>(
+        &self,
+        namespace: &Namespace,
+        bytes: u64,
+        wait: Span,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let mut place = self.room.join(namespace, bytes)?;
         let timer = self.timers.set(self.now().after(wait), Due::RoomWait(place.ticket));
         let result = self.attempt_in_turn(&mut place, &mut attempt);
@@ -145,6 +157,15 @@ impl Room {
         let line = self.line.lock();
         let bytes = line.turns.bytes();
         (bytes, if line.stuck { bytes } else { 0 })
+    }
+
+    /// What somebody who comes now would find.
+    pub(crate) fn line(&self) -> Standing {
+        match self.len() {
+            0 => Standing::Empty,
+            WAITING_MAX.. => Standing::Full,
+            _ => Standing::Open,
+        }
     }
 
     /// How many wait.

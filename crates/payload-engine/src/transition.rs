@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use payload_core::placement::Place;
 use payload_core::stream::{Appended, StreamChange};
 use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Digest, Document, Durability, Edge, Error, EventKind, EventRecord,
@@ -106,6 +107,17 @@ pub(crate) struct Along {
     pub(crate) streams: Vec<StreamChange>,
     /// The revision of its metadata that the last change makes.
     pub(crate) metadata: Option<Document>,
+    /// Why a new payload is where it is, if it is not where it was meant to be.
+    pub(crate) why: Option<Arc<str>>,
+}
+
+impl From<&Place> for Along {
+    fn from(place: &Place) -> Self {
+        Self {
+            why: place.why_not_preferred().map(Into::into),
+            ..Self::default()
+        }
+    }
 }
 
 impl From<Vec<Change>> for Decision {

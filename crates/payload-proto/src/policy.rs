@@ -1,5 +1,6 @@
 //! Policies from and to the wire.
 
+use payload_core::placement::Fallback;
 use payload_core::{Error, Policy, Priority, Reason, Result, SpillTarget};
 
 use crate::v1;
@@ -29,6 +30,25 @@ fn spill_target(value: i32) -> Result<SpillTarget> {
         Ok(v1::SpillTarget::Unspecified | v1::SpillTarget::SpillToDisk) => Ok(SpillTarget::Disk),
         Ok(v1::SpillTarget::SpillToVoid) => Ok(SpillTarget::Void),
         Err(_) => Err(unknown("spill target", value, "policy.spill_to")),
+    }
+}
+
+/// What happens for want of room, if the request says it.
+pub fn fallback(value: i32) -> Result<Option<Fallback>> {
+    match v1::Fallback::try_from(value) {
+        Ok(v1::Fallback::Unspecified) => Ok(None),
+        Ok(v1::Fallback::NoFallback) => Ok(Some(Fallback::Refuse)),
+        Ok(v1::Fallback::NextTier) => Ok(Some(Fallback::NextTier)),
+        Err(_) => Err(unknown("fallback", value, "fallback")),
+    }
+}
+
+impl From<Fallback> for v1::Fallback {
+    fn from(fallback: Fallback) -> Self {
+        match fallback {
+            Fallback::Refuse => Self::NoFallback,
+            Fallback::NextTier => Self::NextTier,
+        }
     }
 }
 
@@ -69,6 +89,15 @@ impl From<SpillTarget> for v1::SpillTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fallbacks_travel_and_numbers_without_a_meaning_do_not() {
+        for there in Fallback::ALL {
+            assert_eq!(fallback(v1::Fallback::from(there).into()).unwrap(), Some(there));
+        }
+        assert_eq!(fallback(0).unwrap(), None);
+        assert_eq!(fallback(9).unwrap_err().reason(), Reason::BadRequest);
+    }
 
     #[test]
     fn policies_travel_and_numbers_without_a_meaning_do_not() {

@@ -11,7 +11,7 @@ use payload_engine::{
     LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, Published, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
-use payload_proto::policy::policy;
+use payload_proto::policy::{fallback, policy};
 use payload_proto::{status, v1};
 
 /// What an acquire asks for, checked.
@@ -30,6 +30,7 @@ pub(crate) fn allocate(request: &v1::AllocateRequest) -> Result<AllocateRequest>
         size: request.size,
         tier: convert::tier(request.tier)?,
         durability: convert::durability(request.durability)?,
+        fallback: fallback(request.fallback)?,
         policy: policy(request.policy.as_ref())?,
         ttl: span(request.ttl_ms),
         labels: labels(&request.labels)?,
@@ -59,6 +60,7 @@ pub(crate) fn put(request: v1::PutRequest) -> Result<PutRequest> {
         content: request.content,
         tier: convert::tier(request.tier)?,
         durability: convert::durability(request.durability)?,
+        fallback: fallback(request.fallback)?,
         policy: policy(request.policy.as_ref())?,
         ttl: span(request.ttl_ms),
         labels: labels(&request.labels)?,

@@ -62,6 +62,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs, along: &Along) -> Res
             .map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
         let options = PutOptions {
             tier: args.tier,
+            fallback: args.fallback,
             durability: args.durability,
             policy: args.policy(),
             ttl: args.ttl,
@@ -76,6 +77,7 @@ async fn put(client: &Client, path: &Path, args: &PutArgs, along: &Along) -> Res
     }
     let options = AllocateOptions {
         tier: args.tier,
+        fallback: args.fallback,
         durability: args.durability,
         policy: args.policy(),
         ttl: args.ttl,

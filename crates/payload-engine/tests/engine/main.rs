@@ -22,6 +22,7 @@ mod many_streams;
 mod metadata;
 mod names;
 mod namespaces;
+mod placing;
 mod policies;
 mod promoting;
 mod publishing;

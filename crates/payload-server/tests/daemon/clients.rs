@@ -158,7 +158,11 @@ fn await_deleted(world: &World, payload_id: &str) {
 fn fill_ram(session: &Local) {
     let full = |refusal: Refusal| assert_eq!(refusal.reason, "TIER_FULL", "{refusal:?}");
     loop {
-        match session.allocate(allocate(4 << 20)) {
+        let in_ram = v1::AllocateRequest {
+            tier: v1::Tier::Ram.into(),
+            ..allocate(4 << 20)
+        };
+        match session.allocate(in_ram) {
             Ok((allocation, fd)) => {
                 fill(fd.unwrap(), &content(4 << 20, 0xff));
                 session
@@ -169,7 +173,11 @@ fn fill_ram(session: &Local) {
         }
     }
     loop {
-        if let Err(refusal) = session.put(put(&content(64 << 10, 0xff))) {
+        let in_ram = v1::PutRequest {
+            tier: v1::Tier::Ram.into(),
+            ..put(&content(64 << 10, 0xff))
+        };
+        if let Err(refusal) = session.put(in_ram) {
             break full(refusal);
         }
     }

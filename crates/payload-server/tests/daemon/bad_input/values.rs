@@ -53,6 +53,28 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("allocate: spill target number 9", Doors::Both, |_, door| {
         refused(door.allocate(with_policy(0, 9)))
     }),
+    ("allocate: fallback number 9", Doors::Both, |_, door| {
+        refused(door.allocate(v1::AllocateRequest {
+            fallback: 9,
+            ..allocate(1)
+        }))
+    }),
+    ("allocate: falls back, but would rather end", Doors::Both, |_, door| {
+        refused(door.allocate(v1::AllocateRequest {
+            fallback: v1::Fallback::NextTier.into(),
+            ..with_policy(v1::Priority::Normal.into(), v1::SpillTarget::SpillToVoid.into())
+        }))
+    }),
+    (
+        "allocate: more than the tier that it names has",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(v1::AllocateRequest {
+                tier: v1::Tier::Ram.into(),
+                ..allocate(1 << 30)
+            }))
+        },
+    ),
     ("put: content of 64 KiB and a byte", Doors::Both, |_, door| {
         refused(door.put(put(&[0; (64 << 10) + 1])))
     }),

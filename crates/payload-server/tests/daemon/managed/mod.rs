@@ -122,9 +122,13 @@ fn fault_26_more_segments_than_systemd_keeps_are_refused_with_what_to_do() {
     let world = World::new(3);
     let daemon = world.start();
     let session = Local::open(&daemon.endpoint().socket);
+    let in_ram = |size| v1::AllocateRequest {
+        tier: v1::Tier::Ram.into(),
+        ..allocate(size)
+    };
     // So few segments make every payload below 16 MiB a packed one.
-    let held: Vec<_> = (0..3).map(|_| session.allocate(allocate(17 << 20)).unwrap()).collect();
-    let refusal = session.allocate(allocate(1 << 20)).unwrap_err();
+    let held: Vec<_> = (0..3).map(|_| session.allocate(in_ram(17 << 20)).unwrap()).collect();
+    let refusal = session.allocate(in_ram(1 << 20)).unwrap_err();
     assert_eq!(refusal.reason, "SEGMENTS_EXHAUSTED");
     assert!(refusal.message.contains("keeper.kind = \"built-in\""), "{refusal:?}");
     assert_eq!(world.manager.kept(), 3);
@@ -132,7 +136,7 @@ fn fault_26_more_segments_than_systemd_keeps_are_refused_with_what_to_do() {
     let abort = crate::support::samples::abort(&held[0].0.payload_id);
     session.abort(abort).unwrap();
     drop(held);
-    until("a place to be free", || session.allocate(allocate(1 << 20)).ok());
+    until("a place to be free", || session.allocate(in_ram(1 << 20)).ok());
 }
 
 #[test]
