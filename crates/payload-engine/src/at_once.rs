@@ -29,7 +29,7 @@ impl Engine {
         let free = self.tier(Tier::Ram).map(|store| {
             let usage = store.usage();
             // What was made ready for payloads to come makes way by itself.
-            (usage.capacity + usage.pool).saturating_sub(usage.used)
+            (self.ceiling(store, &usage) + usage.pool).saturating_sub(usage.used)
         });
         self.room.is_quiet() && free.is_ok_and(|free| free >= FREE_MIN)
     }

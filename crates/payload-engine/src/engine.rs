@@ -13,6 +13,7 @@ use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, R
 use crate::entry::Entry;
 use crate::evict::Evictor;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
+use crate::machine::Ceilings;
 use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
 use crate::peers::Peers;
@@ -61,6 +62,9 @@ pub struct Engine {
     pub(crate) evictor: Evictor,
     pub(crate) evict_signal: Signal,
     pub(crate) room: Room,
+    pub(crate) ceilings: Ceilings,
+    /// Ends the wait between two looks at the machine.
+    pub(crate) machine_signal: Signal,
     pub(crate) wishes: Wishes,
     pub(crate) transfers: Transfers,
     pub(crate) scrub: Scrub,
@@ -139,6 +143,8 @@ impl Engine {
             evictor: Evictor::default(),
             evict_signal: Signal::new(),
             room: Room::default(),
+            ceilings: Ceilings::default(),
+            machine_signal: Signal::new(),
             wishes: Wishes::default(),
             transfers: Transfers::default(),
             scrub: Scrub::default(),

@@ -90,7 +90,12 @@ impl Engine {
         let usage = store.usage();
         let used = usage.used.saturating_sub(usage.pool + usage.zombie);
         let (waiting, stuck) = self.room.waiting();
-        let excess = excess(&self.settings.ram_watermarks, usage.capacity, used, waiting);
+        let excess = excess(
+            &self.settings.ram_watermarks,
+            self.ceiling(store, &usage),
+            used,
+            waiting,
+        );
         // Memory or descriptors may be short although the tier has room.
         excess.max(stuck.min(used))
     }

@@ -26,6 +26,7 @@ mod holder;
 mod holders;
 mod leases;
 mod lineage;
+mod machine;
 mod merge_patch;
 mod metadata;
 mod metrics;

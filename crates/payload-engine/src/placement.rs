@@ -92,7 +92,9 @@ impl Engine {
         TierState {
             tier,
             capacity: usage.capacity,
-            free: usage.capacity.saturating_sub(usage.used.saturating_sub(makes_way)),
+            free: self
+                .ceiling(store, &usage)
+                .saturating_sub(usage.used.saturating_sub(makes_way)),
             line: match tier {
                 Tier::Ram => self.room.line(),
                 Tier::Disk => Line::None,

@@ -163,9 +163,10 @@ impl Engine {
     fn is_worth_fetching(&self, size: u64, heat: Heat, wish: Wish) -> bool {
         let Ok(store) = self.tier(Tier::Ram) else { return false };
         let usage = store.usage();
+        let capacity = self.ceiling(store, &usage);
         let used = usage.used.saturating_sub(usage.pool).saturating_add(size);
-        let something_goes = self.settings.ram_watermarks.excess(usage.capacity, used, 0) > 0;
-        used <= usage.capacity && (wish == Wish::Asked || !something_goes || self.is_hotter_than_victims(heat))
+        let something_goes = self.settings.ram_watermarks.excess(capacity, used, 0) > 0;
+        used <= capacity && (wish == Wish::Asked || !something_goes || self.is_hotter_than_victims(heat))
     }
 
     fn is_hotter_than_victims(&self, heat: Heat) -> bool {

@@ -33,6 +33,8 @@ pub struct TierStats {
     pub tier: Tier,
     /// What its store says.
     pub usage: TierUsage,
+    /// What it may hold now: its capacity, or what the machine can give if that is less.
+    pub ceiling: u64,
     /// Replicas, as the repository counts them.
     pub replicas: u64,
     /// What those are charged for.
@@ -56,9 +58,11 @@ impl Engine {
         let tiers = self.ports.tiers.iter().map(|store| {
             let own = counters.iter().filter(|usage| usage.tier == store.tier());
             let (replicas, charged) = own.fold((0, 0), |(n, bytes), usage| (n + usage.replicas, bytes + usage.charged));
+            let usage = store.usage();
             TierStats {
                 tier: store.tier(),
-                usage: store.usage(),
+                usage,
+                ceiling: self.ceiling(&**store, &usage),
                 replicas,
                 charged,
             }

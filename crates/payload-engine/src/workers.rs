@@ -9,6 +9,7 @@ use payload_core::{Result, Span, StateKind};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
+use crate::machine;
 use crate::timers::Due;
 
 /// How many deletions are finished side by side, so that they share fsyncs.
@@ -86,6 +87,10 @@ impl Workers {
             let pause = engine.make_room();
             engine.evict_signal.wait(engine.pause_after("evict", pause));
         })?;
+        workers.spawn("machine", |engine| {
+            engine.look_at_machine();
+            engine.machine_signal.wait(Some(machine::LOOK));
+        })?;
         workers.spawn("fetch", |engine| {
             engine.fetch_wishes();
             engine.fetch_signal.wait(None);
@@ -152,6 +157,7 @@ impl Drop for Workers {
             &self.engine.sweep_signal,
             &self.engine.peers.signal,
             &self.engine.evict_signal,
+            &self.engine.machine_signal,
             &self.engine.fetch_signal,
             &self.engine.scrub_signal,
             &self.engine.streams.signal,

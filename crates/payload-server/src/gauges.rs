@@ -33,7 +33,7 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, used, slack (used but charged to no replica), charged, staging, pool, zombie.",
+                    "Bytes of a tier: capacity, ceiling (what the machine lets it have of that), used, slack (used but charged to no replica), charged, staging, pool, zombie.",
                 ),
                 &["tier", "kind"],
             )?,
@@ -60,6 +60,7 @@ impl Gauges {
             let name = tier.tier.as_str();
             let set = |kind: &str, bytes: u64| self.tiers.with_label_values(&[name, kind]).set(gauge(bytes));
             set("capacity", tier.usage.capacity);
+            set("ceiling", tier.ceiling);
             set("used", tier.usage.used);
             set("slack", tier.slack());
             set("charged", tier.charged);

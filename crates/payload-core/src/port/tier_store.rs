@@ -83,6 +83,13 @@ pub trait TierStore: Send + Sync {
 
     /// What is taken up now.
     fn usage(&self) -> TierUsage;
+
+    /// How much the tier could hold if it took all that the machine can give it at this moment, without what must stay
+    /// free: less than the capacity if others have taken what the tier was promised, less than what is used if they need
+    /// some of it back. None if nobody can tell. Looks at the machine, so it is not for every call.
+    fn attainable(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Protects a container that no row names yet from being swept. Dropped when the row is committed, or the bytes removed.

@@ -8,7 +8,7 @@ use payload_engine::Holder;
 use payload_testkit::faulty::Moment;
 
 use crate::common::calls::{allocate_request, delete_request, fill, put_request};
-use crate::common::{Rig, Setup, alice, bytes, refusal, secs};
+use crate::common::{Rig, Setup, alice, bytes, refusal, secs, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -415,11 +415,4 @@ fn fill_up(rig: &Rig, holder: &Arc<Holder>, size: u64) -> Vec<Arc<Payload>> {
         }
     };
     (0..).map_while(|seed| put(seed).ok()).collect()
-}
-
-/// Waits for what other threads bring about.
-fn wait_until(mut condition: impl FnMut() -> bool) {
-    while !condition() {
-        std::thread::yield_now();
-    }
 }

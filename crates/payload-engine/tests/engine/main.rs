@@ -33,6 +33,7 @@ mod restart;
 mod retention;
 mod sessions;
 mod soak;
+mod squeezed;
 mod streams;
 mod updates;
 mod verifying;

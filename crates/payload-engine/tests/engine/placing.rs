@@ -5,8 +5,7 @@ use payload_core::{Durability, Namespace, PayloadRef, Policy, Priority, Reason, 
 use payload_engine::{AllocateRequest, PutRequest};
 
 use crate::common::calls::{allocate_request, bytes, fill, put_request, secs};
-use crate::common::wait_until;
-use crate::common::{Rig, Setup, refusal};
+use crate::common::{Rig, Setup, refusal, wait_until};
 
 const MIB: u64 = 1 << 20;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use payload_core::{Error, Reason, Result};
+use payload_core::{Error, Reason, Result, Tier};
 
 use super::gate::{Gate, Shared};
 
@@ -19,6 +19,7 @@ struct State {
     kill_before: Option<&'static str>,
     fail: Vec<(&'static str, Moment)>,
     hold: Option<(&'static str, Arc<Shared>)>,
+    attainable: HashMap<Tier, u64>,
     dead: bool,
 }
 
@@ -59,6 +60,20 @@ impl Switch {
         let gate = Gate::default();
         self.state().hold = Some((name, gate.shared()));
         gate
+    }
+
+    /// From the next look on the machine can give a tier so much; with none, whatever it wants.
+    pub fn set_attainable(&self, tier: Tier, bytes: Option<u64>) {
+        let attainable = &mut self.state().attainable;
+        match bytes {
+            Some(bytes) => attainable.insert(tier, bytes),
+            None => attainable.remove(&tier),
+        };
+    }
+
+    /// What the machine can give a tier.
+    pub(super) fn attainable(&self, tier: Tier) -> Option<u64> {
+        self.state().attainable.get(&tier).copied()
     }
 
     /// Whether the kill has happened.

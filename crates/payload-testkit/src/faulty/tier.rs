@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::port::{Placed, Sealed, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Error, Location, Namespace, Result, SessionId, Tier};
+use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use super::Switch;
 
@@ -18,6 +18,18 @@ impl FaultyTier {
     /// Lets calls through as the switch says.
     pub const fn new(inner: Arc<dyn TierStore>, switch: Arc<Switch>) -> Self {
         Self { inner, switch }
+    }
+
+    /// Refuses what the machine cannot give, like a store that looks at a real one.
+    fn require(&self, size: u64) -> Result<()> {
+        let used = self.inner.usage().used;
+        match self.switch.attainable(self.inner.tier()) {
+            Some(attainable) if used.saturating_add(size) > attainable => Err(Error::new(
+                Reason::MemoryShort,
+                format!("the machine can give {attainable} bytes, {used} are used, and {size} are asked for"),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -33,6 +45,7 @@ impl TierStore for FaultyTier {
     }
 
     fn reserve(&self, namespace: &Namespace, size: u64, producer: Option<SessionId>) -> Result<Placed> {
+        self.require(size)?;
         self.switch
             .run("tier.reserve", || self.inner.reserve(namespace, size, producer))
     }
@@ -51,6 +64,7 @@ impl TierStore for FaultyTier {
     }
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        self.require(bytes.len() as u64)?;
         self.switch.run("tier.store", || self.inner.store(namespace, bytes))
     }
 
@@ -108,6 +122,10 @@ impl TierStore for FaultyTier {
 
     fn was_drawn_on(&self) -> bool {
         self.inner.was_drawn_on()
+    }
+
+    fn attainable(&self) -> Option<u64> {
+        self.switch.attainable(self.tier())
     }
 
     fn usage(&self) -> TierUsage {

@@ -298,4 +298,8 @@ impl TierStore for DiskStore {
             .budget()
             .usage(self.packs.len() + self.reservations.len() + self.ledger.files())
     }
+
+    fn attainable(&self) -> Option<u64> {
+        self.root.attainable(self.usage().used)
+    }
 }

@@ -108,8 +108,7 @@ impl Root {
 
     /// Refuses with `TIER_FULL` what would leave too little on the file system, before the file system has to.
     pub(super) fn require_free(&self, bytes: u64) -> Result<()> {
-        let stat = rustix::fs::fstatvfs(&self.fd).doing("ask the file system for its free space")?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = self.free()?;
         if bytes.saturating_add(self.free_min) <= free {
             return Ok(());
         }
@@ -120,6 +119,17 @@ impl Root {
                 self.free_min
             ),
         ))
+    }
+
+    /// How many bytes there can be in the tier, if there are `used` now and nobody else takes or gives any.
+    pub(super) fn attainable(&self, used: u64) -> Option<u64> {
+        let free = self.free().ok()?;
+        Some(used.saturating_add(free).saturating_sub(self.free_min))
+    }
+
+    fn free(&self) -> Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.fd).doing("ask the file system for its free space")?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     fn unlink(&self, dir: &str, id: FileId) -> Result<bool> {

@@ -19,7 +19,7 @@ use crate::mapping;
 pub(super) struct Memory {
     reserve: u64,
     meminfo: Option<File>,
-    groups: Vec<PathBuf>,
+    groups: Vec<Group>,
     huge_pages: bool,
     /// Whether it makes a difference which part of the memory bytes are in.
     several_nodes: bool,
@@ -99,6 +99,12 @@ impl Memory {
         ))
     }
 
+    /// How many bytes there can be of memfds, if there are `used` now and nobody else takes or gives any.
+    pub(super) fn attainable(&self, used: u64) -> Option<u64> {
+        let available = self.available()?;
+        Some(used.saturating_add(available).saturating_sub(self.reserve))
+    }
+
     /// The least that the machine and any of the control groups can still give; nothing if none of them says.
     fn available(&self) -> Option<u64> {
         let machine = self.meminfo.as_ref().and_then(|file| {
@@ -107,41 +113,71 @@ impl Memory {
             let kib = field(std::str::from_utf8(&text[..len]).ok()?, "MemAvailable:")?;
             Some(kib * 1024)
         });
-        let groups = self.groups.iter().filter_map(|group| left_in(group));
+        let groups = self.groups.iter().filter_map(left_in);
         machine.into_iter().chain(groups).min()
     }
 }
 
-/// The process's control group (v2) and those around it that exist under `root`.
-fn limited_groups(membership: &Path, root: &Path) -> Vec<PathBuf> {
-    let Ok(text) = std::fs::read_to_string(membership) else {
-        return Vec::new();
-    };
-    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return Vec::new();
-    };
-    root.join(path)
-        .ancestors()
-        .take_while(|group| group.starts_with(root))
-        .filter(|group| group.join("memory.max").exists())
-        .map(Path::to_path_buf)
-        .collect()
+/// A control group that may bound the process's memory, and how its version calls the figures.
+#[derive(Debug)]
+struct Group {
+    dir: PathBuf,
+    words: Words,
+}
+
+/// The files of a control group's memory, and the line of its statistics that counts file pages not used for a while.
+#[derive(Clone, Copy, Debug)]
+struct Words {
+    max: &'static str,
+    current: &'static str,
+    inactive: &'static str,
+}
+
+const VERSION_2: Words = Words {
+    max: "memory.max",
+    current: "memory.current",
+    inactive: "inactive_file",
+};
+const VERSION_1: Words = Words {
+    max: "memory.limit_in_bytes",
+    current: "memory.usage_in_bytes",
+    inactive: "total_inactive_file",
+};
+
+/// The process's control groups and those around them that exist under `root`, whichever version bounds the memory.
+fn limited_groups(membership: &Path, root: &Path) -> Vec<Group> {
+    let text = std::fs::read_to_string(membership).unwrap_or_default();
+    let mut groups = Vec::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (mount, words) = match controllers {
+            "" => (root.to_owned(), VERSION_2),
+            names if names.split(',').any(|name| name == "memory") => (root.join("memory"), VERSION_1),
+            _ => continue,
+        };
+        let own = mount.join(path.trim_start_matches('/'));
+        let around = own.ancestors().take_while(|dir| dir.starts_with(&mount));
+        let limited = around.filter(|dir| dir.join(words.max).exists());
+        groups.extend(limited.map(|dir| Group {
+            dir: dir.to_owned(),
+            words,
+        }));
+    }
+    groups
 }
 
 /// What a control group may still take, or nothing if it has no limit. File pages that it has not used for a while
 /// count as free: the kernel drops them before it says no.
-fn left_in(group: &Path) -> Option<u64> {
-    let number = |name: &str| {
-        std::fs::read_to_string(group.join(name))
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    let max = number("memory.max")?;
-    let current = number("memory.current")?;
-    let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-    let inactive = field(&stat, "inactive_file").unwrap_or(0);
+fn left_in(group: &Group) -> Option<u64> {
+    let read = |name: &str| std::fs::read_to_string(group.dir.join(name)).ok();
+    let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
+    let max = number(group.words.max)?;
+    let current = number(group.words.current)?;
+    let stat = read("memory.stat").unwrap_or_default();
+    let inactive = field(&stat, group.words.inactive).unwrap_or(0);
     Some(max.saturating_sub(current).saturating_add(inactive).min(max))
 }
 
@@ -232,6 +268,30 @@ mod tests {
         assert_eq!(available(&machine(100, &[("a/b", "50000", "20000")])), Some(34_096));
         let nested = [("a/b", "50000", "20000"), ("a", "30000", "29000"), ("", "90000", "0")];
         assert_eq!(available(&machine(100, &nested)), Some(5_096));
+    }
+
+    #[test]
+    fn a_version_one_control_group_counts_too() {
+        let dir = machine(100, &[]);
+        let old = dir.path().join("fs/cgroup/memory/old");
+        std::fs::create_dir_all(&old).unwrap();
+        for (file, text) in [
+            ("memory.limit_in_bytes", "50000\n"),
+            ("memory.usage_in_bytes", "20000\n"),
+            ("memory.stat", "inactive_file 1\ntotal_inactive_file 96\n"),
+        ] {
+            std::fs::write(old.join(file), text).unwrap();
+        }
+        assert_eq!(available(&dir), Some(30_096));
+    }
+
+    #[test]
+    fn what_can_be_had_is_what_there_is_and_what_the_machine_can_spare() {
+        let dir = machine(100, &[]);
+        let attainable = |reserve, used| Memory::new(reserve, dir.path(), dir.path()).attainable(used);
+        assert_eq!(attainable(2_400, 50_000), Some(150_000));
+        assert_eq!(attainable(152_400, 60_000), Some(10_000), "others need some of it back");
+        assert_eq!(attainable(u64::MAX, 60_000), Some(0));
     }
 
     #[test]

@@ -374,6 +374,10 @@ impl TierStore for RamStore {
             ..self.budget.usage(self.table.len() + self.zombies.len())
         }
     }
+
+    fn attainable(&self) -> Option<u64> {
+        self.memory.attainable(self.usage().used)
+    }
 }
 
 fn is_shortage(error: &Error) -> bool {

@@ -26,3 +26,10 @@ pub(crate) fn bob() -> Principal {
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Reason {
     result.unwrap_err().reason()
 }
+
+/// Waits for what other threads bring about.
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        std::thread::yield_now();
+    }
+}
