@@ -131,7 +131,10 @@ impl Engine {
 
     fn memory_node(&self, replica: &Replica) -> Option<u32> {
         let is_here = replica.node == self.settings.node;
-        self.tier(replica.tier()).ok().filter(|_| is_here)?.memory_node(&replica.location)
+        self.tier(replica.tier())
+            .ok()
+            .filter(|_| is_here)?
+            .memory_node(&replica.location)
     }
 
     /// Which event added each replica that is still there.

@@ -120,7 +120,11 @@ fn fault_14_the_pool_makes_way_for_payloads() {
     let (_, store) = fresh(options(8 * MIB, 4 * MIB));
     assert_eq!(prepared(&store), 4 * MIB);
     let medium: Vec<_> = (0..3).map(|_| reserve(&store, MIB).unwrap()).collect();
-    assert!(medium.iter().all(|placed| matches!(placed.location, Location::Stage { .. })));
+    assert!(
+        medium
+            .iter()
+            .all(|placed| matches!(placed.location, Location::Stage { .. }))
+    );
     assert_eq!((store.usage().pool, store.usage().used), (0, 6 * MIB));
     assert_eq!(
         reserve(&store, MIB + MIB / 2).unwrap_err().reason(),

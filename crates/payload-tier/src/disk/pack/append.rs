@@ -39,9 +39,10 @@ impl DiskStore {
         self.append(&mut lane.open.lock(), items)
     }
 
-    /// One group, cut only where a pack is full.
+    /// One group, cut only where a pack is full, or where there is no room for all of it.
     fn append(&self, open: &mut Option<Open>, mut items: &[impl AsRef<[u8]>]) -> Vec<Result<Placed>> {
         let mut results = Vec::with_capacity(items.len());
+        let mut most = items.len();
         while let Some(first) = items.first() {
             if open
                 .as_ref()
@@ -56,10 +57,15 @@ impl DiskStore {
                     break;
                 }
             };
-            let count = target.count_that_fits(items, self.packs.size_max);
+            let count = target.count_that_fits(items, self.packs.size_max).min(most);
             let (now, later) = items.split_at(count);
-            items = later;
             match self.append_to(&mut target, now) {
+                // What is left of the room is for as many as it holds.
+                Err(Failed::NoRoom(_)) if count > 1 => {
+                    *open = Some(target);
+                    most = count / 2;
+                    continue;
+                }
                 Ok(placed) => {
                     results.extend(placed.into_iter().map(Ok));
                     *open = Some(target);
@@ -75,6 +81,7 @@ impl DiskStore {
                     results.extend(repeat(error, count));
                 }
             }
+            items = later;
         }
         results
     }
@@ -191,13 +198,20 @@ impl Open {
 
     /// At least one: an empty pack takes anything.
     fn count_that_fits(&self, items: &[impl AsRef<[u8]>], size_max: u64) -> usize {
-        // As if the group began at a page, which it does if it is a large one.
-        let mut end = pages(self.filled);
-        let fitting = items.iter().take_while(|item| {
-            end += room(length(item.as_ref()));
-            end <= size_max
-        });
-        fitting.count().max(1)
+        let fitting = |from: u64| {
+            let ends = items.iter().scan(from, |end, item| {
+                *end += room(length(item.as_ref()));
+                Some(*end)
+            });
+            let count = ends.clone().take_while(|end| *end <= size_max).count();
+            (count, ends.take(count).last().unwrap_or(from) - from)
+        };
+        let (mut count, size) = fitting(self.filled);
+        if size >= DIRECT_MIN {
+            // Such a group begins at a page.
+            (count, _) = fitting(pages(self.filled));
+        }
+        count.max(1)
     }
 }
 
