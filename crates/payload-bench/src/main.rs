@@ -22,6 +22,7 @@ mod mapping;
 mod measure;
 mod metadata;
 mod metrics;
+mod overflow;
 mod pages;
 mod peers;
 mod put;
@@ -89,6 +90,8 @@ enum Command {
     KillLoop(kill_loop::Options),
     /// Kills server, keeper, producers and consumers of streams at random, and checks what came through
     StreamLoop(stream_loop::Options),
+    /// Writes and reads back more than RAM holds while readers hold leases, and tells what moved and why
+    Overflow(overflow::Options),
     /// A server, a process that publishes files, another one that reads them
     Demo(demo::Options),
     /// Write the files of a directory into a server and print a manifest
@@ -161,6 +164,7 @@ fn run(command: Command) -> Result<()> {
         Command::Metadata(options) => metadata::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
         Command::StreamLoop(options) => stream_loop::run(&options),
+        Command::Overflow(options) => overflow::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Publish { directory, endpoint } => demo::publish::run(&directory, endpoint.as_deref()),
         Command::Read { manifest, endpoint } => demo::read::run(&manifest, endpoint.as_deref()),

@@ -176,6 +176,8 @@ pub enum EventKind {
     ReplicaAdded,
     /// One of several replicas was given up, to make room.
     ReplicaDropped,
+    /// A replica is in another place of the same tier, because little else was left where it was.
+    ReplicaMoved,
     /// The metadata has a new revision.
     MetadataChanged,
     /// An application noted something; see [`EventRecord::note`].
@@ -184,7 +186,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
@@ -199,6 +201,7 @@ impl EventKind {
         Self::ReplicaLost,
         Self::ReplicaAdded,
         Self::ReplicaDropped,
+        Self::ReplicaMoved,
         Self::MetadataChanged,
         Self::Application,
     ];
@@ -220,6 +223,7 @@ impl EventKind {
             Self::ReplicaLost => "replica_lost",
             Self::ReplicaAdded => "replica_added",
             Self::ReplicaDropped => "replica_dropped",
+            Self::ReplicaMoved => "replica_moved",
             Self::MetadataChanged => "metadata_changed",
             Self::Application => "application",
         }

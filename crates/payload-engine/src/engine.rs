@@ -69,6 +69,8 @@ pub struct Engine {
     pub(crate) transfers: Transfers,
     pub(crate) scrub: Scrub,
     pub(crate) scrub_signal: Signal,
+    /// Raised only to end the worker's pause.
+    pub(crate) compact_signal: Signal,
     pub(crate) peers: Peers,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
@@ -149,6 +151,7 @@ impl Engine {
             transfers: Transfers::default(),
             scrub: Scrub::default(),
             scrub_signal: Signal::new(),
+            compact_signal: Signal::new(),
             peers: Peers::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),

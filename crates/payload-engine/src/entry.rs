@@ -48,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) closing: bool,
     /// The replica that is to be dropped, now or when its last lease ends: no new lease gets it.
     pub(crate) leaving: Option<ReplicaId>,
+    /// Replicas that the row does not name any more, and that leases hold which are older than that.
+    pub(crate) displaced: Vec<Replica>,
     /// Whether the replica in RAM is in the index of what may be evicted.
     pub(crate) evictable: bool,
     /// Leases granted since the evictor last looked.
@@ -91,6 +93,7 @@ impl Entry {
             uploading: false,
             closing: false,
             leaving: None,
+            displaced: Vec::new(),
             evictable: false,
             uses: 0,
             heat: Heat::default(),

@@ -27,6 +27,7 @@ pub struct Metrics {
     room_waits: IntCounterVec,
     fallbacks: IntCounterVec,
     scrubbed_bytes: IntCounter,
+    compacted_bytes: IntCounterVec,
     entries_appended: IntCounter,
     entries_trimmed: IntCounter,
     history_removed: IntCounterVec,
@@ -116,6 +117,11 @@ impl Metrics {
                 "New payloads that went to a slower tier than was preferred, for want of room there; by that slower tier.",
                 "tier",
             )?,
+            compacted_bytes: vec(
+                "payload_compacted_bytes_total",
+                "Bytes copied out of shared containers of which little was used any more, by tier.",
+                "tier",
+            )?,
             room_waits: vec(
                 "payload_room_waits_total",
                 "Requests that waited for room in RAM, by result.",
@@ -126,6 +132,10 @@ impl Metrics {
 
     pub(crate) fn scrubbed(&self, bytes: u64) {
         self.scrubbed_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn compacted(&self, tier: Tier, bytes: u64) {
+        self.compacted_bytes.with_label_values(&[tier.as_str()]).inc_by(bytes);
     }
 
     pub(crate) fn lease_granted(&self, kind: HolderKind) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
-use payload_core::{LeaseId, Reason, Result, StateKind};
+use payload_core::{LeaseId, Reason, Replica, Result, StateKind};
 
 use crate::engine::Engine;
 use crate::entry::{Entry, LeaseRecord, Live};
@@ -36,9 +36,17 @@ impl Engine {
     }
 
     /// The last lease may have kept a deletion from its end, or the payload from being evicted.
-    fn after_lease(&self, entry: &Arc<Entry>, live: MutexGuard<'_, Live>) {
+    fn after_lease(&self, entry: &Arc<Entry>, mut live: MutexGuard<'_, Live>) {
         let next = next_after_lease(&live);
+        let (held, free) = std::mem::take(&mut live.displaced)
+            .into_iter()
+            .partition(|replica: &Replica| live.is_leased(replica.id));
+        live.displaced = held;
         drop(live);
+        let free: Vec<Replica> = free;
+        for replica in free {
+            self.remove_bytes(&replica.location, replica.charged);
+        }
         match next {
             Next::Drain | Next::Drop => self.drain_later(Arc::clone(entry)),
             Next::Evict => self.consider(entry),

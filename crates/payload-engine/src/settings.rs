@@ -4,6 +4,7 @@ use payload_core::lease::LeaseTerms;
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span};
 
+use crate::compact::Compaction;
 use crate::retention::Retention;
 
 /// The engine's settings, validated by whoever read them.
@@ -27,6 +28,8 @@ pub struct Settings {
     pub room_wait: Span,
     /// How many payloads are copied from tier to tier at a time.
     pub movers: usize,
+    /// When shared containers are compacted.
+    pub compaction: Compaction,
     /// How often all bytes are read to see whether they are right; none: never.
     pub scrub_interval: Option<Span>,
     /// How many bytes of them are read in a second.

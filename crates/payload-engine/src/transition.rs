@@ -354,7 +354,7 @@ impl Engine {
                 .replica(replica.id)
                 .is_some_and(|after| after.location == replica.location);
             if !stays {
-                self.remove_bytes(&replica.location, replica.charged);
+                self.vacate(entry, replica.clone());
             }
         }
         if row.state.kind() != StateKind::Allocated {

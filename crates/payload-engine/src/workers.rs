@@ -104,6 +104,10 @@ impl Workers {
             let pause = engine.scrub();
             engine.scrub_signal.wait(engine.pause_after("scrub", pause));
         })?;
+        workers.spawn("compact", |engine| {
+            let pause = engine.compact();
+            engine.compact_signal.wait(engine.pause_after("compact", pause));
+        })?;
         workers.spawn("history", |engine| {
             let began = engine.now();
             let pause = engine.remove_history().map(|more| match more {
@@ -160,6 +164,7 @@ impl Drop for Workers {
             &self.engine.machine_signal,
             &self.engine.fetch_signal,
             &self.engine.scrub_signal,
+            &self.engine.compact_signal,
             &self.engine.streams.signal,
             &self.engine.history_signal,
             &self.engine.prepare_signal,

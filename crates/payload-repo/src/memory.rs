@@ -365,6 +365,22 @@ impl Repository for MemoryRepository {
         Ok(containers.iter().map(in_use).collect())
     }
 
+    fn payloads_in(&self, container: Container, after: Option<PayloadId>, limit: u32) -> Result<Vec<(PayloadId, u64)>> {
+        let tables = self.tables.lock();
+        let charged = |row: &Payload| {
+            let there = row.replicas.iter().filter(|one| one.location.container() == container);
+            there.map(|replica| replica.charged).reduce(|sum, more| sum + more)
+        };
+        let rows = tables
+            .payloads
+            .values()
+            .filter(|row| after.is_none_or(|after| row.id > after));
+        Ok(rows
+            .filter_map(|row| Some((row.id, charged(row)?)))
+            .take(limit as usize)
+            .collect())
+    }
+
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         let tables = self.tables.lock();
         let mut sums: BTreeMap<(Tier, Namespace), (u64, u64)> = BTreeMap::new();

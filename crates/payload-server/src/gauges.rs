@@ -33,7 +33,7 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, ceiling (what the machine lets it have of that), used, slack (used but charged to no replica), charged, staging, pool, zombie.",
+                    "Bytes of a tier: capacity, ceiling (what the machine lets it have of that), used, slack (used but charged to no replica), charged, staging, pool, zombie, dead.",
                 ),
                 &["tier", "kind"],
             )?,
@@ -67,6 +67,7 @@ impl Gauges {
             set("staging", tier.usage.staging);
             set("pool", tier.usage.pool);
             set("zombie", tier.usage.zombie);
+            set("dead", tier.usage.dead);
             self.huge_pages
                 .with_label_values(&[name])
                 .set(i64::from(tier.usage.huge_pages));

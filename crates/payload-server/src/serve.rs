@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payload_core::NodeId;
 use payload_core::lease::LeaseTerms;
 use payload_core::port::{Clock, Ids};
-use payload_engine::{Caps, Engine, Metrics, Ports, Retention, Settings, Workers};
+use payload_engine::{Caps, Compaction, Engine, Metrics, Ports, Retention, Settings, Workers};
 use payload_keeper::systemd::Systemd;
 use prometheus::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -319,6 +319,10 @@ fn settings(config: &Config, node: NodeId) -> Settings {
         ram_watermarks: config.tiers.ram_watermarks,
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
+        compaction: Compaction {
+            below: u8::try_from(config.tiers.compact_below).unwrap_or(u8::MAX),
+            rate: u64::from(config.tiers.compact_mib_per_second) << 20,
+        },
         scrub_interval: config.scrub.interval,
         scrub_rate: u64::from(config.scrub.mib_per_second) << 20,
         cold_entries_max: COLD_ENTRIES_MAX,

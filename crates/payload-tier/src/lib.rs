@@ -37,6 +37,11 @@ const fn pages(size: u64) -> u64 {
     size.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
+/// Whether less than `share` per cent of a container is used, but something.
+const fn is_hollow(live: u64, size: u64, share: u8) -> bool {
+    live > 0 && live.saturating_mul(100) < size.saturating_mul(share as u64)
+}
+
 /// A length in memory; every length here is at most 1 TiB, and this crate is for 64-bit machines.
 const fn index(value: u64) -> usize {
     const { assert!(usize::BITS >= 64) };

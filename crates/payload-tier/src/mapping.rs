@@ -36,7 +36,11 @@ impl Region {
     /// The same for memory that will all be used soon: its pages are entered at once, which costs far less than a fault
     /// for each.
     fn map_all(fd: BorrowedFd<'_>, len: u64, rights: ProtFlags) -> rustix::io::Result<Self> {
-        Self::with(fd, 0, len, rights, MapFlags::SHARED | MapFlags::POPULATE)
+        Self::map_range(fd, 0, len, rights)
+    }
+
+    fn map_range(fd: BorrowedFd<'_>, offset: u64, len: u64, rights: ProtFlags) -> rustix::io::Result<Self> {
+        Self::with(fd, offset, len, rights, MapFlags::SHARED | MapFlags::POPULATE)
     }
 
     fn with(fd: BorrowedFd<'_>, offset: u64, len: u64, rights: ProtFlags, flags: MapFlags) -> rustix::io::Result<Self> {
@@ -116,7 +120,7 @@ impl Sealed {
             return Err(Errno::OVERFLOW);
         }
         let skip = offset % crate::PAGE;
-        let region = Region::map(fd, offset - skip, skip + size, ProtFlags::READ)?;
+        let region = Region::map_range(fd, offset - skip, skip + size, ProtFlags::READ)?;
         let skip = crate::index(skip);
         Ok(Self { region, skip })
     }
@@ -282,7 +286,7 @@ pub(crate) struct Fill(Region);
 impl Fill {
     /// Maps the first `size` bytes. The memfd must be new: this process has its only descriptor.
     pub(crate) fn map(fd: BorrowedFd<'_>, size: u64) -> rustix::io::Result<Self> {
-        Region::map(fd, 0, size, ProtFlags::READ | ProtFlags::WRITE).map(Self)
+        Region::map_all(fd, size, ProtFlags::READ | ProtFlags::WRITE).map(Self)
     }
 
     /// The bytes to fill.

@@ -120,6 +120,10 @@ pub trait Repository: StreamReader + Retention {
     /// For each container whether a replica of any state is in it.
     fn containers_in_use(&self, containers: &[Container]) -> Result<Vec<bool>>;
 
+    /// At most `limit` payloads with a replica of any state in a container, in order of ids, after `after`; with what their
+    /// replicas there are charged.
+    fn payloads_in(&self, container: Container, after: Option<PayloadId>, limit: u32) -> Result<Vec<(PayloadId, u64)>>;
+
     /// What the node's replicas add up to, by tier and namespace; kept by counters, not by scanning.
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>>;
 

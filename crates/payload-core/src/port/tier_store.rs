@@ -71,6 +71,11 @@ pub trait TierStore: Send + Sync {
     /// and drops the others.
     fn sweepable(&self) -> Result<Vec<Container>>;
 
+    /// Shared containers that take no more, that no claim protects, and of which less than `share` per cent is used, though
+    /// not nothing: what is left in them is worth being copied out. How much of a container of an earlier server is used only the
+    /// rows can tell, which `count` asks; it is asked once for each, and for one container in a call.
+    fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>>;
+
     /// Frees a container that no replica is in.
     fn drop_container(&self, container: Container) -> Result<()>;
 
@@ -162,6 +167,8 @@ pub struct TierUsage {
     pub pool: u64,
     /// The part of `used` that was freed, and that somebody still has open or mapped.
     pub zombie: u64,
+    /// The part of `used` in shared containers that take no more and that no payload uses any more.
+    pub dead: u64,
     /// Whether memory comes in huge pages.
     pub huge_pages: bool,
     /// How many memfds or files, without those that were made ready.

@@ -5,6 +5,7 @@ mod at_once;
 mod common;
 
 mod cold;
+mod compacting;
 mod crashes;
 mod deletes;
 mod dependents;

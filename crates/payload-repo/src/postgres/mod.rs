@@ -246,6 +246,10 @@ impl Repository for PostgresRepository {
         self.read(async |session| read::containers_in_use(session, containers).await)
     }
 
+    fn payloads_in(&self, container: Container, after: Option<PayloadId>, limit: u32) -> Result<Vec<(PayloadId, u64)>> {
+        self.read(async |session| read::payloads_in(session, &container, after, limit).await)
+    }
+
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.read(async |session| read::usage(session, node).await)
     }

@@ -80,6 +80,23 @@ pub(super) async fn containers_in_use(session: &Session, containers: &[Container
 }
 
 /// See the port.
+pub(super) async fn payloads_in(
+    session: &Session,
+    container: &Container,
+    after: Option<PayloadId>,
+    limit: u32,
+) -> Result<Vec<(PayloadId, u64)>, Fault> {
+    let (id, tier) = (row::container(container), row::tier_of(container).as_str());
+    let (after, limit) = (position(after), i64::from(limit));
+    let params: Params<'_> = &[&id, &tier, &after, &limit];
+    session
+        .all(sql::PAYLOADS_IN, params, |found| {
+            Ok((row::payload_id(found)?, row::uint(found, "charged")?))
+        })
+        .await
+}
+
+/// See the port.
 pub(super) async fn usage(session: &Session, node: NodeId) -> Result<Vec<Usage>, Fault> {
     let node = row::uuid(node.as_bytes());
     let mut usage = session.all(sql::USAGE, &[&node], row::usage).await?;

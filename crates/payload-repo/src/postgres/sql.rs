@@ -173,6 +173,10 @@ statements! { READS:
             SELECT 1 AS one FROM replicas WHERE container = asked.container AND tier = asked.tier LIMIT 1
         ) AS used ON true
         ORDER BY asked.place";
+    PAYLOADS_IN = "
+        SELECT payload AS id, SUM(charged)::bigint AS charged FROM replicas
+        WHERE container = $1 AND tier = $2 AND payload > $3
+        GROUP BY payload ORDER BY payload LIMIT $4";
     USAGE = "
         SELECT tier, namespace, replicas, charged FROM usage WHERE node = $1 AND replicas > 0";
     LOG_OF_PAYLOAD = "

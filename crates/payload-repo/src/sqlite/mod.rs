@@ -296,6 +296,10 @@ impl Repository for SqliteRepository {
         self.read(|conn| read::containers_in_use(conn, containers))
     }
 
+    fn payloads_in(&self, container: Container, after: Option<PayloadId>, limit: u32) -> Result<Vec<(PayloadId, u64)>> {
+        self.read(|conn| read::payloads_in(conn, &container, after, limit))
+    }
+
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.read(|conn| read::usage(conn, node))
     }

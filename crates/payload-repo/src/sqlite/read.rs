@@ -96,6 +96,20 @@ pub(super) fn containers_in_use(conn: &Connection, containers: &[Container]) -> 
         .collect()
 }
 
+/// See the port.
+pub(super) fn payloads_in(
+    conn: &Connection,
+    container: &Container,
+    after: Option<PayloadId>,
+    limit: u32,
+) -> Result<Vec<(PayloadId, u64)>, Fault> {
+    let position = position(after.as_ref());
+    let params = params![container.as_bytes(), tier(container).as_str(), position, limit];
+    all(conn, sql::PAYLOADS_IN, params, |found| {
+        Ok((row::payload_id(found)?, row::uint(found, 1, "charged")?))
+    })
+}
+
 fn tier(container: &Container) -> payload_core::Tier {
     match container {
         Container::Segment(segment) => Location::Segment(*segment).tier(),

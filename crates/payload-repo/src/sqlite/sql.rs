@@ -99,6 +99,9 @@ statements! {
             OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1))
         ORDER BY deadline LIMIT 1";
     CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
+    PAYLOADS_IN = "
+        SELECT payload, SUM(charged) FROM replicas WHERE container = ?1 AND tier = ?2 AND payload > ?3
+        GROUP BY payload ORDER BY payload LIMIT ?4";
     USAGE = "SELECT tier, namespace, replicas, charged FROM usage WHERE node = ?1 AND replicas > 0";
     LOG = "
         SELECT position, payload, version, kind, actor, reason, at, from_state, to_state, body

@@ -143,6 +143,8 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         ram_pool,
         ram_watermarks: watermarks(reader),
         movers: reader.get(&keys::MOVERS),
+        compact_below: reader.get(&keys::COMPACT_BELOW),
+        compact_mib_per_second: reader.get(&keys::COMPACT_RATE),
         disk_capacity,
         disk_path,
     }

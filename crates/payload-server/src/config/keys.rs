@@ -114,6 +114,10 @@ keys! {
         "Above this share of the capacity, in per cent, payloads that nobody holds are moved from RAM to disk.";
     MOVERS: u32 = "tiers.movers", Is("4"), Some((1, 64)),
         "Payloads that are copied from tier to tier at a time.";
+    COMPACT_BELOW: u32 = "tiers.compact_below", Is("40"), Some((0, 90)),
+        "A slab or a pack of which less than this is used, in per cent, is emptied into others; `0`: never.";
+    COMPACT_RATE: u32 = "tiers.compact_mib_per_second", Is("32"), Some((1, 65_536)),
+        "How many MiB are copied for that in a second.";
     DISK_CAPACITY: Capacity = "tiers.disk.capacity",
         Is("80%"), None,
         "What the disk tier may hold. A percentage is of what is free at start, with what the tier holds already.";

@@ -94,6 +94,10 @@ pub struct Tiers {
     pub ram_watermarks: Watermarks,
     /// Payloads that are copied from tier to tier at a time.
     pub movers: u32,
+    /// See the key.
+    pub compact_below: u32,
+    /// See the key.
+    pub compact_mib_per_second: u32,
     /// What the disk tier may hold; a share is of what is free and what the tier holds already.
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.

@@ -139,6 +139,12 @@ impl Repository for FaultyRepository {
         })
     }
 
+    fn payloads_in(&self, container: Container, after: Option<PayloadId>, limit: u32) -> Result<Vec<(PayloadId, u64)>> {
+        self.switch.run("repository.payloads_in", || {
+            self.inner.payloads_in(container, after, limit)
+        })
+    }
+
     fn usage(&self, node: NodeId) -> Result<Vec<Usage>> {
         self.switch.run("repository.usage", || self.inner.usage(node))
     }

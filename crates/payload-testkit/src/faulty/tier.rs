@@ -111,6 +111,10 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.sweepable", || self.inner.sweepable())
     }
 
+    fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>> {
+        self.switch.run("tier.hollow", || self.inner.hollow(share, count))
+    }
+
     fn drop_container(&self, container: Container) -> Result<()> {
         self.switch
             .run("tier.drop_container", || self.inner.drop_container(container))

@@ -78,6 +78,7 @@ contract! { $
     queries::the_next_deadline_is_the_earliest_of_live_payloads,
     queries::a_starting_node_finds_what_it_must_know,
     queries::containers_are_in_use_while_a_replica_is_in_them,
+    queries::payloads_in_a_container_come_in_pages,
     queries::usage_is_the_sum_over_replicas,
     queries::old_requests_are_forgotten_a_few_at_a_time,
     queries::a_working_repository_says_so,

@@ -194,6 +194,45 @@ pub fn containers_are_in_use_while_a_replica_is_in_them(open: Open<'_>) {
     assert_eq!(repo.containers_in_use(&[]).unwrap(), [] as [bool; 0]);
 }
 
+/// In order, in pages, with what each is charged there and not elsewhere.
+pub fn payloads_in_a_container_come_in_pages(open: Open<'_>) {
+    let mut maker = Maker::new(38);
+    let repo = claimed(open, &maker);
+    let (slab, pack) = (maker.segment(), maker.file());
+    let rows: Vec<Payload> = (0..5_u64)
+        .map(|number| {
+            let offset = number * 64;
+            let replicas = vec![
+                maker.replica(ReplicaState::Ready, Location::Slab { slab, offset }, 10 + number),
+                maker.replica(ReplicaState::Ready, Location::Pack { pack, offset }, 100 + number),
+            ];
+            Payload {
+                replicas,
+                ..maker.allocated()
+            }
+        })
+        .collect();
+    rows.iter().for_each(|row| apply(&*repo, set([created(row)])));
+    let container = Location::File(pack).container();
+    let mut expected: Vec<_> = rows.iter().map(|row| (row.id, row.replicas[1].charged)).collect();
+    expected.sort_unstable();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = repo.payloads_in(container, after, 2).unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        found.extend(page);
+    }
+    assert_eq!(found, expected);
+    let gone = edited(&rows[2], |after| {
+        after.replicas.retain(|replica| replica.tier() == Tier::Ram);
+    });
+    apply(&*repo, set([changed(&rows[2], &gone)]));
+    assert_eq!(repo.payloads_in(container, None, 100).unwrap().len(), 4);
+    let slab = Location::Segment(slab).container();
+    assert_eq!(repo.payloads_in(slab, None, 100).unwrap().len(), 5);
+}
+
 /// The counters of a node, added up again from its rows.
 pub(super) fn summed(rows: &[Payload], node: payload_core::NodeId) -> Vec<Usage> {
     let mut sums: Vec<Usage> = Vec::new();

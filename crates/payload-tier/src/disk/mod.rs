@@ -267,6 +267,13 @@ impl TierStore for DiskStore {
         Ok(ids.into_iter().map(Container::File).collect())
     }
 
+    fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>> {
+        if let Some(id) = self.packs.uncounted() {
+            self.packs.count(id, count(Container::File(id))?);
+        }
+        Ok(self.packs.hollow(share).into_iter().map(Container::File).collect())
+    }
+
     fn drop_container(&self, container: Container) -> Result<()> {
         let Container::File(id) = container else {
             return Err(foreign());
@@ -294,9 +301,11 @@ impl TierStore for DiskStore {
     }
 
     fn usage(&self) -> TierUsage {
-        self.ledger
-            .budget()
-            .usage(self.packs.len() + self.reservations.len() + self.ledger.files())
+        let containers = self.packs.len() + self.reservations.len() + self.ledger.files();
+        TierUsage {
+            dead: self.packs.dead(),
+            ..self.ledger.budget().usage(containers)
+        }
     }
 
     fn attainable(&self) -> Option<u64> {

@@ -48,8 +48,8 @@ struct Pack {
     /// Charged for payloads that this process put in and nobody gave up.
     live: AtomicU64,
     freed: Freed,
-    /// Left by an earlier server, so how many rows name it is not known.
-    earlier: bool,
+    /// False for what an earlier server left, until its rows were counted.
+    counted: AtomicBool,
     /// More may be put in.
     open: AtomicBool,
     /// Every claim has a clone.
@@ -102,7 +102,7 @@ impl Packs {
         let pack = self.table.read().get(&id).cloned();
         if let Some(pack) = pack
             && pack.freed.mark(offset)
-            && !pack.earlier
+            && pack.is_counted()
         {
             crate::budget::subtract(&pack.live, charged);
         }
@@ -113,6 +113,44 @@ impl Packs {
         let table = self.table.read();
         let sweepable = table.values().filter(|pack| pack.is_sweepable(all));
         sweepable.map(|pack| pack.id).collect()
+    }
+
+    /// Packs of which less than `share` per cent is used, but something.
+    pub(super) fn hollow(&self, share: u8) -> Vec<FileId> {
+        let table = self.table.read();
+        let hollow = table.values().filter(|pack| {
+            let (live, size) = (pack.live.load(Ordering::Relaxed), pack.size.load(Ordering::Relaxed));
+            pack.is_counted() && !pack.is_protected() && crate::is_hollow(live, size, share)
+        });
+        hollow.map(|pack| pack.id).collect()
+    }
+
+    /// A pack of an earlier server of which nobody has counted how much is used.
+    pub(super) fn uncounted(&self) -> Option<FileId> {
+        let table = self.table.read();
+        table.values().find(|pack| !pack.is_counted()).map(|pack| pack.id)
+    }
+
+    /// Notes how much of a pack is used.
+    pub(super) fn count(&self, id: FileId, live: u64) {
+        if let Some(pack) = self.table.read().get(&id) {
+            pack.live.store(live, Ordering::Relaxed);
+            pack.counted.store(true, Ordering::Release);
+        }
+    }
+
+    /// What is in packs that take no more, and is nobody's.
+    pub(super) fn dead(&self) -> u64 {
+        let table = self.table.read();
+        let closed = table
+            .values()
+            .filter(|pack| pack.is_counted() && !pack.open.load(Ordering::Relaxed));
+        closed
+            .map(|pack| {
+                let size = pack.size.load(Ordering::Relaxed);
+                size.saturating_sub(pack.live.load(Ordering::Relaxed))
+            })
+            .sum()
     }
 
     /// Removes a pack and returns what it took up; nothing if there is no such pack.
@@ -157,10 +195,14 @@ impl Pack {
             size: AtomicU64::new(size),
             live: AtomicU64::new(0),
             freed: Freed::default(),
-            earlier,
+            counted: AtomicBool::new(!earlier),
             open: AtomicBool::new(!earlier),
             claims: Arc::new(()),
         }
+    }
+
+    fn is_counted(&self) -> bool {
+        self.counted.load(Ordering::Acquire)
     }
 
     fn is_claimed(&self) -> bool {
@@ -173,10 +215,10 @@ impl Pack {
 
     fn is_sweepable(&self, all: bool) -> bool {
         let may_be_empty = || {
-            if self.earlier {
-                self.freed.any()
-            } else {
+            if self.is_counted() {
                 self.live.load(Ordering::Relaxed) == 0
+            } else {
+                self.freed.any()
             }
         };
         !self.is_protected() && (all || may_be_empty())

@@ -190,6 +190,16 @@ impl RamStore {
         Ok((segment.place(Location::Segment(id), pages(size)), result))
     }
 
+    fn dead(&self) -> u64 {
+        let mut dead = 0;
+        self.table.each(|segment| {
+            if let Kind::Slab(slab) = segment.kind() {
+                dead += slab.dead();
+            }
+        });
+        dead
+    }
+
     fn is_packed(&self, size: u64) -> bool {
         size <= self.options.packed_max
     }
@@ -347,6 +357,24 @@ impl TierStore for RamStore {
         Ok(containers)
     }
 
+    fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>> {
+        if let Some(segment) = self
+            .table
+            .find(|segment| matches!(segment.kind(), Kind::Slab(slab) if !slab.is_counted()))
+            && let Kind::Slab(slab) = segment.kind()
+        {
+            slab.count(count(Container::Segment(segment.id()))?);
+        }
+        let mut hollow = Vec::new();
+        self.table.each(|segment| {
+            let worth_it = matches!(segment.kind(), Kind::Slab(slab) if slab.is_hollow(share));
+            if worth_it && !segment.is_protected() {
+                hollow.push(Container::Segment(segment.id()));
+            }
+        });
+        Ok(hollow)
+    }
+
     fn drop_container(&self, container: Container) -> Result<()> {
         let Container::Segment(id) = container else {
             return Err(foreign());
@@ -370,6 +398,7 @@ impl TierStore for RamStore {
             staging: self.staging(),
             pool: self.pool.bytes(),
             zombie: self.zombies.bytes(),
+            dead: self.dead(),
             huge_pages: self.memory.has_huge_pages(),
             ..self.budget.usage(self.table.len() + self.zombies.len())
         }

@@ -23,8 +23,8 @@ pub(super) struct Slab {
 enum Origin {
     /// Made here; open while more may be put in.
     Here { open: AtomicBool },
-    /// Left by an earlier server, so how many rows name it is not known.
-    Earlier,
+    /// Left by an earlier server, so how many rows name it is not known until they were counted.
+    Earlier { counted: AtomicBool },
 }
 
 impl Slab {
@@ -34,7 +34,8 @@ impl Slab {
     }
 
     pub(super) fn adopted(mapping: mapping::Slab, size: u64) -> Self {
-        Self::new(mapping, size, Origin::Earlier)
+        let counted = AtomicBool::new(false);
+        Self::new(mapping, size, Origin::Earlier { counted })
     }
 
     fn new(mapping: mapping::Slab, size: u64, origin: Origin) -> Self {
@@ -71,7 +72,7 @@ impl Slab {
 
     /// Notes that no row names the place any more.
     pub(super) fn give_up(&self, offset: u64, charged: u64) {
-        if self.freed.mark(offset) && matches!(self.origin, Origin::Here { .. }) {
+        if self.freed.mark(offset) && self.is_counted() {
             crate::budget::subtract(&self.live, charged);
         }
     }
@@ -93,9 +94,36 @@ impl Slab {
     }
 
     pub(super) fn may_be_empty(&self) -> bool {
-        match self.origin {
-            Origin::Here { .. } => self.live.load(Ordering::Relaxed) == 0,
-            Origin::Earlier => self.freed.any(),
+        match self.is_counted() {
+            true => self.live.load(Ordering::Relaxed) == 0,
+            false => self.freed.any(),
+        }
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        match &self.origin {
+            Origin::Here { .. } => true,
+            Origin::Earlier { counted } => counted.load(Ordering::Acquire),
+        }
+    }
+
+    /// Notes how much of it is used.
+    pub(super) fn count(&self, live: u64) {
+        if let Origin::Earlier { counted } = &self.origin {
+            self.live.store(live, Ordering::Relaxed);
+            counted.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn is_hollow(&self, share: u8) -> bool {
+        self.is_counted() && crate::is_hollow(self.live.load(Ordering::Relaxed), self.size, share)
+    }
+
+    /// What in it is nobody's, if it takes no more.
+    pub(super) fn dead(&self) -> u64 {
+        match self.is_counted() && !self.is_open() {
+            true => self.size.saturating_sub(self.live.load(Ordering::Relaxed)),
+            false => 0,
         }
     }
 }

@@ -48,6 +48,11 @@ impl Table {
         self.len.load(Ordering::Relaxed)
     }
 
+    pub(super) fn find(&self, which: impl Fn(&Segment) -> bool) -> Option<Arc<Segment>> {
+        let any = |part: &Part| part.read().values().find(|segment| which(segment)).cloned();
+        self.parts.iter().find_map(any)
+    }
+
     pub(super) fn each(&self, mut visit: impl FnMut(&Segment)) {
         for part in &self.parts {
             part.read().values().for_each(|segment| visit(segment));

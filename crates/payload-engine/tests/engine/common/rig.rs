@@ -10,7 +10,7 @@ use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span, Tier};
-use payload_engine::{Caps, Engine, Key, Metrics, Ports, Recovered, Retention, Settings};
+use payload_engine::{Caps, Compaction, Engine, Key, Metrics, Ports, Recovered, Retention, Settings};
 use payload_repo::{MemoryRepository, SqliteOptions, SqliteRepository};
 use payload_testkit::clock::{ManualClock, TestEntropy};
 use payload_testkit::faulty::{FaultyFds, FaultyRepository, FaultyTier, MapFds, Switch};
@@ -65,6 +65,10 @@ impl Default for Setup {
                 ram_watermarks: Watermarks::default(),
                 room_wait: Span::ZERO,
                 movers: 2,
+                compaction: Compaction {
+                    below: 50,
+                    rate: 1 << 30,
+                },
                 scrub_interval: None,
                 scrub_rate: 1 << 20,
                 cold_entries_max: 10_000,

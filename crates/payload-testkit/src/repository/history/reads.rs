@@ -55,6 +55,8 @@ impl History<'_> {
         }
         containers.push(Location::Segment(self.maker.segment()).container());
         self.same("containers_in_use", |repo| repo.containers_in_use(&containers));
+        let any = containers[0];
+        self.same("payloads_in", |repo| repo.payloads_in(any, None, 50));
     }
 
     fn read_streams(&mut self) {
