@@ -96,8 +96,11 @@ pub(crate) enum Command {
     },
     /// Show how full each tier is, of what, and what goes next
     Tiers,
-    /// List what is on its way from tier to tier
-    Transfers,
+    /// List what is on its way from tier to tier, or cancel it
+    Transfers {
+        #[command(subcommand)]
+        command: Option<TransfersCommand>,
+    },
     /// List who holds how much, those first who hold most
     Holders,
     /// List leases: who holds what
@@ -302,6 +305,16 @@ fn on_dependents(word: &str) -> v1::OnDependents {
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// What is done about moves.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TransfersCommand {
+    /// Have a payload's move given up; it stays where it is, and is left alone for a while
+    Cancel {
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
+    },
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(crate) use self::metadata::{Appended, Document, Metadata, MetadataHistory, N
 pub(crate) use self::names::{Name, NameHistory, NameMove, Named, Names, OneName, RemovedName};
 pub(crate) use self::namespaces::{Namespace, NamespaceQuota, Namespaces, OneNamespace, RemovedNamespace};
 pub(crate) use self::placement::{
-    Candidate, Explained, HolderSum, Holders, Plan, Pressure, Standing, TierView, Tiers, Transfer, Transfers,
-    VerifiedBytes,
+    Cancelled, Candidate, Explained, HolderSum, Holders, Plan, Pressure, Standing, TierView, Tiers, Transfer,
+    Transfers, VerifiedBytes,
 };
 use crate::failure::Failure;
 

@@ -107,6 +107,7 @@ async fn every_document_is_as_documented() {
         ("verify --bytes", world.json(&["verify", "--bytes", "--all"])),
         ("tiers", world.json(&["tiers"])),
         ("transfers", world.json(&["transfers"])),
+        ("transfers cancel", world.json(&["transfers", "cancel", &id])),
         ("holders", world.json(&["holders"])),
         ("update", labelled),
         ("name set", name_set),

@@ -71,4 +71,5 @@ fn tiers_and_transfers_are_shown() {
     ];
     reads(&world.ok(&["tiers"]), &words);
     reads(&world.ok(&["transfers"]), &["nothing moves"]);
+    reads(&world.ok(&["transfers", "cancel", &id]), &["nothing of it moves"]);
 }

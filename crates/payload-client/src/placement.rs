@@ -56,6 +56,19 @@ impl Admin {
         self.grpc.call(ask).await
     }
 
+    /// Has a payload's move given up; false if nothing moves. The payload stays where it is, and is left alone for a while.
+    pub async fn cancel_transfer(&self, namespace: &Namespace, payload: &PayloadRef) -> Result<bool> {
+        let request = v1::CancelTransferRequest {
+            namespace: namespace.to_string(),
+            payload_id: payload.to_string(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { AdminServiceClient::new(channel).cancel_transfer(request).await }
+        };
+        Ok(self.grpc.call(ask).await?.cancelled)
+    }
+
     /// Everybody who holds something, those first who hold most.
     pub async fn holders(&self) -> Result<Vec<v1::HolderSum>> {
         let request = v1::ListHoldersRequest {};

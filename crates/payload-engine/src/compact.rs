@@ -8,21 +8,25 @@
 //! A container in which somebody holds a lease is left alone. A lease that comes while the rows are being written stays where
 //! it was granted: the old bytes are given up when it ends.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use payload_core::port::{Placed, TierStore};
 use payload_core::{
-    Container, Digest, Durability, ErrorKind, EventKind, Payload, PayloadId, Replica, ReplicaState, Result, Span,
-    StateKind, Tier,
+    Container, Digest, Durability, ErrorKind, EventKind, Instant, Payload, PayloadId, Replica, ReplicaState, Result,
+    Span, StateKind, Tier,
 };
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
+use crate::paths::time_for;
 use crate::transition::Cause;
 
 /// How many payloads of a container are copied in one go.
 const BATCH: u32 = 256;
+/// A container that could not be emptied is looked at again after so long: that reads a row for each payload in it.
+const PUT_OFF: Span = Span::from_secs(60);
 /// How often one looks for containers that have become worth it.
 const ROUND: Span = Span::from_secs(1);
 
@@ -34,6 +38,10 @@ pub struct Compaction {
     /// How many bytes are copied in a second.
     pub rate: u64,
 }
+
+/// Containers that could not be emptied, and until when they are left alone.
+#[derive(Debug, Default)]
+pub(crate) struct PutOff(Mutex<HashMap<Container, Instant>>);
 
 /// One payload that is to leave a container. Nobody else copies it meanwhile.
 struct Tenant<'a> {
@@ -54,6 +62,19 @@ enum Emptied {
     Later,
 }
 
+impl PutOff {
+    fn add(&self, container: Container, now: Instant) {
+        self.0.lock().insert(container, now.after(PUT_OFF));
+    }
+
+    /// Whether it is too early. What is over is forgotten.
+    fn holds(&self, container: Container, now: Instant) -> bool {
+        let mut put_off = self.0.lock();
+        put_off.retain(|_, until| now < *until);
+        put_off.contains_key(&container)
+    }
+}
+
 impl Engine {
     /// Compacts one container, if there is one that is worth it; returns when to look again, if ever.
     pub fn compact(&self) -> Result<Option<Span>> {
@@ -63,10 +84,16 @@ impl Engine {
         }
         for store in &self.ports.tiers {
             for container in store.hollow(below, &|container| self.room_used_in(container))? {
-                if let Emptied::Yes(bytes) = self.empty(&**store, container)? {
-                    self.metrics.compacted(store.tier(), bytes);
-                    self.sweep()?;
-                    return Ok(Some(pause_after(bytes, rate)));
+                if self.put_off.holds(container, self.now()) {
+                    continue;
+                }
+                match self.empty(&**store, container)? {
+                    Emptied::Later => self.put_off.add(container, self.now()),
+                    Emptied::Yes(bytes) => {
+                        self.metrics.compacted(store.tier(), bytes);
+                        self.sweep()?;
+                        return Ok(Some(time_for(bytes, rate)));
+                    }
                 }
             }
         }
@@ -184,7 +211,7 @@ impl Engine {
         let mut complete = true;
         for (one, placed) in tenants.iter().zip(store.store_all(&first.row.namespace, &payloads)) {
             match placed {
-                Ok(placed) => jobs.push((one, parking_lot::Mutex::new(Some(placed)))),
+                Ok(placed) => jobs.push((one, Mutex::new(Some(placed)))),
                 Err(error) if error.kind() == ErrorKind::ResourceExhausted => complete = false,
                 Err(error) => return Err(error),
             }
@@ -243,9 +270,4 @@ impl Engine {
         drop(live);
         self.remove_bytes(&replica.location, replica.charged);
     }
-}
-
-fn pause_after(bytes: u64, rate: u64) -> Span {
-    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
-    Span::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

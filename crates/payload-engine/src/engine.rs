@@ -10,12 +10,14 @@ use payload_core::port::{Clock, Ids, Repository, TierStore};
 use payload_core::sync::Signal;
 use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, Reason, Result, Tier, Timestamp};
 
+use crate::compact::PutOff;
 use crate::entry::Entry;
 use crate::evict::Evictor;
 use crate::holder::{Account, Holder, Notice, NoticeSink, Peer};
 use crate::machine::Ceilings;
 use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
+use crate::paths::Paths;
 use crate::peers::Peers;
 use crate::promote::Wishes;
 use crate::room::Room;
@@ -67,6 +69,8 @@ pub struct Engine {
     pub(crate) machine_signal: Signal,
     pub(crate) wishes: Wishes,
     pub(crate) transfers: Transfers,
+    pub(crate) paths: Paths,
+    pub(crate) put_off: PutOff,
     pub(crate) scrub: Scrub,
     pub(crate) scrub_signal: Signal,
     /// Raised only to end the worker's pause.
@@ -149,6 +153,8 @@ impl Engine {
             machine_signal: Signal::new(),
             wishes: Wishes::default(),
             transfers: Transfers::default(),
+            paths: Paths::default(),
+            put_off: PutOff::default(),
             scrub: Scrub::default(),
             scrub_signal: Signal::new(),
             compact_signal: Signal::new(),

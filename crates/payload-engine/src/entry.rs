@@ -14,6 +14,7 @@ use payload_core::{
 use crate::acquire::Waiter;
 use crate::holder::Holder;
 use crate::promote::Wish;
+use crate::setback::Setbacks;
 use crate::timers::Moment;
 
 /// One payload in memory. Locks are taken in the order mover, gate, live, holder.
@@ -60,6 +61,8 @@ pub(crate) struct Live {
     pub(crate) wished: Option<Wish>,
     /// When the replica in RAM was fetched, if it was.
     pub(crate) promoted_at: Option<Instant>,
+    /// How the last copies of the payload went.
+    pub(crate) setbacks: Setbacks,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
     pub(crate) in_doubt: bool,
 }
@@ -99,6 +102,7 @@ impl Entry {
             heat: Heat::default(),
             wished: None,
             promoted_at: None,
+            setbacks: Setbacks::default(),
             in_doubt: false,
         };
         Self {

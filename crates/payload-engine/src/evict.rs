@@ -154,6 +154,7 @@ impl Engine {
             leased: live.is_leased(replica.id),
             moving: entry.is_moving(),
             may_return: self.may_be_held_unknown(entry),
+            set_aside: self.is_set_aside(live),
             copy_below: live.readable().any(|other| other.tier() > tier),
         }
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::port::Placed;
 use payload_core::{Digest, Error, Namespace, Payload, Reason, Replica, Result, Tier};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
+use crate::paths::Way;
 use crate::replicate::Patience;
 
 /// How many bytes are written at a time: as much as keeps a device busy for longer than a sync takes.
@@ -125,18 +125,23 @@ impl Engine {
         let listed = passengers
             .iter()
             .map(|one| self.transfers.begin(&one.row, one.source.tier(), to, why, began));
-        let _running: Vec<_> = listed.collect();
+        let running: Vec<_> = listed.collect();
+        let bytes = passengers.iter().map(|one| one.row.size).sum();
+        let way = Way::between(first.source.tier(), to);
+        let Ok(_place) = self.enter_path(way, bytes, Patience::InLine) else {
+            return;
+        };
         let Ok(target) = self.tier(to) else { return };
-        let read: Vec<_> = passengers.iter().map(|one| (one, self.read_whole(one))).collect();
-        let sound: Vec<_> = read
-            .iter()
-            .filter_map(|(one, bytes)| Some((*one, bytes.as_ref().ok()?)))
+        let read: Vec<_> = passengers.iter().map(|one| self.read_whole(one)).collect();
+        let each = passengers.iter().zip(&running).zip(&read);
+        let sound: Vec<_> = each
+            .filter_map(|((one, running), read)| Some((one, running, read.as_ref().ok()?)))
             .collect();
-        let payloads: Vec<&[u8]> = sound.iter().map(|(_, (bytes, _))| &bytes[..]).collect();
+        let payloads: Vec<&[u8]> = sound.iter().map(|(_, _, (bytes, _))| &bytes[..]).collect();
         let stored = target.store_all(&first.row.namespace, &payloads);
-        for ((one, (_, digest)), placed) in sound.into_iter().zip(stored) {
+        for ((one, running, (_, digest)), placed) in sound.into_iter().zip(stored) {
             // What the tier refuses is no fault of one payload, and would be refused again.
-            let result = placed.and_then(|placed| self.arrive(one, placed, *digest, why));
+            let result = placed.and_then(|placed| self.write_added(one.entry, &one.source, placed, *digest, running));
             self.metrics.moved(
                 one.source.tier(),
                 to,
@@ -144,6 +149,7 @@ impl Engine {
                 self.now().since(began),
                 result.is_ok(),
             );
+            self.note_copy(one.entry, result.as_ref().err());
             results[one.at] = Some(result.map(|()| true));
         }
     }
@@ -161,9 +167,5 @@ impl Engine {
             )),
             _ => Ok((bytes, digest)),
         }
-    }
-
-    fn arrive(&self, one: &Passenger<'_>, placed: Placed, digest: Digest, why: &'static str) -> Result<()> {
-        self.write_added(one.entry, &one.source, placed, digest, why)
     }
 }

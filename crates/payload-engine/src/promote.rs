@@ -149,9 +149,9 @@ impl Engine {
             };
             let mut live = entry.live();
             let wish = live.wished.take();
-            let (size, heat) = (live.row.size, live.heat);
+            let (size, heat, aside) = (live.row.size, live.heat, self.is_set_aside(&live));
             drop(live);
-            if !wish.is_some_and(|wish| self.is_worth_fetching(size, heat, wish)) {
+            if aside || !wish.is_some_and(|wish| self.is_worth_fetching(size, heat, wish)) {
                 continue;
             }
             if let Err(error) = self.fetch(&entry, Patience::None, "prefetch") {

@@ -38,12 +38,11 @@ impl Engine {
     /// The last lease may have kept a deletion from its end, or the payload from being evicted.
     fn after_lease(&self, entry: &Arc<Entry>, mut live: MutexGuard<'_, Live>) {
         let next = next_after_lease(&live);
-        let (held, free) = std::mem::take(&mut live.displaced)
-            .into_iter()
-            .partition(|replica: &Replica| live.is_leased(replica.id));
+        let displaced = std::mem::take(&mut live.displaced);
+        let (held, free): (Vec<Replica>, Vec<Replica>) =
+            displaced.into_iter().partition(|replica| live.is_leased(replica.id));
         live.displaced = held;
         drop(live);
-        let free: Vec<Replica> = free;
         for replica in free {
             self.remove_bytes(&replica.location, replica.charged);
         }

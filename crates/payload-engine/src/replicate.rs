@@ -15,6 +15,8 @@ use payload_core::{
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
+use crate::paths::Way;
+use crate::transfers::Listed;
 use crate::transition::{Cause, Decision};
 
 /// Whether a copy into a full tier waits for room.
@@ -56,11 +58,14 @@ impl Engine {
             (Arc::clone(&live.row), source)
         };
         let began = self.now();
-        let _running = self.transfers.begin(&row, source.tier(), to, why, began);
-        let copied = self.copy_replica(entry, &row, &source, to, patience);
-        let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, why));
+        let running = self.transfers.begin(&row, source.tier(), to, why, began);
+        let copied = self
+            .enter_path(Way::between(source.tier(), to), row.size, patience)
+            .and_then(|_place| self.copy_replica(entry, &row, &source, to, patience));
+        let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, &running));
         self.metrics
             .moved(source.tier(), to, row.size, self.now().since(began), result.is_ok());
+        self.note_copy(entry, result.as_ref().err());
         result.map(|()| true)
     }
 
@@ -141,9 +146,13 @@ impl Engine {
         source: &Replica,
         placed: Placed,
         digest: Digest,
-        why: &'static str,
+        running: &Listed<'_>,
     ) -> Result<()> {
         let gate = entry.gate();
+        if running.is_cancelled() {
+            self.discard(placed);
+            return Err(Error::new(Reason::Conflict, "the copy was cancelled"));
+        }
         let row = entry.row();
         let same = row
             .replica(source.id)
@@ -160,7 +169,7 @@ impl Engine {
         after.replicas.push(self.replica(&placed, ReplicaState::Ready));
         let decision = Decision {
             over_quota: over_quota(placed.location.tier()),
-            ..vec![self.change(&row, after, EventKind::ReplicaAdded, &mover_because(why))].into()
+            ..vec![self.change(&row, after, EventKind::ReplicaAdded, &mover_because(running.why()))].into()
         };
         match self.apply(&gate, decision, row.durability, &row.owner, None) {
             Ok(_) => Ok(()),

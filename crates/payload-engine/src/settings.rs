@@ -26,8 +26,12 @@ pub struct Settings {
     pub ram_watermarks: Watermarks,
     /// How long a request waits for room in RAM; zero: it is refused at once.
     pub room_wait: Span,
-    /// How many payloads are copied from tier to tier at a time.
+    /// How many payloads are copied down at a time, and how many up.
     pub movers: usize,
+    /// How many bytes are copied down in a second, if there is a limit.
+    pub spill_rate: Option<u64>,
+    /// How many bytes are copied up in a second, if there is a limit.
+    pub promote_rate: Option<u64>,
     /// When shared containers are compacted.
     pub compaction: Compaction,
     /// How often all bytes are read to see whether they are right; none: never.

@@ -9,6 +9,7 @@ use payload_core::Instant;
 use payload_core::sync::Signal;
 
 use crate::entry::Entry;
+use crate::paths::Way;
 
 /// What to look at when its moment has come.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(crate) enum Due {
     HoldOver,
     /// A request that waits for room, by its number.
     RoomWait(u64),
+    /// A path's rate lets the next copy start.
+    Path(Way),
+    /// A payload was left where it is for long enough.
+    AsideOver(Weak<Entry>),
     /// A deletion that could not be finished before.
     DrainAgain(Weak<Entry>),
 }

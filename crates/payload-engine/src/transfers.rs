@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use payload_core::{Instant, Namespace, Payload, PayloadId, Span, Tier};
+use payload_core::{Instant, Namespace, Payload, PayloadId, PayloadRef, Result, Span, Tier};
 
 use crate::engine::Engine;
 use crate::promote::Wish;
@@ -29,12 +30,15 @@ struct Copy {
     to: Tier,
     why: &'static str,
     began: Instant,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// A copy is listed for as long as this lives.
 pub(crate) struct Listed<'a> {
     transfers: &'a Transfers,
     number: u64,
+    why: &'static str,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// A copy that is being made.
@@ -95,18 +99,33 @@ impl Transfers {
         copies.last += 1;
         let number = copies.last;
         let row = Arc::clone(row);
+        let cancelled = Arc::<AtomicBool>::default();
         let copy = Copy {
             row,
             from,
             to,
             why,
             began,
+            cancelled: Arc::clone(&cancelled),
         };
         copies.running.insert(number, copy);
         Listed {
             transfers: self,
             number,
+            why,
+            cancelled,
         }
+    }
+
+    /// Has the copies of a payload given up that are under way; false if there are none.
+    fn cancel(&self, payload: PayloadId) -> bool {
+        let copies = self.0.lock();
+        let mut any = false;
+        for copy in copies.running.values().filter(|copy| copy.row.id == payload) {
+            copy.cancelled.store(true, Ordering::Release);
+            any = true;
+        }
+        any
     }
 
     /// Everything that is under way, the oldest first.
@@ -125,6 +144,18 @@ impl Transfers {
     }
 }
 
+impl Listed<'_> {
+    /// Whether somebody wants it to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// What it is for.
+    pub(crate) fn why(&self) -> &'static str {
+        self.why
+    }
+}
+
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
         self.transfers.0.lock().running.remove(&self.number);
@@ -132,6 +163,21 @@ impl Drop for Listed<'_> {
 }
 
 impl Engine {
+    /// Has a move given up that waits or is under way, and leaves the payload where it is for a while; false if nothing moves. A
+    /// copy that its row names already is not taken back.
+    pub fn cancel_transfer(&self, namespace: &Namespace, payload: &PayloadRef) -> Result<bool> {
+        let id = self.resolve(namespace, payload)?;
+        let entry = self.entry(namespace, id)?;
+        // In this order: a wish that is being fulfilled is listed before it is forgotten.
+        let waited = entry.live().wished.take().is_some();
+        let running = self.transfers.cancel(id);
+        if waited || running || self.evictor.chosen().contains(&id) {
+            self.set_aside(&entry);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// What moves now, and what is going to.
     pub fn transfers(&self) -> TransferList {
         let running = self.transfers.running(self.now());

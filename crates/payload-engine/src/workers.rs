@@ -154,6 +154,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.engine.close_room();
+        self.engine.paths.close();
         for signal in [
             &self.engine.timers.signal,
             &self.engine.drain_signal,
@@ -204,6 +205,12 @@ impl Engine {
                     self.consider_all();
                 }
                 Due::RoomWait(ticket) => self.time_out_room(ticket),
+                Due::Path(way) => self.paths.wake(way),
+                Due::AsideOver(entry) => {
+                    if let Some(entry) = entry.upgrade() {
+                        self.consider(&entry);
+                    }
+                }
                 Due::DrainAgain(entry) => {
                     if let Some(entry) = entry.upgrade() {
                         self.drain_later(entry);

@@ -69,6 +69,7 @@ pub(crate) enum Rpc {
     Explain,
     ListTiers,
     ListTransfers,
+    CancelTransfer,
     CreateNamespace,
     GetNamespace,
     ListNamespaces,
@@ -120,7 +121,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 57] = [
+    const ALL: [(Self, &'static str); 58] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -154,6 +155,7 @@ impl Rpc {
         (Self::Explain, "Explain"),
         (Self::ListTiers, "ListTiers"),
         (Self::ListTransfers, "ListTransfers"),
+        (Self::CancelTransfer, "CancelTransfer"),
         (Self::CreateNamespace, "CreateNamespace"),
         (Self::GetNamespace, "GetNamespace"),
         (Self::ListNamespaces, "ListNamespaces"),

@@ -319,6 +319,8 @@ fn settings(config: &Config, node: NodeId) -> Settings {
         ram_watermarks: config.tiers.ram_watermarks,
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
+        spill_rate: rate(config.tiers.spill_mib_per_second),
+        promote_rate: rate(config.tiers.promote_mib_per_second),
         compaction: Compaction {
             below: u8::try_from(config.tiers.compact_below).unwrap_or(u8::MAX),
             rate: u64::from(config.tiers.compact_mib_per_second) << 20,
@@ -344,4 +346,9 @@ fn raise_descriptor_limit() -> u64 {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}
+
+/// Bytes in a second; zero is no limit.
+fn rate(mib_per_second: u32) -> Option<u64> {
+    (mib_per_second > 0).then(|| u64::from(mib_per_second) << 20)
 }

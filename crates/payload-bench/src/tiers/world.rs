@@ -80,15 +80,24 @@ impl World {
     /// Fills RAM, spills it all, fetches it back out of a cold cache, and deletes it. Returns the bytes in a second of the
     /// way down and of the way up.
     pub(crate) fn down_and_up(&self, load: &Load) -> Result<(f64, f64)> {
-        self.runtime.block_on(async {
+        let moved = self.runtime.block_on(async {
             let ids = self.fill(load).await?;
             let down = self.timed(load, &ids, Way::Down).await?;
             forget_pages(&self.server.data().join("disk"))?;
             let up = self.timed(load, &ids, Way::Up).await?;
+            anyhow::Ok((down, up, ids))
+        });
+        let (down, up, ids) = moved?;
+        self.delete(ids)?;
+        Ok((down, up))
+    }
+
+    fn delete(&self, ids: Vec<PayloadId>) -> Result<()> {
+        self.runtime.block_on(async {
             for id in ids {
                 self.client.catalog().delete(id, DeleteOptions::default()).await?;
             }
-            Ok((down, up))
+            Ok(())
         })
     }
 
@@ -108,29 +117,34 @@ impl World {
 
     async fn timed(&self, load: &Load, ids: &[PayloadId], way: Way) -> Result<f64> {
         let began = Moment::now();
-        let mut calls: JoinSet<Result<()>> = JoinSet::new();
-        for batch in ids.chunks(BATCH_ITEMS_MAX) {
-            if calls.len() == IN_FLIGHT {
-                done(calls.join_next().await)?;
-            }
-            let (client, batch) = (self.client.clone(), batch.to_vec());
-            calls.spawn(async move {
-                let catalog = client.catalog();
-                let moved = match way {
-                    Way::Down => catalog.spill(&batch, Tier::Disk).await?,
-                    Way::Up => catalog.promote(&batch, Tier::Ram).await?,
-                };
-                for payload in moved {
-                    payload?;
-                }
-                Ok(())
-            });
-        }
-        while !calls.is_empty() {
-            done(calls.join_next().await)?;
-        }
+        move_all(&self.client, ids, way).await?;
         Ok(load.bytes() / began.elapsed().as_secs_f64())
     }
+}
+
+async fn move_all(client: &Client, ids: &[PayloadId], way: Way) -> Result<()> {
+    let mut calls: JoinSet<Result<()>> = JoinSet::new();
+    for batch in ids.chunks(BATCH_ITEMS_MAX) {
+        if calls.len() == IN_FLIGHT {
+            done(calls.join_next().await)?;
+        }
+        let (client, batch) = (client.clone(), batch.to_vec());
+        calls.spawn(async move {
+            let catalog = client.catalog();
+            let moved = match way {
+                Way::Down => catalog.spill(&batch, Tier::Disk).await?,
+                Way::Up => catalog.promote(&batch, Tier::Ram).await?,
+            };
+            for payload in moved {
+                payload?;
+            }
+            Ok(())
+        });
+    }
+    while !calls.is_empty() {
+        done(calls.join_next().await)?;
+    }
+    Ok(())
 }
 
 fn done(call: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {

@@ -80,6 +80,7 @@ fn kept_by(keep: &str, leases: u64) -> String {
         "LEASED" => format!("{leases} leases hold it"),
         "MOVING" => "its bytes are being copied".to_owned(),
         "MAY_RETURN" => "whoever held it before the restart may still come back".to_owned(),
+        "SET_ASIDE" => "copies of it failed or were cancelled, it is left alone for a while".to_owned(),
         "PRIORITY" => "its priority is never".to_owned(),
         "LOWEST_TIER" => "there is no tier below".to_owned(),
         other => other.to_lowercase(),

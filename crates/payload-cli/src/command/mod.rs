@@ -28,7 +28,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use payload_client::{Admin, Catalog, Client, ClientOptions, Endpoint, Namespace, Streams};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, TransfersCommand};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -108,7 +108,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Lineage(command) => lineage::run(&server, command, output).await,
         Command::Explain { id } => explain::run(&server, id, output).await,
         Command::Tiers => tiers::run(&server, output).await,
-        Command::Transfers => transfers::run(&server, output).await,
+        Command::Transfers { command: None } => transfers::run(&server, output).await,
+        Command::Transfers {
+            command: Some(TransfersCommand::Cancel { id }),
+        } => transfers::cancel(&server, &id, output).await,
         Command::Holders => holders::run(&server, output).await,
         Command::Leases { payload } => leases::list(&server, payload, output).await,
         Command::Revoke { serial, reason } => leases::revoke(&server, serial, &reason, output).await,

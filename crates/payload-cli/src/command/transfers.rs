@@ -1,15 +1,26 @@
-//! `transfers`: what is on its way from tier to tier, and what waits to be.
+//! `transfers`: what is on its way from tier to tier, what waits to be, and how to stop it.
+
+use payload_client::PayloadRef;
 
 use super::Server;
 use crate::failure::Failure;
 use crate::human;
-use crate::json::{Transfer, Transfers};
+use crate::json::{Cancelled, Transfer, Transfers};
 use crate::output::Output;
 
 pub(super) async fn run(server: &Server, output: &Output) -> Result<(), Failure> {
     let list = server.admin().transfers().await;
     let document = Transfers::from(list.map_err(|error| Failure::new("list transfers", &error))?);
     output.print(&document, |output| text(&document, output))
+}
+
+pub(super) async fn cancel(server: &Server, id: &PayloadRef, output: &Output) -> Result<(), Failure> {
+    let cancelled = server.admin().cancel_transfer(server.namespace(), id).await;
+    let cancelled = cancelled.map_err(|error| Failure::new("cancel the move", &error))?;
+    output.print(&Cancelled { cancelled }, |_| match cancelled {
+        true => format!("{id} stays where it is"),
+        false => "nothing of it moves".to_owned(),
+    })
 }
 
 fn text(document: &Transfers, output: &Output) -> String {

@@ -103,6 +103,12 @@ pub(crate) struct Damage {
     pub(crate) message: String,
 }
 
+/// `transfers cancel`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cancelled {
+    pub(crate) cancelled: bool,
+}
+
 /// `transfers`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Transfers {

@@ -18,6 +18,8 @@ pub enum Keep {
     Moving,
     /// Somebody who held it before a restart may still come back.
     MayReturn,
+    /// Copies of it failed again and again, or were cancelled.
+    SetAside,
     /// Its priority is `never`.
     Priority,
     /// There is no tier below it.
@@ -43,6 +45,8 @@ pub struct Facts {
     pub moving: bool,
     /// A session of before the restart may keep it.
     pub may_return: bool,
+    /// Copies of it are not tried for a while.
+    pub set_aside: bool,
     /// There is another complete replica in a tier below.
     pub copy_below: bool,
 }
@@ -60,13 +64,14 @@ pub enum Exit {
 
 impl Keep {
     /// Every reason there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unsettled,
         Self::InDoubt,
         Self::Elsewhere,
         Self::Leased,
         Self::Moving,
         Self::MayReturn,
+        Self::SetAside,
         Self::Priority,
         Self::LowestTier,
     ];
@@ -79,6 +84,7 @@ impl Keep {
             Self::Leased => facts.leased,
             Self::Moving => facts.moving,
             Self::MayReturn => facts.may_return,
+            Self::SetAside => facts.set_aside,
             Self::Priority => facts.policy.rank().is_none(),
             Self::LowestTier => facts.tier == Tier::Disk,
         }
@@ -121,6 +127,7 @@ mod tests {
             leased: false,
             moving: false,
             may_return: false,
+            set_aside: false,
             copy_below: false,
         }
     }
@@ -157,6 +164,13 @@ mod tests {
                 Keep::MayReturn,
                 Facts {
                     may_return: true,
+                    ..free()
+                },
+            ),
+            (
+                Keep::SetAside,
+                Facts {
+                    set_aside: true,
                     ..free()
                 },
             ),

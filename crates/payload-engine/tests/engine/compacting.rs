@@ -121,6 +121,7 @@ fn nothing_moves_out_of_a_container_in_which_somebody_holds_a_lease() {
             assert_eq!(container_of(&row(&rig, world.ids[*seed as usize])), world.hollow);
         }
         rig.release(&session, lease.lease).unwrap();
+        rig.advance(secs(60));
         compact(&rig);
         assert_ne!(container_of(&row(&rig, world.first())), world.hollow);
     }
@@ -158,7 +159,7 @@ fn a_lease_that_comes_while_the_row_is_written_keeps_the_bytes_it_was_granted() 
         for grant in &lease {
             rig.release(&session, grant.lease).unwrap();
         }
-        rig.tick();
+        rig.advance(secs(60));
         compact(&rig);
         rig.tick();
         assert!(
@@ -208,6 +209,7 @@ fn fault_10_rotten_bytes_are_not_moved() {
     std::fs::write(&path, content).unwrap();
     compact(&rig);
     assert_eq!(rig.state(world.first()), StateKind::Lost);
+    rig.advance(secs(60));
     compact(&rig);
     let session = rig.session();
     assert_eq!(refusal(rig.lease(&session, world.first())), Reason::PayloadLost);

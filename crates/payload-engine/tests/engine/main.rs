@@ -21,6 +21,7 @@ mod lifecycle;
 mod lineage;
 mod many_streams;
 mod metadata;
+mod moving;
 mod names;
 mod namespaces;
 mod placing;

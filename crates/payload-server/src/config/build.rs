@@ -143,6 +143,8 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         ram_pool,
         ram_watermarks: watermarks(reader),
         movers: reader.get(&keys::MOVERS),
+        spill_mib_per_second: reader.get(&keys::SPILL_RATE),
+        promote_mib_per_second: reader.get(&keys::PROMOTE_RATE),
         compact_below: reader.get(&keys::COMPACT_BELOW),
         compact_mib_per_second: reader.get(&keys::COMPACT_RATE),
         disk_capacity,

@@ -113,7 +113,11 @@ keys! {
     RAM_HIGH_WATERMARK: u32 = "tiers.ram.high_watermark", Is("90"), Some((2, 100)),
         "Above this share of the capacity, in per cent, payloads that nobody holds are moved from RAM to disk.";
     MOVERS: u32 = "tiers.movers", Is("4"), Some((1, 64)),
-        "Payloads that are copied from tier to tier at a time.";
+        "Payloads that are copied down at a time, and as many up.";
+    SPILL_RATE: u32 = "tiers.spill_mib_per_second", Is("0"), Some((0, 1_048_576)),
+        "How many MiB are copied down in a second; `0`: as many as the disk takes.";
+    PROMOTE_RATE: u32 = "tiers.promote_mib_per_second", Is("0"), Some((0, 1_048_576)),
+        "How many MiB are copied up in a second; `0`: as many as the disk gives.";
     COMPACT_BELOW: u32 = "tiers.compact_below", Is("40"), Some((0, 90)),
         "A slab or a pack of which less than this is used, in per cent, is emptied into others; `0`: never.";
     COMPACT_RATE: u32 = "tiers.compact_mib_per_second", Is("32"), Some((1, 65_536)),

@@ -95,6 +95,10 @@ pub struct Tiers {
     /// Payloads that are copied from tier to tier at a time.
     pub movers: u32,
     /// See the key.
+    pub spill_mib_per_second: u32,
+    /// See the key.
+    pub promote_mib_per_second: u32,
+    /// See the key.
     pub compact_below: u32,
     /// See the key.
     pub compact_mib_per_second: u32,

@@ -402,7 +402,12 @@ fn every_key_changes_the_configuration() {
             "bytes.connections_max" => "257",
             "tiers.ram.low_watermark" => "70",
             "tiers.ram.high_watermark" => "95",
-            "tiers.movers" | "tiers.compact_below" | "tiers.compact_mib_per_second" | "scrub.mib_per_second" => "5",
+            "tiers.movers"
+            | "tiers.spill_mib_per_second"
+            | "tiers.promote_mib_per_second"
+            | "tiers.compact_below"
+            | "tiers.compact_mib_per_second"
+            | "scrub.mib_per_second" => "5",
             "retention.tombstones" => "31d",
             path if path.starts_with("retention.") => "29d",
             path if path.starts_with("sessions.") && path.ends_with("max") => "257",

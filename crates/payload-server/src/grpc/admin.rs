@@ -109,6 +109,13 @@ impl AdminService for Service {
         placement::transfers(&self.calls).await
     }
 
+    async fn cancel_transfer(
+        &self,
+        request: Request<v1::CancelTransferRequest>,
+    ) -> Result<Response<v1::CancelTransferResponse>, Status> {
+        placement::cancel(&self.calls, request).await
+    }
+
     async fn create_namespace(
         &self,
         request: Request<v1::CreateNamespaceRequest>,

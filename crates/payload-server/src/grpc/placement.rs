@@ -1,4 +1,4 @@
-//! Explain, ListTiers, ListTransfers, ListHolders: where bytes are, why, and who holds them.
+//! Explain, ListTiers, ListTransfers, CancelTransfer, ListHolders: where bytes are, why, and who holds them.
 
 use payload_core::Result;
 use payload_core::tiering::{Exit, Keep};
@@ -44,6 +44,21 @@ pub(super) async fn transfers(calls: &Calls) -> Result<Response<v1::ListTransfer
             running: list.running.iter().map(running).collect(),
             queued: list.queued.iter().map(queued).collect(),
             queued_total: list.queued_total as u64,
+        })
+    })
+    .await
+}
+
+pub(super) async fn cancel(
+    calls: &Calls,
+    request: Request<v1::CancelTransferRequest>,
+) -> Result<Response<v1::CancelTransferResponse>, Status> {
+    answer(calls, Rpc::CancelTransfer, async {
+        let request = request.get_ref();
+        let (namespace, payload) = (namespace(&request.namespace)?, id(&request.payload_id)?);
+        let cancelled = calls.run(move |engine| engine.cancel_transfer(&namespace, &payload));
+        Ok(v1::CancelTransferResponse {
+            cancelled: cancelled.await?,
         })
     })
     .await
@@ -98,6 +113,7 @@ const fn kept_by(keep: Keep) -> v1::Keep {
         Keep::Leased => v1::Keep::Leased,
         Keep::Moving => v1::Keep::Moving,
         Keep::MayReturn => v1::Keep::MayReturn,
+        Keep::SetAside => v1::Keep::SetAside,
         Keep::Priority => v1::Keep::Priority,
         Keep::LowestTier => v1::Keep::LowestTier,
     }

@@ -212,6 +212,11 @@ fn operators_see_why_bytes_are_where_they_are_and_who_holds_them() {
     assert!(tiers[1].pressure.is_none());
     let moves = grpc.list_transfers(v1::ListTransfersRequest {}).unwrap();
     assert_eq!((moves.running.len(), moves.queued_total), (0, 0));
+    let cancel = v1::CancelTransferRequest {
+        payload_id: other,
+        ..Default::default()
+    };
+    assert!(!grpc.cancel_transfer(cancel).unwrap().cancelled, "nothing moves");
 }
 
 fn explain(payload_id: &str) -> v1::ExplainRequest {

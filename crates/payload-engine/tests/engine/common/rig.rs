@@ -65,6 +65,8 @@ impl Default for Setup {
                 ram_watermarks: Watermarks::default(),
                 room_wait: Span::ZERO,
                 movers: 2,
+                spill_rate: None,
+                promote_rate: None,
                 compaction: Compaction {
                     below: 50,
                     rate: 1 << 30,

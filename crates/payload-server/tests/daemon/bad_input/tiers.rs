@@ -25,6 +25,12 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("explain: an id that is none", Doors::Grpc, |bed, _| {
         refused(bed.grpc.explain(explain("../catalog.db")))
     }),
+    ("cancel a transfer: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.cancel_transfer(v1::CancelTransferRequest {
+            payload_id: "../x".to_owned(),
+            ..Default::default()
+        }))
+    }),
     ("verify bytes: an id that is none", Doors::Grpc, |bed, _| {
         refused(bed.grpc.verify_bytes(verify("x")))
     }),

@@ -181,6 +181,7 @@ calls! {
         explain(ExplainRequest) -> ExplainResponse;
         list_tiers(ListTiersRequest) -> ListTiersResponse;
         list_transfers(ListTransfersRequest) -> ListTransfersResponse;
+        cancel_transfer(CancelTransferRequest) -> CancelTransferResponse;
         create_namespace(CreateNamespaceRequest) -> CreateNamespaceResponse;
         get_namespace(GetNamespaceRequest) -> GetNamespaceResponse;
         list_namespaces(ListNamespacesRequest) -> ListNamespacesResponse;
