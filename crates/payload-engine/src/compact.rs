@@ -87,12 +87,18 @@ impl Engine {
                 if self.put_off.holds(container, self.now()) {
                     continue;
                 }
-                match self.empty(&**store, container)? {
-                    Emptied::Later => self.put_off.add(container, self.now()),
-                    Emptied::Yes(bytes) => {
+                match self.empty(&**store, container) {
+                    Ok(Emptied::Yes(bytes)) if bytes > 0 => {
                         self.metrics.compacted(store.tier(), bytes);
                         self.sweep()?;
                         return Ok(Some(time_for(bytes, rate)));
+                    }
+                    // Of one in which nobody is left, a lease still has a part.
+                    Ok(Emptied::Yes(_) | Emptied::Later) => self.put_off.add(container, self.now()),
+                    Err(error) => {
+                        // The others have their turn first.
+                        self.put_off.add(container, self.now());
+                        return Err(error);
                     }
                 }
             }
@@ -208,13 +214,19 @@ impl Engine {
         let Some(first) = tenants.first() else { return Ok(true) };
         let payloads: Vec<&[u8]> = tenants.iter().map(|one| &one.bytes[..]).collect();
         let mut jobs = Vec::with_capacity(tenants.len());
-        let mut complete = true;
+        let (mut complete, mut failed) = (true, None);
         for (one, placed) in tenants.iter().zip(store.store_all(&first.row.namespace, &payloads)) {
             match placed {
                 Ok(placed) => jobs.push((one, Mutex::new(Some(placed)))),
                 Err(error) if error.kind() == ErrorKind::ResourceExhausted => complete = false,
-                Err(error) => return Err(error),
+                Err(error) => failed = Some(error),
             }
+        }
+        if let Some(error) = failed {
+            for placed in jobs.into_iter().filter_map(|(_, placed)| placed.into_inner()) {
+                self.discard(placed);
+            }
+            return Err(error);
         }
         // Each waits for its own commit, and those that wait together share the sync.
         let moved = self.in_crew(&jobs, |(one, placed)| {
@@ -240,7 +252,9 @@ impl Engine {
         let mut after = Payload::clone(&row);
         after.digest = Some(one.digest);
         after.replicas.retain(|replica| replica.id != one.replica.id);
-        after.replicas.push(self.replica(&placed, ReplicaState::Ready));
+        let moved = self.replica(&placed, ReplicaState::Ready);
+        let moved_to = moved.id;
+        after.replicas.push(moved);
         let cause = Cause::server("compaction");
         let change = self.change(&row, after, EventKind::ReplicaMoved, &cause);
         // A host that forgets the change must still find what the row names then.
@@ -250,6 +264,12 @@ impl Engine {
         };
         match self.apply(&gate, vec![change], durability, &row.owner, None) {
             Ok(_) => {
+                let mut live = entry.live();
+                if live.leaving == Some(one.replica.id) {
+                    // Who wants the payload out of the tier means the copy from now on.
+                    live.leaving = Some(moved_to);
+                }
+                drop(live);
                 self.vacate(entry, one.replica.clone());
                 Ok(true)
             }

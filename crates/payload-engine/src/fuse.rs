@@ -128,7 +128,7 @@ impl Engine {
         let running: Vec<_> = listed.collect();
         let bytes = passengers.iter().map(|one| one.row.size).sum();
         let way = Way::between(first.source.tier(), to);
-        let Ok(_place) = self.enter_path(way, bytes, Patience::InLine) else {
+        let Ok(place) = self.enter_path(way, bytes, Patience::InLine) else {
             return;
         };
         let Ok(target) = self.tier(to) else { return };
@@ -139,6 +139,8 @@ impl Engine {
             .collect();
         let payloads: Vec<&[u8]> = sound.iter().map(|(_, _, (bytes, _))| &bytes[..]).collect();
         let stored = target.store_all(&first.row.namespace, &payloads);
+        // The rows wait for no device that others could use meanwhile.
+        drop(place);
         for ((one, running, (_, digest)), placed) in sound.into_iter().zip(stored) {
             // What the tier refuses is no fault of one payload, and would be refused again.
             let result = placed.and_then(|placed| self.write_added(one.entry, &one.source, placed, *digest, running));

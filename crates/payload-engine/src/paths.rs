@@ -54,7 +54,22 @@ struct Line {
 
 /// A place on a path; given up when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a Path);
+pub(crate) struct Place<'a> {
+    path: &'a Path,
+    /// When the line was free before this one started, and since.
+    free_at: [Option<Instant>; 2],
+}
+
+impl Place<'_> {
+    /// Nothing was copied: the share of the rate is there for others, unless somebody has started since.
+    pub(crate) fn forgo(&self) {
+        let mut line = self.path.line.lock();
+        let [before, since] = self.free_at;
+        if line.free_at == since {
+            line.free_at = before;
+        }
+    }
+}
 
 impl Way {
     pub(crate) fn between(from: Tier, to: Tier) -> Self {
@@ -121,11 +136,13 @@ impl Engine {
         }
         line.waiting.remove(&ticket);
         line.running += 1;
+        let before = line.free_at;
         line.free_at = self.rate(way).map(|rate| self.now().after(time_for(bytes, rate)));
+        let free_at = [before, line.free_at];
         drop(line);
         // There may be a place for the next one too.
         path.changed.notify_all();
-        Ok(Place(path))
+        Ok(Place { path, free_at })
     }
 
     fn rate(&self, way: Way) -> Option<u64> {
@@ -138,8 +155,8 @@ impl Engine {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.line.lock().running -= 1;
-        self.0.changed.notify_all();
+        self.path.line.lock().running -= 1;
+        self.path.changed.notify_all();
     }
 }
 

@@ -47,21 +47,17 @@ impl Engine {
         patience: Patience,
         why: &'static str,
     ) -> Result<bool> {
+        // What is there already waits for nobody.
+        if self.to_be_copied(entry, to)?.is_none() {
+            return Ok(false);
+        }
         let _mover = entry.mover();
-        let moment = self.leasing_moment(entry)?;
-        let (row, source) = {
-            let live = entry.live();
-            let source = live.leasable(moment)?.clone();
-            if live.has_ready(to) {
-                return Ok(false);
-            }
-            (Arc::clone(&live.row), source)
+        let Some((row, source)) = self.to_be_copied(entry, to)? else {
+            return Ok(false);
         };
         let began = self.now();
         let running = self.transfers.begin(&row, source.tier(), to, why, began);
-        let copied = self
-            .enter_path(Way::between(source.tier(), to), row.size, patience)
-            .and_then(|_place| self.copy_replica(entry, &row, &source, to, patience));
+        let copied = self.copy_replica(entry, &row, &source, to, patience, &running);
         let result = copied.and_then(|(placed, digest)| self.write_added(entry, &source, placed, digest, &running));
         self.metrics
             .moved(source.tier(), to, row.size, self.now().since(began), result.is_ok());
@@ -69,7 +65,16 @@ impl Engine {
         result.map(|()| true)
     }
 
-    /// Copies the bytes and makes sure that they are those that were committed.
+    /// The row, and the replica to copy from; nothing if there is one in `to`.
+    fn to_be_copied(&self, entry: &Arc<Entry>, to: Tier) -> Result<Option<(Arc<Payload>, Replica)>> {
+        let moment = self.leasing_moment(entry)?;
+        let live = entry.live();
+        let source = live.leasable(moment)?.clone();
+        Ok((!live.has_ready(to)).then(|| (Arc::clone(&live.row), source)))
+    }
+
+    /// Copies the bytes and makes sure that they are those that were committed. Who waits for room has no place on the path
+    /// meanwhile.
     fn copy_replica(
         &self,
         entry: &Arc<Entry>,
@@ -77,8 +82,14 @@ impl Engine {
         source: &Replica,
         to: Tier,
         patience: Patience,
+        running: &Listed<'_>,
     ) -> Result<(Placed, Digest)> {
-        let copy = || self.copy_bytes(&row.namespace, &source.location, row.size, to);
+        let copy = || {
+            let place = self.enter_path(Way::between(source.tier(), to), row.size, patience)?;
+            running.check()?;
+            let copied = self.copy_bytes(&row.namespace, &source.location, row.size, to);
+            copied.inspect_err(|_| place.forgo())
+        };
         let copied = match patience {
             Patience::InLine => self.in_tier(to, &row.namespace, row.size, copy),
             Patience::None => copy(),
@@ -149,9 +160,9 @@ impl Engine {
         running: &Listed<'_>,
     ) -> Result<()> {
         let gate = entry.gate();
-        if running.is_cancelled() {
+        if let Err(error) = running.check() {
             self.discard(placed);
-            return Err(Error::new(Reason::Conflict, "the copy was cancelled"));
+            return Err(error);
         }
         let row = entry.row();
         let same = row

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use payload_core::{Instant, Namespace, Payload, PayloadId, PayloadRef, Result, Span, Tier};
+use payload_core::{Error, Instant, Namespace, Payload, PayloadId, PayloadRef, Reason, Result, Span, Tier};
 
 use crate::engine::Engine;
 use crate::promote::Wish;
@@ -145,9 +145,12 @@ impl Transfers {
 }
 
 impl Listed<'_> {
-    /// Whether somebody wants it to be given up.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+    /// Refuses to go on once somebody wants it to be given up.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cancelled.load(Ordering::Acquire) {
+            true => Err(Error::new(Reason::Conflict, "the copy was cancelled")),
+            false => Ok(()),
+        }
     }
 
     /// What it is for.

@@ -9,6 +9,7 @@ mod direct;
 mod disk;
 mod fault;
 mod freed;
+mod live;
 mod mapping;
 mod ram;
 mod source;

@@ -269,7 +269,7 @@ impl TierStore for DiskStore {
 
     fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>> {
         if let Some(id) = self.packs.uncounted() {
-            self.packs.count(id, count(Container::File(id))?);
+            self.packs.count(id, || count(Container::File(id)))?;
         }
         Ok(self.packs.hollow(share).into_iter().map(Container::File).collect())
     }

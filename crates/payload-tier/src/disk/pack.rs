@@ -22,6 +22,7 @@ use payload_core::{FileId, Location, Namespace, Result};
 use super::root::Root;
 use crate::fault::in_use;
 use crate::freed::Freed;
+use crate::live::Live;
 use crate::pages;
 
 /// How many payloads share a sync at most.
@@ -45,11 +46,8 @@ struct Pack {
     id: FileId,
     /// What it takes up on the device.
     size: AtomicU64,
-    /// Charged for payloads that this process put in and nobody gave up.
-    live: AtomicU64,
+    live: Live,
     freed: Freed,
-    /// False for what an earlier server left, until its rows were counted.
-    counted: AtomicBool,
     /// More may be put in.
     open: AtomicBool,
     /// Every claim has a clone.
@@ -102,9 +100,8 @@ impl Packs {
         let pack = self.table.read().get(&id).cloned();
         if let Some(pack) = pack
             && pack.freed.mark(offset)
-            && pack.is_counted()
         {
-            crate::budget::subtract(&pack.live, charged);
+            pack.live.subtract(charged);
         }
     }
 
@@ -119,8 +116,8 @@ impl Packs {
     pub(super) fn hollow(&self, share: u8) -> Vec<FileId> {
         let table = self.table.read();
         let hollow = table.values().filter(|pack| {
-            let (live, size) = (pack.live.load(Ordering::Relaxed), pack.size.load(Ordering::Relaxed));
-            pack.is_counted() && !pack.is_protected() && crate::is_hollow(live, size, share)
+            let (live, size) = (pack.live.bytes(), pack.size.load(Ordering::Relaxed));
+            pack.live.is_counted() && !pack.is_protected() && crate::is_hollow(live, size, share)
         });
         hollow.map(|pack| pack.id).collect()
     }
@@ -128,15 +125,13 @@ impl Packs {
     /// A pack of an earlier server of which nobody has counted how much is used.
     pub(super) fn uncounted(&self) -> Option<FileId> {
         let table = self.table.read();
-        table.values().find(|pack| !pack.is_counted()).map(|pack| pack.id)
+        table.values().find(|pack| !pack.live.is_counted()).map(|pack| pack.id)
     }
 
-    /// Notes how much of a pack is used.
-    pub(super) fn count(&self, id: FileId, live: u64) {
-        if let Some(pack) = self.table.read().get(&id) {
-            pack.live.store(live, Ordering::Relaxed);
-            pack.counted.store(true, Ordering::Release);
-        }
+    /// Finds out how much of a pack is used.
+    pub(super) fn count(&self, id: FileId, rows: impl FnOnce() -> Result<u64>) -> Result<()> {
+        let pack = self.table.read().get(&id).cloned();
+        pack.map_or(Ok(()), |pack| pack.live.count(rows))
     }
 
     /// What is in packs that take no more, and is nobody's.
@@ -144,11 +139,11 @@ impl Packs {
         let table = self.table.read();
         let closed = table
             .values()
-            .filter(|pack| pack.is_counted() && !pack.open.load(Ordering::Relaxed));
+            .filter(|pack| pack.live.is_counted() && !pack.open.load(Ordering::Relaxed));
         closed
             .map(|pack| {
                 let size = pack.size.load(Ordering::Relaxed);
-                size.saturating_sub(pack.live.load(Ordering::Relaxed))
+                size.saturating_sub(pack.live.bytes())
             })
             .sum()
     }
@@ -193,16 +188,11 @@ impl Pack {
         Self {
             id,
             size: AtomicU64::new(size),
-            live: AtomicU64::new(0),
+            live: if earlier { Live::unknown() } else { Live::empty() },
             freed: Freed::default(),
-            counted: AtomicBool::new(!earlier),
             open: AtomicBool::new(!earlier),
             claims: Arc::new(()),
         }
-    }
-
-    fn is_counted(&self) -> bool {
-        self.counted.load(Ordering::Acquire)
     }
 
     fn is_claimed(&self) -> bool {
@@ -215,8 +205,8 @@ impl Pack {
 
     fn is_sweepable(&self, all: bool) -> bool {
         let may_be_empty = || {
-            if self.is_counted() {
-                self.live.load(Ordering::Relaxed) == 0
+            if self.live.is_counted() {
+                self.live.bytes() == 0
             } else {
                 self.freed.any()
             }
@@ -226,7 +216,7 @@ impl Pack {
 
     /// Puts a synced payload's place into words.
     fn place(&self, offset: u64, charged: u64) -> Placed {
-        self.live.fetch_add(charged, Ordering::Relaxed);
+        self.live.add(charged);
         let pack = self.id;
         Placed {
             location: Location::Pack { pack, offset },

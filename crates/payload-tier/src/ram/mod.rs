@@ -363,7 +363,7 @@ impl TierStore for RamStore {
             .find(|segment| matches!(segment.kind(), Kind::Slab(slab) if !slab.is_counted()))
             && let Kind::Slab(slab) = segment.kind()
         {
-            slab.count(count(Container::Segment(segment.id()))?);
+            slab.count(|| count(Container::Segment(segment.id())))?;
         }
         let mut hollow = Vec::new();
         self.table.each(|segment| {

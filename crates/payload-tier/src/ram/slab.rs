@@ -1,11 +1,12 @@
 //! One slab: a memfd that packs payloads of one namespace and that only the server writes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_core::Result;
 
 use crate::fault::missing;
 use crate::freed::Freed;
+use crate::live::Live;
 use crate::mapping::{self, Room};
 
 /// Many payloads of one namespace.
@@ -13,8 +14,7 @@ use crate::mapping::{self, Room};
 pub(super) struct Slab {
     mapping: mapping::Slab,
     size: u64,
-    /// Charged for payloads that this process put in and nobody gave up.
-    live: AtomicU64,
+    live: Live,
     freed: Freed,
     origin: Origin,
 }
@@ -24,25 +24,24 @@ enum Origin {
     /// Made here; open while more may be put in.
     Here { open: AtomicBool },
     /// Left by an earlier server, so how many rows name it is not known until they were counted.
-    Earlier { counted: AtomicBool },
+    Earlier,
 }
 
 impl Slab {
     pub(super) fn open(mapping: mapping::Slab, size: u64) -> Self {
         let open = AtomicBool::new(true);
-        Self::new(mapping, size, Origin::Here { open })
+        Self::new(mapping, size, Live::empty(), Origin::Here { open })
     }
 
     pub(super) fn adopted(mapping: mapping::Slab, size: u64) -> Self {
-        let counted = AtomicBool::new(false);
-        Self::new(mapping, size, Origin::Earlier { counted })
+        Self::new(mapping, size, Live::unknown(), Origin::Earlier)
     }
 
-    fn new(mapping: mapping::Slab, size: u64, origin: Origin) -> Self {
+    fn new(mapping: mapping::Slab, size: u64, live: Live, origin: Origin) -> Self {
         Self {
             mapping,
             size,
-            live: AtomicU64::new(0),
+            live,
             freed: Freed::default(),
             origin,
         }
@@ -55,7 +54,7 @@ impl Slab {
     /// Takes room for a payload; nothing if it does not fit.
     pub(super) fn take(&self, size: u64) -> Option<Room> {
         let room = self.mapping.take(size)?;
-        self.live.fetch_add(crate::room(size), Ordering::Relaxed);
+        self.live.add(crate::room(size));
         Some(room)
     }
 
@@ -72,8 +71,8 @@ impl Slab {
 
     /// Notes that no row names the place any more.
     pub(super) fn give_up(&self, offset: u64, charged: u64) {
-        if self.freed.mark(offset) && self.is_counted() {
-            crate::budget::subtract(&self.live, charged);
+        if self.freed.mark(offset) {
+            self.live.subtract(charged);
         }
     }
 
@@ -86,7 +85,7 @@ impl Slab {
 
     /// Whether everything that was put in was given up.
     pub(super) fn is_given_up(&self) -> bool {
-        !self.mapping.is_empty() && self.live.load(Ordering::Relaxed) == 0
+        !self.mapping.is_empty() && self.live.bytes() == 0
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -95,34 +94,28 @@ impl Slab {
 
     pub(super) fn may_be_empty(&self) -> bool {
         match self.is_counted() {
-            true => self.live.load(Ordering::Relaxed) == 0,
+            true => self.live.bytes() == 0,
             false => self.freed.any(),
         }
     }
 
     pub(super) fn is_counted(&self) -> bool {
-        match &self.origin {
-            Origin::Here { .. } => true,
-            Origin::Earlier { counted } => counted.load(Ordering::Acquire),
-        }
+        self.live.is_counted()
     }
 
-    /// Notes how much of it is used.
-    pub(super) fn count(&self, live: u64) {
-        if let Origin::Earlier { counted } = &self.origin {
-            self.live.store(live, Ordering::Relaxed);
-            counted.store(true, Ordering::Release);
-        }
+    /// Finds out how much of it is used.
+    pub(super) fn count(&self, rows: impl FnOnce() -> Result<u64>) -> Result<()> {
+        self.live.count(rows)
     }
 
     pub(super) fn is_hollow(&self, share: u8) -> bool {
-        self.is_counted() && crate::is_hollow(self.live.load(Ordering::Relaxed), self.size, share)
+        self.is_counted() && crate::is_hollow(self.live.bytes(), self.size, share)
     }
 
     /// What in it is nobody's, if it takes no more.
     pub(super) fn dead(&self) -> u64 {
         match self.is_counted() && !self.is_open() {
-            true => self.size.saturating_sub(self.live.load(Ordering::Relaxed)),
+            true => self.size.saturating_sub(self.live.bytes()),
             false => 0,
         }
     }

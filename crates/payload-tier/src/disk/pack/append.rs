@@ -180,7 +180,7 @@ impl DiskStore {
             let mut open = lane.open.lock();
             let given_up = open
                 .as_ref()
-                .is_some_and(|open| !open.pack.is_claimed() && open.pack.live.load(Ordering::Relaxed) == 0);
+                .is_some_and(|open| !open.pack.is_claimed() && open.pack.live.bytes() == 0);
             if given_up {
                 self.close(&mut open);
             }
