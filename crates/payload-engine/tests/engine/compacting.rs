@@ -174,6 +174,40 @@ fn a_lease_that_comes_while_the_row_is_written_keeps_the_bytes_it_was_granted() 
 }
 
 #[test]
+fn a_container_of_which_only_a_lease_has_a_part_is_let_alone() {
+    for tier in Tier::ALL {
+        let rig = Setup::default().start();
+        let world = hollow_out(&rig, tier);
+        for seed in &world.left[1..] {
+            rig.remove(world.ids[*seed as usize]).unwrap();
+        }
+        let session = rig.session();
+        let old = row(&rig, world.first()).replicas[0].location;
+        let writing = rig.switch.hold_next("repository.commit");
+        let lease = std::thread::scope(|scope| {
+            // Comes to an end although the container stays.
+            let compacting = scope.spawn(|| compact(&rig));
+            writing.wait_until_reached();
+            let lease = rig.lease(&session, world.first()).unwrap();
+            writing.open();
+            compacting.join().unwrap();
+            lease
+        });
+        assert_eq!(lease.replica().location, old);
+        assert_ne!(container_of(&row(&rig, world.first())), world.hollow);
+        rig.release(&session, lease.lease).unwrap();
+        rig.tick();
+        assert!(
+            rig.store(tier).check(&old, SIZE).is_err(),
+            "{tier}: the room comes back"
+        );
+        rig.close_session(&session);
+        rig.quiesce();
+        rig.check_at_rest();
+    }
+}
+
+#[test]
 fn what_an_earlier_server_left_is_counted_and_compacted() {
     for tier in Tier::ALL {
         let mut rig = Setup::default().start();
