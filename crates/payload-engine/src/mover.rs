@@ -23,10 +23,16 @@ impl Engine {
             done
         };
         let mut done = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..crew).map(|_| scope.spawn(take)).collect();
+            // Where the system gives no more threads, those that there are do the rest, the caller at least.
+            let hire = |_| {
+                std::thread::Builder::new()
+                    .name("mover".into())
+                    .spawn_scoped(scope, take)
+            };
+            let others: Vec<_> = (1..crew).map_while(|number| hire(number).ok()).collect();
             let mut done = take();
             for other in others {
-                done.extend(other.join().expect("a mover does not panic"));
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
             done
         });
