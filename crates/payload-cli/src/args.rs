@@ -86,7 +86,7 @@ pub(crate) enum Command {
         #[arg(required = true)]
         ids: Vec<PayloadId>,
         /// Slower tier
-        #[arg(long, default_value = "disk", value_parser = words(&["disk"]).try_map(|word| word.parse::<Tier>()))]
+        #[arg(long, default_value = "disk", value_parser = words(&["disk", "object"]).try_map(|word| word.parse::<Tier>()))]
         to: Tier,
     },
     /// Explain why a payload is where it is, what keeps it there, and what happens next
@@ -160,21 +160,21 @@ pub(crate) struct PutArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Where the bytes are to be
-    #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+    #[arg(long, value_parser = words(&["ram", "disk", "object"]).try_map(|word| word.parse::<Tier>()))]
     pub(crate) tier: Option<Tier>,
     /// What happens if there is no room there [default: refuse with --tier, next-tier without]
     #[arg(long, value_parser = words(&["refuse", "next-tier"]).try_map(|word| word.parse::<Fallback>()))]
     pub(crate) fallback: Option<Fallback>,
     /// What an acknowledged put must survive: the server's crash, or the host's
-    #[arg(long, value_parser = words(&["volatile", "host"]).try_map(|word| word.parse::<Durability>()))]
+    #[arg(long, value_parser = words(&["volatile", "host", "object"]).try_map(|word| word.parse::<Durability>()))]
     pub(crate) durability: Option<Durability>,
     /// What goes first when RAM is short
     #[arg(long, default_value = "normal",
           value_parser = words(&["low", "normal", "high", "never"]).try_map(|word| word.parse::<Priority>()))]
     pub(crate) priority: Priority,
-    /// Where it goes then: to disk, or nowhere
+    /// Where it goes then: to disk, to object storage, or nowhere
     #[arg(long, default_value = "disk",
-          value_parser = words(&["disk", "void"]).try_map(|word| word.parse::<SpillTarget>()))]
+          value_parser = words(&["disk", "object", "void"]).try_map(|word| word.parse::<SpillTarget>()))]
     pub(crate) spill_to: SpillTarget,
     /// It can be made again, so it goes before others of its priority
     #[arg(long)]
@@ -245,7 +245,7 @@ pub(crate) struct PromoteArgs {
     #[arg(required = true)]
     pub(crate) ids: Vec<PayloadId>,
     /// Faster tier
-    #[arg(long, default_value = "ram", value_parser = words(&["ram"]).try_map(|word| word.parse::<Tier>()))]
+    #[arg(long, default_value = "ram", value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
     pub(crate) to: Tier,
 }
 

@@ -95,6 +95,14 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// The word for a durability class that the command line takes.
+pub(crate) fn durability(name: &str) -> String {
+    match name {
+        "OBJECT_STORAGE" => "object".to_owned(),
+        other => other.to_lowercase(),
+    }
+}
+
 /// A span in its two largest units.
 pub(crate) fn span(millis: u64) -> String {
     let seconds = millis / 1000;

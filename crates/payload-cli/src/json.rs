@@ -259,6 +259,7 @@ pub(crate) struct TierStats {
     pub(crate) replicas: u64,
     pub(crate) charged_bytes: u64,
     pub(crate) huge_pages: bool,
+    pub(crate) unavailable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -443,6 +444,7 @@ impl From<v1::TierStats> for TierStats {
             pool_bytes: stats.pool_bytes,
             zombie_bytes: stats.zombie_bytes,
             huge_pages: stats.huge_pages,
+            unavailable: stats.unavailable,
             slack_bytes: stats.slack_bytes,
             containers: stats.containers,
             replicas: stats.replicas,

@@ -73,3 +73,52 @@ fn tiers_and_transfers_are_shown() {
     reads(&world.ok(&["transfers"]), &["nothing moves"]);
     reads(&world.ok(&["transfers", "cancel", &id]), &["nothing of it moves"]);
 }
+
+#[test]
+fn a_payload_goes_from_memory_to_the_bucket_and_back_and_survives_the_host() {
+    let mut world = World::with_bucket();
+    let content = bytes(3_000_000);
+    let volatile = world.put(&content, &[]);
+    let kept = world.put(&content, &["--durability", "object"]);
+    let small = world.put(b"small", &["--tier", "object"]);
+    reads(&world.ok(&["show", &kept]), &["durability", "object"]);
+    world.ok(&["spill", &volatile, "--to", "object"]);
+    reads(&world.ok(&["explain", &volatile]), &["object", "spill"]);
+    reads(&world.ok(&["tiers"]), &["ram", "disk", "object", "3 replicas"]);
+    // Without its keeper the server takes what is in memory along.
+    world.kill();
+    world.start();
+    for (id, expected) in [(&volatile, &content[..]), (&kept, &content), (&small, b"small")] {
+        assert!(
+            world.run(&["cat", id]).stdout == expected,
+            "{id} came back as something else"
+        );
+    }
+    let shown = world.json(&["show", &volatile]);
+    let replicas = shown["payload"]["replicas"].as_array().unwrap();
+    let mut tiers: Vec<_> = replicas
+        .iter()
+        .map(|replica| replica["tier"].as_str().unwrap())
+        .collect();
+    tiers.sort_unstable();
+    assert_eq!(tiers, ["OBJECT", "RAM"]);
+    for id in [&volatile, &kept, &small] {
+        world.ok(&["rm", id]);
+    }
+    while !world::files_below(&world.bucket()).is_empty() {
+        world::pause();
+    }
+}
+
+#[test]
+fn without_a_bucket_nothing_goes_there() {
+    let world = World::new();
+    let id = world.put(&bytes(1_000), &[]);
+    for args in [
+        &["spill", &id, "--to", "object"][..],
+        &["put", "--durability", "object"],
+    ] {
+        let ran = world.run_with_input(args, b"x");
+        assert!(ran.stderr.contains("this server has no tier object"), "{}", ran.stderr);
+    }
+}

@@ -284,6 +284,7 @@ fn tier(tier: Option<Tier>) -> i32 {
         None => v1::Tier::Unspecified,
         Some(Tier::Ram) => v1::Tier::Ram,
         Some(Tier::Disk) => v1::Tier::Disk,
+        Some(Tier::Object) => v1::Tier::Object,
     };
     tier.into()
 }
@@ -297,6 +298,7 @@ fn durability(durability: Option<Durability>) -> i32 {
         None => v1::Durability::Unspecified,
         Some(Durability::Volatile) => v1::Durability::Volatile,
         Some(Durability::Host) => v1::Durability::Host,
+        Some(Durability::Object) => v1::Durability::ObjectStorage,
     };
     durability.into()
 }

@@ -79,6 +79,10 @@ uuid_id!(
     FileId, "file id", "file_id"
 );
 uuid_id!(
+    /// Names an object in the bucket: a whole payload, or a pack of many. It is the generation in the object's key.
+    ObjectId, "object id", "object_id"
+);
+uuid_id!(
     /// Names one data directory with the server that owns it.
     NodeId, "node id", "node_id"
 );
@@ -157,6 +161,11 @@ token_id!(
     /// Proves the right to finish an allocation: a MAC over payload and principal.
     AllocationToken, 16, "allocation token", "allocation_token"
 );
+
+impl NodeId {
+    /// No node: what is in the object tier belongs to none, and every server of the catalog can reach it.
+    pub const NONE: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000));
+}
 
 impl PayloadId {
     /// The millisecond since the Unix epoch in which it was made.

@@ -36,7 +36,9 @@ pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Note,
 pub use delta::{Delta, Edit};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Outcome, Reason, Result};
-pub use id::{AllocationToken, FileId, LeaseId, NodeId, PayloadId, ReplicaId, SegmentId, SessionId, StreamId};
+pub use id::{
+    AllocationToken, FileId, LeaseId, NodeId, ObjectId, PayloadId, ReplicaId, SegmentId, SessionId, StreamId,
+};
 pub use lifecycle::{LifecycleEvent, State, StateKind, step};
 pub use lineage::{Edge, Refusal};
 pub use log::{LogFilter, LogPage, LogPosition, LogQuery, LoggedEvent};

@@ -92,6 +92,13 @@ impl Payload {
         self.replicas.iter().filter(move |replica| replica.node == node)
     }
 
+    /// The replicas that a node can reach: its own, and those that belong to none.
+    pub fn replicas_for(&self, node: NodeId) -> impl Iterator<Item = &Replica> {
+        self.replicas
+            .iter()
+            .filter(move |replica| replica.is_reachable_from(node))
+    }
+
     /// Whether a node has any of its replicas.
     pub fn is_on(&self, node: NodeId) -> bool {
         self.replicas_of(node).next().is_some()
@@ -108,7 +115,7 @@ impl Payload {
 pub struct Replica {
     /// Its name.
     pub id: ReplicaId,
-    /// The node whose tier it is in, and that alone may move it.
+    /// The node whose tier it is in, and that alone may move it; [`NodeId::NONE`] for what is in the bucket.
     pub node: NodeId,
     /// Whether it can be read.
     pub state: ReplicaState,
@@ -122,6 +129,11 @@ impl Replica {
     /// The tier that it is in.
     pub const fn tier(&self) -> Tier {
         self.location.tier()
+    }
+
+    /// Whether a node can read and free it.
+    pub fn is_reachable_from(&self, node: NodeId) -> bool {
+        self.node == node || self.node == NodeId::NONE
     }
 }
 

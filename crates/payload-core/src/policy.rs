@@ -37,6 +37,8 @@ pub enum SpillTarget {
     /// It is copied to disk.
     #[default]
     Disk,
+    /// It is copied to object storage, past the disk.
+    Object,
     /// It is given up altogether.
     Void,
 }
@@ -86,12 +88,13 @@ impl Priority {
 
 impl SpillTarget {
     /// Every target there is.
-    pub const ALL: [Self; 2] = [Self::Disk, Self::Void];
+    pub const ALL: [Self; 3] = [Self::Disk, Self::Object, Self::Void];
 
     /// The word for it, everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Disk => "disk",
+            Self::Object => "object",
             Self::Void => "void",
         }
     }
@@ -127,7 +130,7 @@ impl FromStr for SpillTarget {
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|target| target.as_str() == text);
         found.ok_or_else(|| {
-            let message = format!("there is no spill target {text:?}; there are disk and void");
+            let message = format!("there is no spill target {text:?}; there are disk, object and void");
             Error::invalid(Reason::BadRequest, message).field("policy.spill_to")
         })
     }

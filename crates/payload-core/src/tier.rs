@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Reason};
-use crate::id::{FileId, SegmentId};
+use crate::id::{FileId, ObjectId, SegmentId};
 
 /// A kind of storage, ordered from fast to durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,17 +13,28 @@ pub enum Tier {
     Ram,
     /// Files of this host.
     Disk,
+    /// Objects in a bucket, which every server of the catalog can reach.
+    Object,
 }
 
 impl Tier {
     /// Every tier there is, fast to durable.
-    pub const ALL: [Self; 2] = [Self::Ram, Self::Disk];
+    pub const ALL: [Self; 3] = [Self::Ram, Self::Disk, Self::Object];
 
     /// The word for it, everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ram => "ram",
             Self::Disk => "disk",
+            Self::Object => "object",
+        }
+    }
+
+    /// Whether its bytes are reached through file descriptors of this host.
+    pub const fn is_local(self) -> bool {
+        match self {
+            Self::Ram | Self::Disk => true,
+            Self::Object => false,
         }
     }
 
@@ -32,6 +43,7 @@ impl Tier {
         match self {
             Self::Ram => Durability::Volatile,
             Self::Disk => Durability::Host,
+            Self::Object => Durability::Object,
         }
     }
 }
@@ -49,7 +61,7 @@ impl FromStr for Tier {
         Self::ALL.into_iter().find(|tier| tier.as_str() == text).ok_or_else(|| {
             Error::invalid(
                 Reason::TierNotConfigured,
-                format!("there is no tier {text:?}; there are ram and disk"),
+                format!("there is no tier {text:?}; there are ram, disk and object"),
             )
             .field("tier")
         })
@@ -63,17 +75,29 @@ pub enum Durability {
     Volatile,
     /// A crash of the host: file and directory are fsynced.
     Host,
+    /// The loss of the host: the bucket has confirmed the bytes.
+    Object,
 }
 
 impl Durability {
     /// Every class there is, weak to strong.
-    pub const ALL: [Self; 2] = [Self::Volatile, Self::Host];
+    pub const ALL: [Self; 3] = [Self::Volatile, Self::Host, Self::Object];
 
     /// The word for it, everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Volatile => "volatile",
             Self::Host => "host",
+            Self::Object => "object",
+        }
+    }
+
+    /// The tier in which a copy has to be for it.
+    pub const fn tier(self) -> Tier {
+        match self {
+            Self::Volatile => Tier::Ram,
+            Self::Host => Tier::Disk,
+            Self::Object => Tier::Object,
         }
     }
 }
@@ -94,7 +118,7 @@ impl FromStr for Durability {
             .ok_or_else(|| {
                 Error::invalid(
                     Reason::PolicyContradiction,
-                    format!("there is no durability {text:?}; there are volatile and host"),
+                    format!("there is no durability {text:?}; there are volatile, host and object"),
                 )
                 .field("durability")
             })
@@ -130,6 +154,15 @@ pub enum Location {
         /// Where the bytes begin.
         offset: u64,
     },
+    /// A whole object of its own.
+    Object(ObjectId),
+    /// A range of an object that holds many small payloads, and that was written once, with all of them.
+    ObjectPack {
+        /// The object.
+        pack: ObjectId,
+        /// Where the bytes begin.
+        offset: u64,
+    },
 }
 
 impl Location {
@@ -138,43 +171,50 @@ impl Location {
         match self {
             Self::Segment(_) | Self::Slab { .. } | Self::Stage { .. } => Tier::Ram,
             Self::File(_) | Self::Pack { .. } => Tier::Disk,
+            Self::Object(_) | Self::ObjectPack { .. } => Tier::Object,
         }
     }
 
-    /// The memfd or file that the bytes are in.
+    /// The memfd, file or object that the bytes are in.
     pub const fn container(&self) -> Container {
         match self {
             Self::Segment(segment) | Self::Slab { slab: segment, .. } | Self::Stage { stage: segment, .. } => {
                 Container::Segment(*segment)
             }
             Self::File(file) | Self::Pack { pack: file, .. } => Container::File(*file),
+            Self::Object(object) | Self::ObjectPack { pack: object, .. } => Container::Object(*object),
         }
     }
 
-    /// Where in its segment or file the bytes begin.
+    /// Where in its segment, file or object the bytes begin.
     pub const fn offset(&self) -> u64 {
         match self {
-            Self::Segment(_) | Self::File(_) => 0,
-            Self::Slab { offset, .. } | Self::Stage { offset, .. } | Self::Pack { offset, .. } => *offset,
+            Self::Segment(_) | Self::File(_) | Self::Object(_) => 0,
+            Self::Slab { offset, .. }
+            | Self::Stage { offset, .. }
+            | Self::Pack { offset, .. }
+            | Self::ObjectPack { offset, .. } => *offset,
         }
     }
 
     /// Whether the container can hold other payloads too.
     pub const fn is_shared(&self) -> bool {
         match self {
-            Self::Segment(_) | Self::File(_) => false,
-            Self::Slab { .. } | Self::Stage { .. } | Self::Pack { .. } => true,
+            Self::Segment(_) | Self::File(_) | Self::Object(_) => false,
+            Self::Slab { .. } | Self::Stage { .. } | Self::Pack { .. } | Self::ObjectPack { .. } => true,
         }
     }
 }
 
-/// What is allocated and freed as a whole: a memfd or a file, with one payload in it or many.
+/// What is allocated and freed as a whole: a memfd, a file or an object, with one payload in it or many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Container {
     /// A memfd.
     Segment(SegmentId),
     /// A file.
     File(FileId),
+    /// An object.
+    Object(ObjectId),
 }
 
 impl Container {
@@ -183,6 +223,16 @@ impl Container {
         match self {
             Self::Segment(segment) => segment.as_bytes(),
             Self::File(file) => file.as_bytes(),
+            Self::Object(object) => object.as_bytes(),
+        }
+    }
+
+    /// The tier that it belongs to.
+    pub const fn tier(&self) -> Tier {
+        match self {
+            Self::Segment(_) => Tier::Ram,
+            Self::File(_) => Tier::Disk,
+            Self::Object(_) => Tier::Object,
         }
     }
 }

@@ -220,13 +220,17 @@ impl Engine {
         entry: &'a Arc<Entry>,
         options: AcquireOptions,
     ) -> Result<(Replica, MutexGuard<'a, Live>)> {
-        let falls_short = |replica: &Replica| options.falls_short(replica.tier(), Otherwise::Wait);
+        let is_too_low = |replica: &Replica| options.falls_short(replica.tier(), Otherwise::Wait);
         let mut moment = self.leasing_moment(entry)?;
         let mut live = entry.live();
         let mut replica = live.leasable(moment)?.clone();
-        while falls_short(&replica) {
+        // Nobody holds a lease on what is in the bucket: there is no descriptor of it.
+        while is_too_low(&replica) || !replica.tier().is_local() {
             drop(live);
-            self.fetch(entry, Patience::InLine, "acquire")?;
+            match options.min_tier {
+                Some(wish) if is_too_low(&replica) => self.fetch(entry, wish.tier, Patience::InLine, "acquire")?,
+                _ => self.fetch_here(entry, "acquire")?,
+            }
             moment = self.leasing_moment(entry)?;
             live = entry.live();
             replica = live.leasable(moment)?.clone();
@@ -409,5 +413,7 @@ fn knows(holder: &Holder, replica: &Replica, options: AcquireOptions) -> bool {
 /// Whether the way to the bytes needs no I/O.
 fn is_quick(holder: &Holder, row: &Payload, replica: &Replica, options: AcquireOptions) -> bool {
     let inline = row.size <= inline_max(options);
-    replica.tier() == Tier::Ram || (!inline && (holder.kind == HolderKind::Remote || knows(holder, replica, options)))
+    let local = replica.tier().is_local();
+    replica.tier() == Tier::Ram
+        || (local && !inline && (holder.kind == HolderKind::Remote || knows(holder, replica, options)))
 }

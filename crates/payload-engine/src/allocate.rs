@@ -235,7 +235,7 @@ impl Engine {
     pub(crate) fn replica(&self, placed: &Placed, state: ReplicaState) -> Replica {
         Replica {
             id: self.ports.ids.replica(),
-            node: self.settings.node,
+            node: self.owner_of(placed.location.tier(), state),
             state,
             location: placed.location,
             charged: placed.charged,
@@ -312,7 +312,7 @@ impl Engine {
         match removed {
             Ok(()) => {
                 self.sweep_signal.raise();
-                self.room.freed();
+                self.note_freed(location.tier());
             }
             Err(error) => {
                 tracing::warn!(?location, %error, "could not free bytes; the sweep will try again");

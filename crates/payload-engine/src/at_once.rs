@@ -31,6 +31,6 @@ impl Engine {
             // What was made ready for payloads to come makes way by itself.
             (self.ceiling(store, &usage) + usage.pool).saturating_sub(usage.used)
         });
-        self.room.is_quiet() && free.is_ok_and(|free| free >= FREE_MIN)
+        self.rooms.ram.is_quiet() && free.is_ok_and(|free| free >= FREE_MIN)
     }
 }

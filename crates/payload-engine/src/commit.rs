@@ -104,6 +104,7 @@ impl Engine {
             after.digest = finished.digest;
             after.committed_at = Some(self.wall());
             after.replicas[0].state = ReplicaState::Ready;
+            after.replicas[0].node = self.owner_of(row.tier, ReplicaState::Ready);
             after.replicas[0].location = finished.location;
             after.replicas[0].charged = finished.charged;
             after.replicas.extend(durable);
@@ -190,7 +191,7 @@ impl Engine {
             Err(error) if is_shortage(&error) => self.in_tier(row.tier, &row.namespace, size, seal)?,
             done => done?,
         };
-        self.room.freed();
+        self.note_freed(row.tier);
         self.prepare_later(store);
         match sealed {
             Sealed::InPlace { charged } if charged < size => Err(Error::invalid(
@@ -219,13 +220,14 @@ impl Engine {
         named: Option<Digest>,
         finished: &mut Finished,
     ) -> Result<()> {
-        if writes_through(row.tier, row.durability) {
-            let (placed, digest) = self.copy_bytes(&row.namespace, &finished.location, size, Tier::Disk)?;
+        if let Some(below) = writes_through(row.tier, row.durability) {
+            let copy = || self.copy_bytes(&row.namespace, &finished.location, size, below);
+            let (placed, digest) = self.in_tier(below, &row.namespace, size, copy)?;
             finished.durable = Some(placed);
             finished.digest = Some(digest);
         }
         // Bytes that stay where they were written are read again only if that is cheap, asked for, or must last.
-        let wanted = named.is_some() || row.tier == Tier::Disk || size <= limits::INLINE_SIZE_MAX;
+        let wanted = named.is_some() || row.tier > Tier::Ram || size <= limits::INLINE_SIZE_MAX;
         if finished.digest.is_none() && wanted {
             finished.digest = Some(self.tier(row.tier)?.digest(&finished.location, size)?);
         }

@@ -166,7 +166,7 @@ impl Engine {
     fn may_leave(&self, entry: &Entry, live: &Live, container: Container) -> Option<Replica> {
         let replica = live.ready().find(|replica| replica.location.container() == container)?;
         let settled = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
-        let held = live.is_leased(replica.id) || live.leaving == Some(replica.id) || self.may_be_held_unknown(entry);
+        let held = live.is_leased(replica.id) || live.leaving.contains(&replica.id) || self.may_be_held_unknown(entry);
         (settled && !held).then(|| replica.clone())
     }
 
@@ -260,14 +260,14 @@ impl Engine {
         // A host that forgets the change must still find what the row names then.
         let durability = match tier {
             Tier::Ram => Durability::Volatile,
-            Tier::Disk => self.repository().strongest().min(Durability::Host),
+            Tier::Disk | Tier::Object => self.repository().strongest().min(Durability::Host),
         };
         match self.apply(&gate, vec![change], durability, &row.owner, None) {
             Ok(_) => {
                 let mut live = entry.live();
-                if live.leaving == Some(one.replica.id) {
+                if let Some(leaving) = live.leaving.iter_mut().find(|leaving| **leaving == one.replica.id) {
                     // Who wants the payload out of the tier means the copy from now on.
-                    live.leaving = Some(moved_to);
+                    *leaving = moved_to;
                 }
                 drop(live);
                 self.vacate(entry, one.replica.clone());

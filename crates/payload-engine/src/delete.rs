@@ -8,6 +8,7 @@ use payload_core::{
     Reason, Replica, ReplicaState, RequestId, Result, StateKind, limits,
 };
 
+use crate::PerTier;
 use crate::dependents::{Dependents, OnDependents};
 use crate::engine::Engine;
 use crate::entry::{Entry, Gate};
@@ -189,7 +190,8 @@ impl Engine {
 
     /// Whether another node has bytes to free.
     fn is_elsewhere_too(&self, row: &Payload) -> bool {
-        row.replicas.iter().any(|replica| replica.node != self.settings.node)
+        let node = self.settings.node;
+        row.replicas.iter().any(|replica| !replica.is_reachable_from(node))
     }
 
     /// Deletes or expires: in one transaction to the tombstone if nobody holds the bytes, else as far as `Deleting`.
@@ -261,7 +263,10 @@ impl Engine {
         // Asked under the lock under which earlier holders come back: whoever comes later is told that it is too late.
         let held = held || self.may_be_held_unknown(entry);
         drop(live);
-        let others = row.replicas.iter().filter(|replica| replica.node != self.settings.node);
+        let others = row
+            .replicas
+            .iter()
+            .filter(|replica| !replica.is_reachable_from(self.settings.node));
         let others: Vec<Replica> = others.cloned().collect();
         if held || (!others.is_empty() && others.len() == row.replicas.len()) {
             return;
@@ -296,8 +301,10 @@ impl Engine {
 
     /// Frees what a tombstone's row had, now that no row names it, and forgets the payload.
     fn bury(&self, entry: &Arc<Entry>, row: &Payload) {
-        self.forget_victim(entry);
-        let own = || row.replicas_of(self.settings.node);
+        PerTier::<()>::TIERS
+            .iter()
+            .for_each(|tier| self.forget_victim(*tier, entry));
+        let own = || row.replicas_for(self.settings.node);
         let containers: Vec<Container> = own().map(|replica| replica.location.container()).collect();
         for replica in own() {
             self.remove_bytes(&replica.location, replica.charged);

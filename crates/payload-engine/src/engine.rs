@@ -10,6 +10,7 @@ use payload_core::port::{Clock, Ids, Repository, TierStore};
 use payload_core::sync::Signal;
 use payload_core::{Container, Error, Instant, Namespace, PayloadId, Principal, Reason, Result, Tier, Timestamp};
 
+use crate::PerTier;
 use crate::compact::PutOff;
 use crate::entry::Entry;
 use crate::evict::Evictor;
@@ -61,9 +62,9 @@ pub struct Engine {
     pub(crate) drain_signal: Signal,
     pub(crate) expiry: Expiry,
     pub(crate) sweep_signal: Signal,
-    pub(crate) evictor: Evictor,
-    pub(crate) evict_signal: Signal,
-    pub(crate) room: Room,
+    pub(crate) evictors: PerTier<Evictor>,
+    pub(crate) evict_signals: PerTier<Signal>,
+    pub(crate) rooms: PerTier<Room>,
     pub(crate) ceilings: Ceilings,
     /// Ends the wait between two looks at the machine.
     pub(crate) machine_signal: Signal,
@@ -146,9 +147,9 @@ impl Engine {
             drain_signal: Signal::new(),
             expiry: Expiry::default(),
             sweep_signal: Signal::new(),
-            evictor: Evictor::default(),
-            evict_signal: Signal::new(),
-            room: Room::default(),
+            evictors: PerTier::default(),
+            evict_signals: PerTier::default(),
+            rooms: PerTier::default(),
             ceilings: Ceilings::default(),
             machine_signal: Signal::new(),
             wishes: Wishes::default(),
@@ -277,7 +278,8 @@ impl Engine {
 
     /// Whether the row in memory can be gone by.
     pub(crate) fn is_known(&self, entry: &Entry) -> bool {
-        entry.is_of(self.table.era()) && !entry.live().in_doubt
+        let live = entry.live();
+        entry.is_of(self.table.era()) && !live.in_doubt && self.table.hears_of(&live.row)
     }
 
     /// Whether a payload may still be held by somebody that this server does not know yet.

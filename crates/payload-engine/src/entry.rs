@@ -11,6 +11,7 @@ use payload_core::{
     Error, Instant, NodeId, Payload, PayloadId, Replica, ReplicaId, ReplicaState, Result, StateKind, Tier,
 };
 
+use crate::PerTier;
 use crate::acquire::Waiter;
 use crate::holder::Holder;
 use crate::promote::Wish;
@@ -47,14 +48,14 @@ pub(crate) struct Live {
     pub(crate) uploading: bool,
     /// Why no lease may be granted although the row still says active: a deletion is being written.
     pub(crate) closing: bool,
-    /// The replica that is to be dropped, now or when its last lease ends: no new lease gets it.
-    pub(crate) leaving: Option<ReplicaId>,
+    /// The replicas that are to be dropped, now or when their last leases end: no new lease gets them.
+    pub(crate) leaving: Vec<ReplicaId>,
     /// Replicas that the row does not name any more, and that leases hold which are older than that.
     pub(crate) displaced: Vec<Replica>,
-    /// Whether the replica in RAM is in the index of what may be evicted.
-    pub(crate) evictable: bool,
-    /// Leases granted since the evictor last looked.
-    pub(crate) uses: u8,
+    /// Whether the replica in a tier is in the index of what may be evicted from it.
+    candidate: PerTier<bool>,
+    /// Leases granted on the replica in a tier since its evictor last looked.
+    pub(crate) uses: PerTier<u8>,
     /// How often the payload was leased lately, from whatever tier.
     pub(crate) heat: Heat,
     /// Why it waits to be fetched into RAM, if it does.
@@ -95,10 +96,10 @@ impl Entry {
             owner: None,
             uploading: false,
             closing: false,
-            leaving: None,
+            leaving: Vec::new(),
             displaced: Vec::new(),
-            evictable: false,
-            uses: 0,
+            candidate: PerTier::default(),
+            uses: PerTier::default(),
             heat: Heat::default(),
             wished: None,
             promoted_at: None,
@@ -210,9 +211,9 @@ impl Live {
         }
     }
 
-    /// Whether this node has anything of it.
+    /// Whether this node can reach anything of it.
     pub(crate) fn is_here(&self) -> bool {
-        self.own().next().is_some()
+        self.row.replicas_for(self.node).next().is_some()
     }
 
     /// The replicas of this node.
@@ -222,12 +223,13 @@ impl Live {
 
     /// The replicas that a new lease may get.
     pub(crate) fn readable(&self) -> impl Iterator<Item = &Replica> {
-        self.ready().filter(|replica| Some(replica.id) != self.leaving)
+        self.ready().filter(|replica| !self.leaving.contains(&replica.id))
     }
 
-    /// The complete replicas of this node, whether or not one of them is about to go.
+    /// The complete replicas that this node can reach, whether or not one of them is about to go.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &Replica> {
-        self.own().filter(|replica| replica.state == ReplicaState::Ready)
+        let reachable = self.row.replicas_for(self.node);
+        reachable.filter(|replica| replica.state == ReplicaState::Ready)
     }
 
     /// Whether there is a complete replica in a tier.
@@ -240,9 +242,27 @@ impl Live {
         self.readable().find(|replica| replica.tier() == tier)
     }
 
-    /// The replica that waits for its leases to end before it is dropped.
-    pub(crate) fn draining(&self) -> Option<&Replica> {
-        self.leaving.and_then(|leaving| self.row.replica(leaving))
+    /// The replicas that wait for their leases to end before they are dropped.
+    pub(crate) fn draining(&self) -> impl Iterator<Item = &Replica> {
+        self.leaving.iter().filter_map(|leaving| self.row.replica(*leaving))
+    }
+
+    /// Whether the replica in a tier is in the index of what may be evicted from it.
+    pub(crate) fn is_candidate(&self, tier: Tier) -> bool {
+        self.candidate.get(tier) == Some(&true)
+    }
+
+    /// Notes whether it is; returns whether it was.
+    pub(crate) fn set_candidate(&mut self, tier: Tier, is: bool) -> bool {
+        let candidate = self.candidate.get_mut(tier);
+        candidate.is_some_and(|candidate| std::mem::replace(candidate, is))
+    }
+
+    /// Whether the fastest replica is in the index of its tier. The others were considered when they were added, and are
+    /// when it goes.
+    pub(crate) fn is_considered(&self) -> bool {
+        let fastest = self.readable().map(Replica::tier).min();
+        fastest.is_none_or(|tier| self.is_candidate(tier))
     }
 
     /// Whether a lease holds the replica.

@@ -10,6 +10,7 @@ use payload_core::{
     Timestamp,
 };
 
+use crate::PerTier;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::leases::LeaseView;
@@ -177,30 +178,37 @@ impl Engine {
                 why: copy.why,
             };
         }
-        let is_next = self.is_among_the_next(entry);
+        let is_next = |tier| self.is_among_the_next(tier, entry);
+        let next = PerTier::<()>::TIERS.map(is_next);
         let live = entry.live();
         if live.row.state.kind() != StateKind::Active || live.closing {
             return Plan::Unsettled;
         }
-        if let Some(replica) = live.draining() {
+        if let Some(replica) = live.draining().next() {
             return Plan::LeavesWhenReleased(replica.tier());
         }
         if let Some(wish) = live.wished {
             return Plan::Fetched(wish);
         }
-        match live.replica_in(Tier::Ram) {
-            Some(replica) if self.facts(entry, &live, replica).may_go() => match is_next {
-                true => Plan::Leaves(Tier::Ram),
-                false => Plan::MayLeave(Tier::Ram),
-            },
-            _ => Plan::Stays,
+        let may_go = |tier: Tier| {
+            let replica = live.replica_in(tier);
+            replica.is_some_and(|replica| self.facts(entry, &live, replica).may_go())
+        };
+        let mut candidates = PerTier::<()>::TIERS
+            .into_iter()
+            .zip(next)
+            .filter(|(tier, _)| may_go(*tier));
+        match candidates.next() {
+            Some((tier, true)) => Plan::Leaves(tier),
+            Some((tier, false)) => Plan::MayLeave(tier),
+            None => Plan::Stays,
         }
     }
 
-    /// Whether the replica in RAM goes now, or as soon as a few others have gone.
-    fn is_among_the_next(&self, entry: &Arc<Entry>) -> bool {
-        let is_short = self.tier(Tier::Ram).is_ok_and(|store| self.missing_room(store) > 0);
-        let mut next = self.next_victims(NEXT).into_iter();
-        is_short && (self.evictor.chosen().contains(&entry.id) || next.any(|victim| victim.id == entry.id))
+    /// Whether the replica in a tier goes now, or as soon as a few others have gone.
+    fn is_among_the_next(&self, tier: Tier, entry: &Arc<Entry>) -> bool {
+        let is_short = self.tier(tier).is_ok_and(|store| self.missing_room(store) > 0);
+        let mut next = self.next_victims(tier, NEXT).into_iter();
+        is_short && (self.evictor(tier).chosen().contains(&entry.id) || next.any(|victim| victim.id == entry.id))
     }
 }

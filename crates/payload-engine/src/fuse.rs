@@ -1,4 +1,4 @@
-//! Many small payloads on their way down together: one write and one sync for all of them.
+//! Many small payloads on their way down together: one write and one sync for all of them, or one request.
 //!
 //! Each is what it would be alone: copied under its own mover, verified, and named by a change of its own row. Only the wait
 //! for the device is shared. The bytes are staged in memory of the server, not in the tier that is to be emptied.
@@ -38,7 +38,7 @@ pub(crate) fn rides(batch: &[Arc<Entry>], to: Tier) -> Vec<Ride> {
     let mut open: Vec<(Namespace, usize, u64)> = Vec::new();
     for (at, entry) in batch.iter().enumerate() {
         let row = entry.row();
-        if to != Tier::Disk || row.size > INLINE_SIZE_MAX {
+        if to == Tier::Ram || row.size > INLINE_SIZE_MAX {
             rides.push(vec![at]);
             continue;
         }

@@ -36,6 +36,7 @@ mod names;
 mod namespaces;
 mod paths;
 mod peers;
+mod per_tier;
 mod placement;
 mod promote;
 mod put;
@@ -88,6 +89,7 @@ pub use metadata::{MetadataChange, MetadataPage, NewRevision, PutMetadataRequest
 pub use metrics::Metrics;
 pub use names::{NameHistoryPage, NamePage, NameRequest};
 pub use namespaces::NamespacePage;
+pub use per_tier::PerTier;
 pub use promote::Wish;
 pub use put::PutRequest;
 pub use reclaim::{AllocationClaim, LeaseClaim};

@@ -34,10 +34,10 @@ impl Engine {
             let before = self.ceilings.0[store.tier() as usize].swap(attainable, Ordering::Relaxed);
             tell_of_change(store.tier(), store.usage().capacity, before, attainable);
             if attainable > before {
-                self.room.freed();
+                self.note_freed(store.tier());
             }
+            self.evict_if_short(store.tier());
         }
-        self.evict_if_short();
     }
 
     /// What a tier may hold now: its capacity, or what the machine can give if that is less.

@@ -12,18 +12,15 @@ pub struct Metrics {
     leases_granted_remote: IntCounter,
     leases_released: IntCounter,
     leases_ended: IntCounterVec,
-    commits_volatile: IntCounter,
-    commits_host: IntCounter,
+    commits: IntCounterVec,
     committed_bytes: IntCounter,
     expirations: IntCounter,
     replicas_lost: IntCounterVec,
     moves: IntCounterVec,
     moved_bytes: IntCounterVec,
     move_seconds: HistogramVec,
-    evictions_clean: IntCounter,
-    evictions_spilled: IntCounter,
-    evictions_discarded: IntCounter,
-    evicted_bytes: IntCounter,
+    evictions: IntCounterVec,
+    evicted_bytes: IntCounterVec,
     room_waits: IntCounterVec,
     fallbacks: IntCounterVec,
     scrubbed_bytes: IntCounter,
@@ -56,19 +53,13 @@ impl Metrics {
             "Payloads committed, by durability.",
             "durability",
         )?;
-        let evictions = vec(
-            "payload_evictions_total",
-            "Replicas in RAM given up to make room: clean (there was a copy), spilled (one was made), discarded.",
-            "how",
-        )?;
         let ended = vec("payload_leases_ended_total", "Leases ended, by cause.", "cause")?;
         Ok(Self {
             leases_granted_local: granted.with_label_values(&["local"]),
             leases_granted_remote: granted.with_label_values(&["remote"]),
             leases_released: ended.with_label_values(&["released"]),
             leases_ended: ended,
-            commits_volatile: commits.with_label_values(&["volatile"]),
-            commits_host: commits.with_label_values(&["host"]),
+            commits,
             committed_bytes: one("payload_committed_bytes_total", "Bytes of committed payloads.")?,
             expirations: one(
                 "payload_expirations_total",
@@ -104,10 +95,17 @@ impl Metrics {
                 "path",
             )?,
             move_seconds: move_seconds(registry)?,
-            evictions_clean: evictions.with_label_values(&["clean"]),
-            evictions_discarded: evictions.with_label_values(&["discarded"]),
-            evictions_spilled: evictions.with_label_values(&["spilled"]),
-            evicted_bytes: one("payload_evicted_bytes_total", "Bytes of RAM that evictions gave back.")?,
+            evictions: {
+                let help = "Replicas given up to make room, by tier: clean (there was a copy), spilled (one was made), discarded.";
+                let counter = IntCounterVec::new(Opts::new("payload_evictions_total", help), &["tier", "how"])?;
+                registry.register(Box::new(counter.clone()))?;
+                counter
+            },
+            evicted_bytes: vec(
+                "payload_evicted_bytes_total",
+                "Bytes that evictions gave back, by tier.",
+                "tier",
+            )?,
             scrubbed_bytes: one(
                 "payload_scrubbed_bytes_total",
                 "Bytes of replicas that were read to see whether they are right.",
@@ -154,10 +152,7 @@ impl Metrics {
     }
 
     pub(crate) fn committed(&self, durability: Durability, bytes: u64) {
-        match durability {
-            Durability::Volatile => self.commits_volatile.inc(),
-            Durability::Host => self.commits_host.inc(),
-        }
+        self.commits.with_label_values(&[durability.as_str()]).inc();
         self.committed_bytes.inc_by(bytes);
     }
 
@@ -177,13 +172,14 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn evicted(&self, how: Eviction, bytes: u64) {
-        match how {
-            Eviction::Clean => self.evictions_clean.inc(),
-            Eviction::Spilled => self.evictions_spilled.inc(),
-            Eviction::Discarded => self.evictions_discarded.inc(),
-        }
-        self.evicted_bytes.inc_by(bytes);
+    pub(crate) fn evicted(&self, tier: Tier, how: Eviction, bytes: u64) {
+        let how = match how {
+            Eviction::Clean => "clean",
+            Eviction::Spilled => "spilled",
+            Eviction::Discarded => "discarded",
+        };
+        self.evictions.with_label_values(&[tier.as_str(), how]).inc();
+        self.evicted_bytes.with_label_values(&[tier.as_str()]).inc_by(bytes);
     }
 
     pub(crate) fn waited_for_room(&self, found: bool) {

@@ -3,10 +3,10 @@
 
 use payload_core::placement::{self, Budget, Line, NO_ROOM_RETRY, Place, Request, TierState, Tried, Verdict, World};
 use payload_core::port::TierStore;
-use payload_core::{Error, Namespace, Reason, Result, Tier};
+use payload_core::{Error, Namespace, NodeId, Reason, ReplicaState, Result, Tier};
 
 use crate::engine::Engine;
-use crate::room::is_shortage;
+use crate::room::{Room, is_shortage};
 
 /// What came of the tiers that were tried for one request.
 #[derive(Default)]
@@ -43,11 +43,11 @@ impl Engine {
             let (place, tried, done) = match self.verdict(namespace, request, &attempts)? {
                 Verdict::Place(place) => {
                     let done = attempt(&place);
-                    self.evict_if_short();
+                    self.evict_if_short(place.tier);
                     (place, Tried::NoRoom, done)
                 }
                 Verdict::Wait { place, at_most, .. } => {
-                    let done = self.wait_for_room(namespace, request.size, at_most, || attempt(&place));
+                    let done = self.wait_for_room(place.tier, namespace, request.size, at_most, || attempt(&place));
                     (place, Tried::Waited, done)
                 }
                 Verdict::Refuse(error) => return Err(attempts.refusal(error)),
@@ -66,8 +66,8 @@ impl Engine {
     }
 
     fn verdict(&self, namespace: &Namespace, request: &Request, attempts: &Attempts) -> Result<Verdict> {
-        if request.writes_through() {
-            self.tier(Tier::Disk)?;
+        if let Some(below) = request.writes_through() {
+            self.tier(below)?;
         }
         let (quota, used) = match attempts.0.is_empty() {
             true => self.budget(namespace, request)?.unzip(),
@@ -95,11 +95,16 @@ impl Engine {
             free: self
                 .ceiling(store, &usage)
                 .saturating_sub(usage.used.saturating_sub(makes_way)),
-            line: match tier {
-                Tier::Ram => self.room.line(),
-                Tier::Disk => Line::None,
-            },
+            line: self.line_for(tier).map_or(Line::None, Room::line),
             tried: attempts.of(tier),
+        }
+    }
+
+    /// Whose a replica is: what is complete in the bucket is nobody's.
+    pub(crate) fn owner_of(&self, tier: Tier, state: ReplicaState) -> NodeId {
+        match tier {
+            Tier::Object if state == ReplicaState::Ready => NodeId::NONE,
+            _ => self.settings.node,
         }
     }
 }

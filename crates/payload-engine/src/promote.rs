@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use payload_core::tiering::Heat;
-use payload_core::{Error, Namespace, Payload, PayloadId, Reason, ReplicaId, Result, Span, Tier};
+use payload_core::{Error, Namespace, Payload, PayloadId, Policy, Reason, ReplicaId, Result, Span, Tier};
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::mover::only;
 use crate::replicate::Patience;
+use crate::room::is_shortage;
 
 /// A payload that is leased so often within a while is fetched without being asked for. Once is not enough: most reads are
 /// the only one.
@@ -23,6 +24,8 @@ const COMPARED: usize = 8;
 /// What was fetched counts as used for so long. Else two payloads that are read in turn could push each other out all the
 /// time, and be copied more often than read.
 const RESIDENCE_MIN: Span = Span::from_secs(5);
+/// What is in the bucket alone is fetched into RAM to be leased, unless it is bigger than this part of it.
+const HERE_SHARE: u64 = 4;
 /// How many payloads may wait to be fetched without anybody waiting for them; those that come on top have to be read again
 /// or asked for again.
 const WISHES_MAX: usize = 4_096;
@@ -49,7 +52,7 @@ impl Wishes {
 }
 
 impl Engine {
-    /// Brings a payload into RAM and returns when it is there. Waits for room if there is none.
+    /// Brings a payload into a tier or keeps it above, and returns when it is there. Waits for room if there is none.
     pub fn promote(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
         only(self.promote_all(namespace, &[id], to))
     }
@@ -58,7 +61,13 @@ impl Engine {
     pub fn promote_all(&self, namespace: &Namespace, ids: &[PayloadId], to: Tier) -> Vec<Result<Arc<Payload>>> {
         let found = ids.iter().map(|id| self.promotable(namespace, *id, to)).collect();
         self.move_found(found, |entries| {
-            self.in_crew(entries, |entry| self.fetch(entry, Patience::InLine, "promotion"))
+            self.in_crew(entries, |entry| {
+                let is_above = entry.live().readable().any(|replica| replica.tier() < to);
+                match is_above {
+                    true => Ok(()),
+                    false => self.fetch(entry, to, Patience::InLine, "promotion"),
+                }
+            })
         })
     }
 
@@ -69,6 +78,9 @@ impl Engine {
 
     /// The same for one.
     pub fn prefetch(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
+        if to != Tier::Ram {
+            return Err(Error::invalid(Reason::BadRequest, "what is fetched ahead is fetched into RAM").field("to"));
+        }
         let entry = self.promotable(namespace, id, to)?;
         let mut live = entry.live();
         if live.replica_in(to).is_none() && !self.wish_for(&entry, &mut live, Wish::Asked) {
@@ -82,7 +94,7 @@ impl Engine {
     }
 
     fn promotable(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Entry>> {
-        if to != Tier::Ram {
+        if self.below(to, Policy::default()).is_none() {
             return Err(Error::invalid(
                 Reason::BadRequest,
                 format!("a promotion goes up, and nothing is below {to}"),
@@ -95,26 +107,46 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Makes sure that there is a replica in RAM.
-    pub(crate) fn fetch(&self, entry: &Arc<Entry>, patience: Patience, why: &'static str) -> Result<()> {
-        match self.add_replica(entry, Tier::Ram, patience, why)? {
-            true => entry.live().promoted_at = Some(self.now()),
+    /// Makes sure that there is a replica in a tier.
+    pub(crate) fn fetch(&self, entry: &Arc<Entry>, to: Tier, patience: Patience, why: &'static str) -> Result<()> {
+        match self.add_replica(entry, to, patience, why)? {
+            true if to == Tier::Ram => entry.live().promoted_at = Some(self.now()),
+            true => {}
             // One that was to go when its leases end stays. The gate is there so that it is not going at this moment.
             false => {
                 let _gate = entry.gate();
-                entry.live().leaving = None;
+                let mut live = entry.live();
+                let live = &mut *live;
+                live.leaving
+                    .retain(|leaving| live.row.replica(*leaving).is_none_or(|replica| replica.tier() != to));
             }
         }
         self.consider(entry);
         Ok(())
     }
 
+    /// Makes sure that there is a replica that a descriptor can be had of: in RAM, or on disk if RAM has no room for it. A
+    /// payload that would take up much of RAM comes to disk at once.
+    pub(crate) fn fetch_here(&self, entry: &Arc<Entry>, why: &'static str) -> Result<()> {
+        let capacity = self.tier(Tier::Ram)?.usage().capacity;
+        if entry.row().size > capacity / HERE_SHARE {
+            return self.fetch(entry, Tier::Disk, Patience::InLine, why);
+        }
+        match self.fetch(entry, Tier::Ram, Patience::InLine, why) {
+            Err(error) if is_shortage(&error) => self.fetch(entry, Tier::Disk, Patience::InLine, why),
+            done => done,
+        }
+    }
+
     /// Counts a use of a replica, and has the payload fetched if it is hot and that replica is not in RAM.
     pub(crate) fn count_use(&self, entry: &Arc<Entry>, live: &mut Live, replica: ReplicaId) {
         let now = self.now();
-        live.uses = live.uses.saturating_add(1);
+        let tier = live.row.replica(replica).map_or(Tier::Ram, payload_core::Replica::tier);
+        if let Some(uses) = live.uses.get_mut(tier) {
+            *uses = uses.saturating_add(1);
+        }
         live.heat.warm(now);
-        let below = live.row.replica(replica).is_some_and(|used| used.tier() > Tier::Ram);
+        let below = tier > Tier::Ram;
         if below && live.heat.reaches(HOT, now) && !live.has_ready(Tier::Ram) {
             self.wish_for(entry, live, Wish::Hot);
         }
@@ -154,7 +186,7 @@ impl Engine {
             if aside || !wish.is_some_and(|wish| self.is_worth_fetching(size, heat, wish)) {
                 continue;
             }
-            if let Err(error) = self.fetch(&entry, Patience::None, "prefetch") {
+            if let Err(error) = self.fetch(&entry, Tier::Ram, Patience::None, "prefetch") {
                 tracing::debug!(payload = %entry.id, %error, "could not fetch a payload ahead");
             }
         }
@@ -165,13 +197,13 @@ impl Engine {
         let usage = store.usage();
         let capacity = self.ceiling(store, &usage);
         let used = usage.used.saturating_sub(usage.pool).saturating_add(size);
-        let something_goes = self.settings.ram_watermarks.excess(capacity, used, 0) > 0;
+        let something_goes = self.settings.watermarks.ram.excess(capacity, used, 0) > 0;
         used <= capacity && (wish == Wish::Asked || !something_goes || self.is_hotter_than_victims(heat))
     }
 
     fn is_hotter_than_victims(&self, heat: Heat) -> bool {
         let now = self.now();
         let replaces = |victim: Arc<Entry>| heat.is_worth_replacing(&victim.live().heat, now);
-        self.next_victims(COMPARED).into_iter().any(replaces)
+        self.next_victims(Tier::Ram, COMPARED).into_iter().any(replaces)
     }
 }

@@ -169,15 +169,16 @@ impl Engine {
         }
     }
 
-    /// One replica in the tier that was decided on, and one on disk if the commit promises more than that tier gives.
+    /// One replica in the tier that was decided on, and one below if the commit promises more than that tier gives.
     fn store_all(&self, request: &PutRequest) -> Result<(Place, Vec<Placed>)> {
         let (namespace, content) = (&request.namespace, &request.content);
         let store = |place: &Place| self.tier(place.tier)?.store(namespace, content);
         let (place, placed) = self.in_place(namespace, &request.placement(), store)?;
         let mut placed = vec![placed];
         self.prepare_later(self.tier(place.tier)?);
-        if place.writes_through() {
-            match self.tier(Tier::Disk)?.store(namespace, content) {
+        if let Some(below) = place.writes_through() {
+            let (store, size) = (self.tier(below)?, content.len() as u64);
+            match self.in_tier(below, namespace, size, || store.store(namespace, content)) {
                 Ok(durable) => placed.push(durable),
                 Err(error) => {
                     placed.into_iter().for_each(|placed| self.discard(placed));

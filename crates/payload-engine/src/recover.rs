@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, LifecycleEvent, Payload, PayloadId, Reason,
+    Change, ChangeSet, CommitOutcome, Durability, Error, EventKind, LifecycleEvent, NodeId, Payload, PayloadId, Reason,
     Replica, Result, StateKind,
 };
 
@@ -49,8 +49,27 @@ impl Engine {
                 Ok(()) => break,
             }
         }
+        found.deletions += self.take_up_deletions()?;
         self.sweep_signal.raise();
         Ok(found)
+    }
+
+    /// Deletions of what is in the bucket alone are every server's to finish.
+    fn take_up_deletions(&self) -> Result<usize> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let found = self.repository().deletions(NodeId::NONE, after, BATCH)?;
+            for id in &found {
+                if let Some(entry) = self.table.get_or_load(*id, self.repository())? {
+                    self.drain_later(entry);
+                }
+            }
+            count += found.len();
+            after = found.last().copied();
+            if found.len() < BATCH as usize {
+                return Ok(count);
+            }
+        }
     }
 
     fn recover_rows(&self, rows: Vec<Payload>, found: &mut Recovered) -> Result<()> {

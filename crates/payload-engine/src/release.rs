@@ -129,10 +129,10 @@ enum Next {
 
 fn next_after_lease(live: &Live) -> Next {
     match live.row.state.kind() {
-        StateKind::Active if live.draining().is_some_and(|replica| !live.is_leased(replica.id)) => Next::Drop,
+        StateKind::Active if live.draining().any(|replica| !live.is_leased(replica.id)) => Next::Drop,
         _ if !live.leases.is_empty() => Next::Nothing,
         StateKind::Deleting => Next::Drain,
-        StateKind::Active if !live.evictable => Next::Evict,
+        StateKind::Active if !live.is_considered() => Next::Evict,
         _ => Next::Nothing,
     }
 }

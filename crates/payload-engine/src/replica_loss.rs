@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, EventKind, LifecycleEvent, ReplicaId, Result, Tier};
+use payload_core::{Error, EventKind, LifecycleEvent, ReplicaId, Result};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
@@ -28,9 +28,7 @@ impl Engine {
             self.change(&row, after, EventKind::ReplicaLost, &cause)
         };
         self.apply(&gate, vec![change], row.durability, &row.owner, None)?;
-        if bad.tier() == Tier::Ram {
-            self.forget_victim(entry);
-        }
+        self.forget_victim(bad.tier(), entry);
         self.remove_bytes(&bad.location, bad.charged);
         self.metrics.replica_lost(bad.tier());
         if last { Err(error) } else { Ok(()) }

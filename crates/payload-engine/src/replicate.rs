@@ -118,6 +118,10 @@ impl Engine {
         if size == 0 {
             return Ok((target.store(namespace, &[])?, Digest::of(&[])));
         }
+        if !from.tier().is_local() {
+            let below = self.tier(from.tier())?;
+            return target.receive(namespace, size, &|to| below.send(from, size, to));
+        }
         let fd = self.tier(from.tier())?.open(from)?;
         let source = Source {
             fd: fd.as_fd(),
@@ -199,21 +203,27 @@ impl Engine {
             return Ok(Dropped::Stays);
         };
         // From here on leases go to the others; one that exists would have kept the replica.
-        live.leaving = Some(replica.id);
+        live.leaving.push(replica.id);
         let row = Arc::clone(&live.row);
         drop(live);
         let mut after = Payload::clone(&row);
         after.replicas.retain(|other| other.id != replica.id);
         let change = self.change(&row, after, EventKind::ReplicaDropped, &mover_because(why));
-        // No promise rests on a replica above the last one: if the host forgets this change, it has forgotten the bytes too.
-        let applied = self.apply(&gate, vec![change], Durability::Volatile, &row.owner, None);
+        // No promise rests on a replica in RAM above the last one: if the host forgets this change, it has forgotten the bytes too.
+        let durability = match from {
+            Tier::Ram => Durability::Volatile,
+            Tier::Disk | Tier::Object => row.durability,
+        };
+        let applied = self.apply(&gate, vec![change], durability, &row.owner, None);
         let mut live = entry.live();
-        live.leaving = None;
-        live.promoted_at = None;
+        live.leaving.retain(|leaving| *leaving != replica.id);
+        if from == Tier::Ram {
+            live.promoted_at = None;
+        }
         drop(live);
         applied?;
         // Before somebody else can add one there, which goes into the index anew.
-        self.forget_victim(entry);
+        self.forget_victim(from, entry);
         drop(gate);
         self.remove_bytes(&replica.location, replica.charged);
         if !replica.location.is_shared() {
@@ -235,7 +245,7 @@ impl Engine {
 const fn over_quota(to: Tier) -> OverQuota {
     match to {
         Tier::Ram => OverQuota::Refuse,
-        Tier::Disk => OverQuota::Allow,
+        Tier::Disk | Tier::Object => OverQuota::Allow,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::timers::Due;
 /// the commits and releases by which room comes back.
 const WAITING_MAX: usize = 64;
 
-/// The line of those who wait for room in RAM.
+/// The line of those who wait for room in a tier.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     line: Mutex<Line>,
@@ -55,7 +55,13 @@ struct Place<'a> {
 }
 
 impl Engine {
-    /// Does what needs room in a tier. Only RAM is made room in, so only there somebody waits.
+    /// The line of those who wait for room in a tier; none: nothing is given up there to make some.
+    pub(crate) fn line_for(&self, tier: Tier) -> Option<&Room> {
+        let is_emptied = tier == Tier::Ram || self.tier(Tier::Object).is_ok();
+        self.rooms.get(tier).filter(|_| is_emptied)
+    }
+
+    /// Does what needs room in a tier. Where room is made, it waits for some.
     pub(crate) fn in_tier<T>(
         &self,
         tier: Tier,
@@ -63,49 +69,76 @@ impl Engine {
         bytes: u64,
         mut attempt: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        match tier {
-            Tier::Ram => self.with_room(namespace, bytes, attempt),
-            Tier::Disk => attempt(),
+        match self.line_for(tier) {
+            Some(room) => self.with_room(tier, room, namespace, bytes, attempt),
+            None => attempt(),
         }
     }
 
-    /// Does what needs room in RAM: at once if nobody waits for some, else when it is this caller's turn. It is tried again
+    /// Something was freed in a tier: the first in its line tries again.
+    pub(crate) fn note_freed(&self, tier: Tier) {
+        if let Some(room) = self.rooms.get(tier) {
+            room.freed();
+        }
+    }
+
+    /// Does what needs room: at once if nobody waits for some, else when it is this caller's turn. It is tried again
     /// whenever something was freed, until it works, fails for another reason, or has waited as long as may be.
-    fn with_room<T>(&self, namespace: &Namespace, bytes: u64, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    fn with_room<T>(
+        &self,
+        tier: Tier,
+        room: &Room,
+        namespace: &Namespace,
+        bytes: u64,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let wait = self.settings.room_wait;
-        if self.room.is_quiet() {
+        if room.is_quiet() {
             match attempt() {
                 Err(error) if is_shortage(&error) && !wait.is_zero() => {}
                 done => {
-                    self.evict_if_short();
+                    self.evict_if_short(tier);
                     return done;
                 }
             }
         }
-        self.wait_for_room(namespace, bytes, wait, attempt)
+        self.wait_for_room(tier, namespace, bytes, wait, attempt)
     }
 
-    /// Does what needs room in RAM when it is this caller's turn.
+    /// Does what needs room in a tier when it is this caller's turn.
     pub(crate) fn wait_for_room<T>(
         &self,
+        tier: Tier,
         namespace: &Namespace,
         bytes: u64,
         wait: Span,
         mut attempt: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        let mut place = self.room.join(namespace, bytes)?;
-        let timer = self.timers.set(self.now().after(wait), Due::RoomWait(place.ticket));
-        let result = self.attempt_in_turn(&mut place, &mut attempt);
+        let Some(room) = self.line_for(tier) else {
+            return attempt();
+        };
+        let mut place = room.join(namespace, bytes)?;
+        let timer = self
+            .timers
+            .set(self.now().after(wait), Due::RoomWait(tier, place.ticket));
+        let result = self.attempt_in_turn(tier, &mut place, &mut attempt);
         self.timers.cancel(timer);
         self.metrics.waited_for_room(result.is_ok());
         result
     }
 
-    fn attempt_in_turn<T>(&self, place: &mut Place<'_>, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+    fn attempt_in_turn<T>(
+        &self,
+        tier: Tier,
+        place: &mut Place<'_>,
+        attempt: &mut dyn FnMut() -> Result<T>,
+    ) -> Result<T> {
         let mut refusal = None;
         loop {
-            self.evict_signal.raise();
-            match self.room.wait_for_turn(place.ticket) {
+            if let Some(signal) = self.evict_signals.get(tier) {
+                signal.raise();
+            }
+            match place.room.wait_for_turn(place.ticket) {
                 Turn::Try => {}
                 Turn::TimeOver => return Err(refusal.unwrap_or_else(too_long)),
                 Turn::Closed => return Err(Error::new(Reason::ShuttingDown, "the server is shutting down")),
@@ -113,7 +146,7 @@ impl Engine {
             match attempt() {
                 Err(error) if is_shortage(&error) => {
                     refusal = Some(error);
-                    self.room.note_no_room();
+                    place.room.note_no_room();
                 }
                 done => {
                     place.served = true;
@@ -124,17 +157,20 @@ impl Engine {
     }
 
     /// Ends a wait whose time is over, if it still waits.
-    pub(crate) fn time_out_room(&self, ticket: u64) {
-        if let Some(over) = self.room.line.lock().over.get_mut(&ticket) {
+    pub(crate) fn time_out_room(&self, tier: Tier, ticket: u64) {
+        let Some(room) = self.rooms.get(tier) else { return };
+        if let Some(over) = room.line.lock().over.get_mut(&ticket) {
             *over = true;
         }
-        self.room.changed.notify_all();
+        room.changed.notify_all();
     }
 
     /// Sends everybody away who waits for room, and whoever comes later.
     pub(crate) fn close_room(&self) {
-        self.room.line.lock().closed = true;
-        self.room.changed.notify_all();
+        for room in self.rooms.all() {
+            room.line.lock().closed = true;
+            room.changed.notify_all();
+        }
     }
 }
 

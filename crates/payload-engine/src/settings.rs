@@ -4,6 +4,7 @@ use payload_core::lease::LeaseTerms;
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span};
 
+use crate::PerTier;
 use crate::compact::Compaction;
 use crate::retention::Retention;
 
@@ -22,9 +23,9 @@ pub struct Settings {
     pub request_retention: Span,
     /// How long the history is kept.
     pub retention: Retention,
-    /// Between which shares of the RAM tier eviction works.
-    pub ram_watermarks: Watermarks,
-    /// How long a request waits for room in RAM; zero: it is refused at once.
+    /// Between which shares of each tier eviction works.
+    pub watermarks: PerTier<Watermarks>,
+    /// How long a request waits for room in RAM, or on disk if that is emptied into a bucket; zero: it is refused at once.
     pub room_wait: Span,
     /// How many payloads are copied down at a time, and how many up.
     pub movers: usize,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, Namespace, Payload, PayloadId, Reason, Result, Tier};
+use payload_core::{Error, Namespace, Payload, PayloadId, Reason, Replica, Result, Tier};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
@@ -11,8 +11,8 @@ use crate::mover::only;
 use crate::replicate::Patience;
 
 impl Engine {
-    /// Copies a payload to disk and gives up its replica in RAM: at once if nobody holds that, else when the last lease on it
-    /// ends. New leases are on disk from the moment at which this returns.
+    /// Copies a payload to a slower tier and gives up its replicas above: at once what nobody holds, the rest when the last
+    /// lease on it ends. New leases are below from the moment at which this returns. What is below already stays there.
     pub fn spill(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Payload>> {
         only(self.spill_all(namespace, &[id], to))
     }
@@ -25,7 +25,7 @@ impl Engine {
             let moved = self.in_crew(&rides, |ride| {
                 let copied = self.add_replicas(entries, ride, to, Patience::InLine, "spill");
                 let each = copied.into_iter().zip(ride);
-                each.map(|(copied, at)| (*at, copied.and_then(|_| self.leave_ram(&entries[*at]))))
+                each.map(|(copied, at)| (*at, copied.and_then(|_| self.leave_for(&entries[*at], to))))
                     .collect::<Vec<_>>()
             });
             let mut moved: Vec<_> = moved.into_iter().flatten().collect();
@@ -35,29 +35,33 @@ impl Engine {
     }
 
     fn spillable(&self, namespace: &Namespace, id: PayloadId, to: Tier) -> Result<Arc<Entry>> {
-        if to != Tier::Disk {
+        if to == Tier::Ram {
             return Err(Error::invalid(
                 Reason::BadRequest,
                 format!("a spill goes down, and nothing is above {to}"),
             )
             .field("to"));
         }
+        self.tier(to)?;
         self.entry(namespace, id)
     }
 
-    /// Gives up the replica in RAM, now or when its leases end.
-    fn leave_ram(&self, entry: &Arc<Entry>) -> Result<()> {
+    /// Gives up the replicas above a tier, now or when their leases end.
+    fn leave_for(&self, entry: &Arc<Entry>, to: Tier) -> Result<()> {
         let mut live = entry.live();
-        live.leaving = live.replica_in(Tier::Ram).map(|replica| replica.id);
+        let above = live.readable().filter(|replica| replica.tier() < to);
+        let above: Vec<_> = above.map(|replica| replica.id).collect();
+        live.leaving.extend(above);
         drop(live);
         self.drop_drained(entry)
     }
 
-    /// Drops the replica that waits for its leases to end, if they have.
+    /// Drops the replicas that wait for their leases to end, if they have.
     pub(crate) fn drop_drained(&self, entry: &Arc<Entry>) -> Result<()> {
-        let Some(tier) = entry.live().draining().map(payload_core::Replica::tier) else {
-            return Ok(());
-        };
-        self.drop_replica(entry, tier, "spill").map(drop)
+        let draining: Vec<Tier> = entry.live().draining().map(Replica::tier).collect();
+        for tier in draining {
+            self.drop_replica(entry, tier, "spill")?;
+        }
+        Ok(())
     }
 }

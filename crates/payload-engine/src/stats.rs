@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use payload_core::port::TierUsage;
-use payload_core::{Result, Span, Tier};
+use payload_core::{NodeId, Result, Span, Tier};
 
 use crate::engine::Engine;
 
@@ -20,7 +20,7 @@ pub struct Stats {
     pub leases: usize,
     /// Open allocations with an owner.
     pub allocations: usize,
-    /// Requests that wait for room in RAM.
+    /// Requests that wait for room in a tier.
     pub room_waiting: usize,
     /// Payloads in memory.
     pub payloads_known: usize,
@@ -54,7 +54,8 @@ impl TierStats {
 impl Engine {
     /// Everything at once; reads the repository's counters.
     pub fn stats(&self) -> Result<Stats> {
-        let counters = self.repository().usage(self.settings.node)?;
+        let mut counters = self.repository().usage(self.settings.node)?;
+        counters.extend(self.repository().usage(NodeId::NONE)?);
         let tiers = self.ports.tiers.iter().map(|store| {
             let own = counters.iter().filter(|usage| usage.tier == store.tier());
             let (replicas, charged) = own.fold((0, 0), |(n, bytes), usage| (n + usage.replicas, bytes + usage.charged));
@@ -73,7 +74,7 @@ impl Engine {
             sessions: self.sessions.lock().len(),
             leases: self.lease_count.load(Ordering::Relaxed),
             allocations: self.allocation_count.load(Ordering::Relaxed),
-            room_waiting: self.room.len(),
+            room_waiting: self.rooms.all().iter().map(|room| room.len()).sum(),
             payloads_known: self.table.len(),
         })
     }

@@ -1,7 +1,7 @@
 //! Sweep: containers that no row names are freed. The only way by which shared containers and leftovers go.
 
 use payload_core::port::TierStore;
-use payload_core::{Container, Reason, Result, Tier};
+use payload_core::{ChangeSet, Container, Reason, Result, Tier};
 
 use crate::engine::Engine;
 
@@ -22,14 +22,14 @@ impl Engine {
                 .lock()
                 .iter()
                 .copied()
-                .filter(|c| tier_of(c) == tier)
+                .filter(|container| container.tier() == tier)
                 .collect::<Vec<_>>();
             for batch in candidates.chunks(BATCH) {
                 freed += self.sweep_batch(&**store, batch)?;
             }
         }
         if self.zombies() < zombies {
-            self.room.freed();
+            self.rooms.all().iter().for_each(|room| room.freed());
         }
         Ok(freed)
     }
@@ -45,6 +45,20 @@ impl Engine {
         self.sweep_signal.raise();
     }
 
+    /// Notes the objects that rows stop to name, before they do: a server that dies after that frees them when it is back.
+    pub(crate) fn suspect_objects(&self, set: &ChangeSet) -> Result<()> {
+        for change in &set.changes {
+            let before = change.before.iter().flat_map(|before| &before.replicas);
+            for replica in before.filter(|replica| replica.tier() == Tier::Object) {
+                let stays = change.after.replica(replica.id);
+                if stays.is_none_or(|after| after.location != replica.location) {
+                    self.tier(Tier::Object)?.suspect(replica.location.container())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn sweep_batch(&self, store: &dyn TierStore, batch: &[Container]) -> Result<usize> {
         let used = self.repository().containers_in_use(batch)?;
         let mut freed = 0;
@@ -57,18 +71,13 @@ impl Engine {
                     Err(error) => return Err(error),
                 }
                 self.tell_gone(&[*container], |_| true);
-                self.room.freed();
+                self.note_freed(store.tier());
                 freed += 1;
+            } else {
+                store.trust(*container)?;
             }
             self.unswept.lock().remove(container);
         }
         Ok(freed)
-    }
-}
-
-const fn tier_of(container: &Container) -> Tier {
-    match container {
-        Container::Segment(_) => Tier::Ram,
-        Container::File(_) => Tier::Disk,
     }
 }

@@ -33,7 +33,8 @@ pub(crate) struct Table {
 pub(crate) enum Keeps {
     /// All: nobody else changes them.
     All,
-    /// Those with a replica of this node, whose changes by others are told. All others are read each time.
+    /// Those with a replica that this node can reach. Changes by others are told of those with one of its own; all others
+    /// are read each time.
     Own,
 }
 
@@ -83,6 +84,11 @@ impl Table {
 
     /// Whether the row is one that may be gone by.
     pub(crate) fn keeps(&self, row: &Payload) -> bool {
+        self.keeps == Keeps::All || row.replicas_for(self.node).next().is_some()
+    }
+
+    /// Whether changes of the row by others are told, if there are others: they are to the nodes of its replicas.
+    pub(crate) fn hears_of(&self, row: &Payload) -> bool {
         self.keeps == Keeps::All || row.is_on(self.node)
     }
 

@@ -7,6 +7,7 @@ use payload_core::{Namespace, PayloadId, Result, StateKind, Tier};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
+use crate::room::Room;
 use crate::stats::TierStats;
 
 /// How many of those that go next are shown.
@@ -62,8 +63,10 @@ impl Engine {
             Ok(TierView {
                 reserved: self.reserved(stats.tier),
                 pressure: match stats.tier {
-                    Tier::Ram => Some(self.pressure()?),
-                    Tier::Disk => None,
+                    Tier::Ram => Some(self.pressure(stats.tier)?),
+                    // Nothing leaves it unless there is a bucket to go to.
+                    Tier::Disk if self.tier(Tier::Object).is_ok() => Some(self.pressure(stats.tier)?),
+                    Tier::Disk | Tier::Object => None,
                 },
                 stats,
             })
@@ -71,23 +74,24 @@ impl Engine {
         self.stats()?.tiers.into_iter().map(view).collect()
     }
 
-    fn pressure(&self) -> Result<Pressure> {
-        let (candidates, candidate_bytes) = self.evictor.candidates();
-        let next = self.next_victims(NEXT_SHOWN);
+    fn pressure(&self, tier: Tier) -> Result<Pressure> {
+        let (candidates, candidate_bytes) = self.evictor(tier).candidates();
+        let next = self.next_victims(tier, NEXT_SHOWN);
+        let (room, watermarks) = (self.rooms.get(tier), self.settings.watermarks.get(tier));
         Ok(Pressure {
-            watermarks: self.settings.ram_watermarks,
-            excess: self.missing_room(self.tier(Tier::Ram)?),
+            watermarks: watermarks.copied().unwrap_or_default(),
+            excess: self.missing_room(self.tier(tier)?),
             candidates,
             candidate_bytes,
-            waiting: self.room.len(),
-            waiting_bytes: self.room.waiting().0,
-            next: next.iter().filter_map(|entry| self.candidate(entry)).collect(),
+            waiting: room.map_or(0, Room::len),
+            waiting_bytes: room.map_or(0, |room| room.waiting().0),
+            next: next.iter().filter_map(|entry| self.candidate(tier, entry)).collect(),
         })
     }
 
-    fn candidate(&self, entry: &Arc<Entry>) -> Option<Candidate> {
+    fn candidate(&self, tier: Tier, entry: &Arc<Entry>) -> Option<Candidate> {
         let live = entry.live();
-        let replica = live.replica_in(Tier::Ram)?;
+        let replica = live.replica_in(tier)?;
         let facts = self.facts(entry, &live, replica);
         facts.may_go().then(|| Candidate {
             namespace: live.row.namespace.clone(),

@@ -5,8 +5,8 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use payload_core::Instant;
 use payload_core::sync::Signal;
+use payload_core::{Instant, Tier};
 
 use crate::entry::Entry;
 use crate::paths::Way;
@@ -23,7 +23,7 @@ pub(crate) enum Due {
     /// Leases granted from afar before the start are over.
     HoldOver,
     /// A request that waits for room, by its number.
-    RoomWait(u64),
+    RoomWait(Tier, u64),
     /// A path's rate lets the next copy start.
     Path(Way),
     /// A payload was left where it is for long enough.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use payload_core::{Error, Instant, Namespace, Payload, PayloadId, PayloadRef, Reason, Result, Span, Tier};
 
+use crate::PerTier;
 use crate::engine::Engine;
 use crate::promote::Wish;
 
@@ -174,7 +175,8 @@ impl Engine {
         // In this order: a wish that is being fulfilled is listed before it is forgotten.
         let waited = entry.live().wished.take().is_some();
         let running = self.transfers.cancel(id);
-        if waited || running || self.evictor.chosen().contains(&id) {
+        let chosen = |tier: Tier| self.evictor(tier).chosen().contains(&id);
+        if waited || running || PerTier::<()>::TIERS.into_iter().any(chosen) {
             self.set_aside(&entry);
             return Ok(true);
         }
@@ -184,12 +186,15 @@ impl Engine {
     /// What moves now, and what is going to.
     pub fn transfers(&self) -> TransferList {
         let running = self.transfers.running(self.now());
-        let leaving = self.evictor.chosen();
+        let chosen = PerTier::<()>::TIERS.map(|tier| (tier, self.evictor(tier).chosen()));
+        let leaving = chosen
+            .into_iter()
+            .flat_map(|(tier, ids)| ids.into_iter().map(move |id| (tier, id)));
         let is_running = |id: &PayloadId| running.iter().any(|copy| copy.payload == *id);
         let (wishes, wished) = self.wishes.first(QUEUED_MAX);
-        let waiting: Vec<PayloadId> = leaving.into_iter().filter(|id| !is_running(id)).collect();
+        let waiting: Vec<(Tier, PayloadId)> = leaving.filter(|(_, id)| !is_running(id)).collect();
         let queued_total = waiting.len() + wished;
-        let leaving = waiting.into_iter().filter_map(|id| self.leaving(id));
+        let leaving = waiting.into_iter().filter_map(|(tier, id)| self.leaving(tier, id));
         let coming = wishes.into_iter().map(|entry| {
             let live = entry.live();
             let why = match live.wished {
@@ -205,14 +210,14 @@ impl Engine {
         }
     }
 
-    fn leaving(&self, id: PayloadId) -> Option<Queued> {
+    fn leaving(&self, tier: Tier, id: PayloadId) -> Option<Queued> {
         let entry = self.table.get(id)?;
         let live = entry.live();
-        let replica = live.replica_in(Tier::Ram)?;
-        let to = match self.facts(&entry, &live, replica).exit() {
-            payload_core::tiering::Exit::Spill => Some(Tier::Disk),
-            _ => None,
-        };
+        let replica = live.replica_in(tier)?;
+        let facts = self.facts(&entry, &live, replica);
+        let to = facts
+            .below
+            .filter(|_| facts.exit() == payload_core::tiering::Exit::Spill);
         Some(queued(&live.row, to, "eviction"))
     }
 }

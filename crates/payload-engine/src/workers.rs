@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use payload_core::port::TierStore;
-use payload_core::{Result, Span, StateKind};
+use payload_core::{Result, Span, StateKind, Tier};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
@@ -84,8 +84,12 @@ impl Workers {
             engine.peers.signal.wait(engine.pause_after("peers", followed));
         })?;
         workers.spawn("evict", |engine| {
-            let pause = engine.make_room();
-            engine.evict_signal.wait(engine.pause_after("evict", pause));
+            let pause = engine.make_room(Tier::Ram);
+            engine.evict_signals.ram.wait(engine.pause_after("evict", pause));
+        })?;
+        workers.spawn("evict-disk", |engine| {
+            let pause = engine.make_room(Tier::Disk);
+            engine.evict_signals.disk.wait(engine.pause_after("evict-disk", pause));
         })?;
         workers.spawn("machine", |engine| {
             engine.look_at_machine();
@@ -161,7 +165,8 @@ impl Drop for Workers {
             &self.engine.expiry.signal,
             &self.engine.sweep_signal,
             &self.engine.peers.signal,
-            &self.engine.evict_signal,
+            &self.engine.evict_signals.ram,
+            &self.engine.evict_signals.disk,
             &self.engine.machine_signal,
             &self.engine.fetch_signal,
             &self.engine.scrub_signal,
@@ -204,7 +209,7 @@ impl Engine {
                     self.drain_all();
                     self.consider_all();
                 }
-                Due::RoomWait(ticket) => self.time_out_room(ticket),
+                Due::RoomWait(tier, ticket) => self.time_out_room(tier, ticket),
                 Due::Path(way) => self.paths.wake(way),
                 Due::AsideOver(entry) => {
                     if let Some(entry) = entry.upgrade() {

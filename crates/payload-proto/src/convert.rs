@@ -101,6 +101,7 @@ pub fn tier(value: i32) -> Result<Option<Tier>> {
         Ok(v1::Tier::Unspecified) => Ok(None),
         Ok(v1::Tier::Ram) => Ok(Some(Tier::Ram)),
         Ok(v1::Tier::Disk) => Ok(Some(Tier::Disk)),
+        Ok(v1::Tier::Object) => Ok(Some(Tier::Object)),
         Err(_) => {
             Err(Error::invalid(Reason::TierNotConfigured, format!("there is no tier number {value}")).field("tier"))
         }
@@ -113,6 +114,7 @@ pub fn durability(value: i32) -> Result<Option<Durability>> {
         Ok(v1::Durability::Unspecified) => Ok(None),
         Ok(v1::Durability::Volatile) => Ok(Some(Durability::Volatile)),
         Ok(v1::Durability::Host) => Ok(Some(Durability::Host)),
+        Ok(v1::Durability::ObjectStorage) => Ok(Some(Durability::Object)),
         Err(_) => Err(
             Error::invalid(Reason::BadRequest, format!("there is no durability number {value}")).field("durability"),
         ),
@@ -177,6 +179,7 @@ pub fn container_id(container: &Container) -> String {
     match container {
         Container::Segment(segment) => segment.to_string(),
         Container::File(file) => file.to_string(),
+        Container::Object(object) => object.to_string(),
     }
 }
 
@@ -241,6 +244,7 @@ impl From<Tier> for v1::Tier {
         match tier {
             Tier::Ram => Self::Ram,
             Tier::Disk => Self::Disk,
+            Tier::Object => Self::Object,
         }
     }
 }
@@ -250,6 +254,7 @@ impl From<Durability> for v1::Durability {
         match durability {
             Durability::Volatile => Self::Volatile,
             Durability::Host => Self::Host,
+            Durability::Object => Self::ObjectStorage,
         }
     }
 }

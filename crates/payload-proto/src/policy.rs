@@ -29,6 +29,7 @@ fn spill_target(value: i32) -> Result<SpillTarget> {
     match v1::SpillTarget::try_from(value) {
         Ok(v1::SpillTarget::Unspecified | v1::SpillTarget::SpillToDisk) => Ok(SpillTarget::Disk),
         Ok(v1::SpillTarget::SpillToVoid) => Ok(SpillTarget::Void),
+        Ok(v1::SpillTarget::SpillToObject) => Ok(SpillTarget::Object),
         Err(_) => Err(unknown("spill target", value, "policy.spill_to")),
     }
 }
@@ -82,6 +83,7 @@ impl From<SpillTarget> for v1::SpillTarget {
         match target {
             SpillTarget::Disk => Self::SpillToDisk,
             SpillTarget::Void => Self::SpillToVoid,
+            SpillTarget::Object => Self::SpillToObject,
         }
     }
 }

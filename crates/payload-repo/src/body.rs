@@ -347,7 +347,7 @@ mod tests {
             .filter(|end| decode(&bytes[..*end]).is_some())
             .collect();
         // A body may end after any edit, and nowhere else.
-        assert!(whole.len() < 12, "{whole:?}");
+        assert!(whole.len() < 14, "{whole:?}");
         for place in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[place] ^= 0xff;

@@ -9,7 +9,7 @@ use payload_core::{
 
 /// Refuses a set that asks for more than the repository can promise, or that no decision can have made.
 pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
-    if set.durability > strongest {
+    if set.durability.min(Durability::Host) > strongest {
         return Err(Error::invalid(
             Reason::PolicyContradiction,
             format!(

@@ -15,6 +15,7 @@ pub(crate) struct Gauges {
     calls: Calls,
     tiers: IntGaugeVec,
     huge_pages: IntGaugeVec,
+    unavailable: IntGaugeVec,
     replicas: IntGaugeVec,
     sessions: IntGauge,
     leases: IntGauge,
@@ -44,13 +45,20 @@ impl Gauges {
                 ),
                 &["tier"],
             )?,
+            unavailable: IntGaugeVec::new(
+                Opts::new(
+                    "payload_tier_unavailable",
+                    "Whether a tier's store does not answer at the moment.",
+                ),
+                &["tier"],
+            )?,
             replicas: IntGaugeVec::new(Opts::new("payload_tier_replicas", "Replicas in a tier."), &["tier"])?,
             sessions: IntGauge::new("payload_sessions", "Open local sessions.")?,
             leases: IntGauge::new("payload_leases", "Live leases.")?,
             allocations: IntGauge::new("payload_allocations", "Open allocations with an owner.")?,
             payloads_known: IntGauge::new("payload_entries", "Payloads that the server has in memory.")?,
             slow_calls: IntGauge::new("payload_slow_calls", "Calls that wait for I/O or for their turn.")?,
-            room_waiting: IntGauge::new("payload_room_waiting", "Requests that wait for room in RAM.")?,
+            room_waiting: IntGauge::new("payload_room_waiting", "Requests that wait for room in a tier.")?,
             event_watches: IntGauge::new("payload_event_watches", "Open watches of events.")?,
         })
     }
@@ -71,6 +79,9 @@ impl Gauges {
             self.huge_pages
                 .with_label_values(&[name])
                 .set(i64::from(tier.usage.huge_pages));
+            self.unavailable
+                .with_label_values(&[name])
+                .set(i64::from(tier.usage.unavailable));
             self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
         }
         self.sessions.set(gauge(stats.sessions as u64));
@@ -80,10 +91,11 @@ impl Gauges {
         self.room_waiting.set(gauge(stats.room_waiting as u64));
     }
 
-    fn parts(&self) -> [&dyn Collector; 10] {
+    fn parts(&self) -> [&dyn Collector; 11] {
         [
             &self.tiers,
             &self.huge_pages,
+            &self.unavailable,
             &self.replicas,
             &self.sessions,
             &self.leases,

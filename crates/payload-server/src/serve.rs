@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payload_core::NodeId;
 use payload_core::lease::LeaseTerms;
 use payload_core::port::{Clock, Ids};
-use payload_engine::{Caps, Compaction, Engine, Metrics, Ports, Retention, Settings, Workers};
+use payload_engine::{Caps, Compaction, Engine, Metrics, PerTier, Ports, Retention, Settings, Workers};
 use payload_keeper::systemd::Systemd;
 use prometheus::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -133,7 +133,9 @@ impl Start {
         .await?;
         let asked = Arc::clone(&repository);
         readiness.ask_repository_by(move || asked.check());
-        let tiers = tiers::open(&config.tiers, descriptors, &ids, &keeping, &repository.usage(node)?)?;
+        let mut usage = repository.usage(node)?;
+        usage.extend(repository.usage(NodeId::NONE)?);
+        let tiers = tiers::open(&config, descriptors, &clock, &ids, &keeping, &usage)?;
         let remote_leases_before = data_dir.had_remote_leases();
         let mark = config.data_dir.clone();
         let ports = Ports {
@@ -316,7 +318,10 @@ fn settings(config: &Config, node: NodeId) -> Settings {
             names: config.retention.names,
             tombstones: config.retention.tombstones,
         },
-        ram_watermarks: config.tiers.ram_watermarks,
+        watermarks: PerTier {
+            ram: config.tiers.ram_watermarks,
+            disk: config.tiers.disk_watermarks,
+        },
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
         spill_rate: rate(config.tiers.spill_mib_per_second),

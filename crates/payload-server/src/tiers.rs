@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use payload_core::Tier;
-use payload_core::port::{Ids, TierStore, Usage};
-use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
+use payload_core::port::{Clock, Ids, ObjectStore, TierStore, Usage};
+use payload_object::DirectoryStore;
+use payload_tier::{DiskOptions, DiskStore, ObjectOptions, ObjectTier, RamOptions, RamStore};
 
-use crate::config::Tiers;
+use crate::config::{Config, ObjectUrl};
 use crate::keeping::Keeping;
 
 /// Segments may take one in so many descriptors; the rest is for connections, files and the unforeseen.
@@ -19,20 +20,29 @@ const PACKED_MIN: u64 = 2 << 20;
 /// And larger ones never, however few descriptors there are: the copy would cost more than it saves.
 const PACKED_MAX: u64 = 16 << 20;
 
-/// Opens both tiers. `usage` is what the catalog says is in them, so that nobody has to look at every file.
+/// What a bucket may hold: as much as it takes.
+const OBJECT_CAPACITY: u64 = 1 << 62;
+
+/// Opens all tiers. `usage` is what the catalog says is in them, so that nobody has to look at every file.
 pub(crate) fn open(
-    config: &Tiers,
+    config: &Config,
     descriptors: u64,
+    clock: &Arc<dyn Clock>,
     ids: &Ids,
     keeping: &Keeping,
     usage: &[Usage],
 ) -> anyhow::Result<Vec<Arc<dyn TierStore>>> {
+    let data_dir = &config.data_dir;
+    let config = &config.tiers;
     let ram = RamOptions {
         pool_max: config.ram_pool,
         ..ram_options(config.ram_capacity, descriptors, keeping.segments_max())
     };
-    let on_disk = usage.iter().filter(|usage| usage.tier == Tier::Disk);
-    let held = on_disk.map(|usage| usage.charged).sum();
+    let held_in = |tier: Tier| -> u64 {
+        let usage = usage.iter().filter(|usage| usage.tier == tier);
+        usage.map(|usage| usage.charged).sum()
+    };
+    let held = held_in(Tier::Disk);
     let free = free(&config.disk_path)
         .with_context(|| format!("cannot find out how much is free for {}", config.disk_path.display()))?;
     let disk = DiskOptions {
@@ -51,7 +61,23 @@ pub(crate) fn open(
     let segments = Arc::downgrade(&ram);
     keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
     let disk = DiskStore::open(&config.disk_path, &disk, ids.clone())?;
-    Ok(vec![ram, Arc::new(disk)])
+    let mut tiers: Vec<Arc<dyn TierStore>> = vec![ram, Arc::new(disk)];
+    if let Some(url) = &config.object_url {
+        let options = ObjectOptions {
+            capacity: OBJECT_CAPACITY,
+            charged: held_in(Tier::Object),
+        };
+        let dir = data_dir.join("object");
+        let tier = ObjectTier::open(&dir, options, open_bucket(url)?, Arc::clone(clock), ids.clone())?;
+        tiers.push(Arc::new(tier));
+    }
+    Ok(tiers)
+}
+
+fn open_bucket(url: &ObjectUrl) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    match url {
+        ObjectUrl::Directory(path) => Ok(Arc::new(DirectoryStore::open(path)?)),
+    }
 }
 
 /// Cuts memory up so that it can be filled with payloads of any size before the segments run out.

@@ -1,8 +1,8 @@
-//! Where bytes are kept: the `TierStore` port on shared memory and on local disk.
+//! Where bytes are kept: the `TierStore` port on shared memory, on local disk and in a bucket.
 //!
 //! [`RamStore`] gives each big payload a memfd of its own, which its producer fills in place and the kernel then seals,
 //! and packs small ones into slabs that only the server can write. [`DiskStore`] does the same with files and packs.
-//! Neither knows payloads, rows or leases: they see bytes, locations and containers.
+//! [`ObjectTier`] keeps them in a bucket, behind the `ObjectStore` port. None of them knows payloads, rows or leases: they see bytes, locations and containers.
 
 mod budget;
 mod direct;
@@ -11,11 +11,13 @@ mod fault;
 mod freed;
 mod live;
 mod mapping;
+mod object;
 mod ram;
 mod source;
 mod sys;
 
 pub use disk::{DiskOptions, DiskStore, Temporaries, WriterCheck};
+pub use object::{ObjectOptions, ObjectTier};
 pub use ram::{RamOptions, RamStore};
 
 /// Payloads in shared containers begin at multiples of this and are charged in multiples of it: a cache line, which

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use payload_core::digest::Hasher;
-use payload_core::port::Source;
-use payload_core::{Digest, Result};
+use payload_core::port::{Receiver, Sender, Source};
+use payload_core::{Digest, Error, Result};
 use rustix::io::Errno;
 
 use crate::direct::{DIRECT_MIN, clear_direct, is_aligned, set_direct};
@@ -70,7 +70,7 @@ pub(crate) fn append(fd: BorrowedFd<'_>, offset: u64, size: u64, out: &mut Vec<u
         return Err(missing("the file is shorter than its row says"));
     }
     let start = out.len();
-    out.resize(start + crate::index(size), 0);
+    out.resize(start + index(size), 0);
     let result = read_exact(fd, &mut out[start..], offset);
     if result.is_err() {
         out.truncate(start);
@@ -81,15 +81,50 @@ pub(crate) fn append(fd: BorrowedFd<'_>, offset: u64, size: u64, out: &mut Vec<u
 /// Digests `size` bytes from `offset`, without mapping them.
 pub(crate) fn digest(fd: impl AsFd, offset: u64, size: u64) -> Result<Digest> {
     let mut hasher = Hasher::new();
-    let mut piece = vec![0; PIECE.min(crate::index(size))];
+    let mut piece = vec![0; PIECE.min(index(size))];
     let mut done = 0;
     while done < size {
-        let len = piece.len().min(crate::index(size - done));
+        let len = piece.len().min(index(size - done));
         read_exact(fd.as_fd(), &mut piece[..len], offset + done)?;
         hasher.update(&piece[..len]);
         done += len as u64;
     }
     Ok(hasher.digest())
+}
+
+/// Gives `size` bytes from `offset` to a receiver.
+pub(crate) fn send(fd: impl AsFd, offset: u64, size: u64, to: Receiver<'_>) -> Result<()> {
+    let mut piece = vec![0; PIECE.min(index(size))];
+    let mut done = 0;
+    while done < size {
+        let len = piece.len().min(index(size - done));
+        read_exact(fd.as_fd(), &mut piece[..len], offset + done)?;
+        to(done, &piece[..len])?;
+        done += len as u64;
+    }
+    Ok(())
+}
+
+/// Fills `target` with what another tier sends, and digests it.
+pub(crate) fn gather(target: &mut [u8], from: Sender<'_>) -> Result<Digest> {
+    let mut received = 0;
+    from(&mut |offset, bytes| {
+        let start = index(offset);
+        let place = start
+            .checked_add(bytes.len())
+            .and_then(|end| target.get_mut(start..end));
+        place.ok_or_else(too_long)?.copy_from_slice(bytes);
+        received += bytes.len();
+        Ok(())
+    })?;
+    if received != target.len() {
+        return Err(missing("the other tier has sent too few bytes"));
+    }
+    Ok(Digest::of(target))
+}
+
+fn too_long() -> Error {
+    missing("the other tier has sent more bytes than the row says there are")
 }
 
 /// Turns an answer of the mapping module into one of the port.

@@ -13,7 +13,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_parser = words(&STATES).map(|word| state(&word)))]
     state: Option<v1::State>,
     /// Only those with a replica in this tier that can be read
-    #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+    #[arg(long, value_parser = words(&["ram", "disk", "object"]).try_map(|word| word.parse::<Tier>()))]
     tier: Option<Tier>,
     /// Only those with this label; may be given many times, and then all must be there
     #[arg(long = "label", value_parser = parse_label, value_name = "KEY=VALUE")]

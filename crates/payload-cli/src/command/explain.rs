@@ -36,7 +36,7 @@ fn heading(payload: &Payload) -> String {
         human::size(payload.size),
         payload.namespace,
         payload.state.to_lowercase(),
-        payload.durability.to_lowercase(),
+        human::durability(payload.durability),
         show::policy(&payload.policy),
     )
 }

@@ -78,7 +78,7 @@ pub(super) fn fields(payload: &Payload, names: &[String]) -> String {
             },
         ),
         ("tier", payload.tier.to_lowercase()),
-        ("durability", payload.durability.to_lowercase()),
+        ("durability", human::durability(payload.durability)),
         ("policy", policy(&payload.policy)),
         ("labels", list::labels(payload)),
         ("owner", payload.owner.clone()),

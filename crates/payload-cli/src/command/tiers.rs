@@ -26,11 +26,14 @@ fn tier(view: &TierView) -> String {
         percent(stats.used_bytes, stats.capacity_bytes),
         human::size(stats.capacity_bytes),
     )];
-    let replicas = format!(
-        "{} in {}",
-        counted(stats.replicas, "replica"),
-        counted(stats.containers, "container")
-    );
+    if stats.unavailable {
+        lines.push(line("", "it does not answer; what would go there waits", ""));
+    }
+    let mut replicas = counted(stats.replicas, "replica");
+    // Only who lists a bucket knows how many objects are in it.
+    if stats.containers > 0 {
+        replicas = format!("{replicas} in {}", counted(stats.containers, "container"));
+    }
     let parts = [
         (
             "payloads",

@@ -38,6 +38,20 @@ impl World {
         }
     }
 
+    /// With a directory for a bucket.
+    pub fn with_bucket() -> Self {
+        let mut world = Self::empty();
+        let bucket = world.bucket();
+        std::fs::create_dir(&bucket).unwrap();
+        world.launch(&["serve"]);
+        world
+    }
+
+    /// Where the object tier is, if there is one.
+    pub fn bucket(&self) -> PathBuf {
+        self.path("bucket")
+    }
+
     pub fn new() -> Self {
         let mut world = Self::empty();
         world.start();
@@ -74,7 +88,14 @@ impl World {
 
     fn launch(&mut self, mode: &[&str]) {
         let log = std::fs::File::create(self.path("server.log")).unwrap();
-        let mut server = Command::new(payloadd())
+        let mut server = Command::new(payloadd());
+        if self.bucket().exists() {
+            server.env(
+                "PAYLOADD_TIERS_OBJECT_URL",
+                format!("file://{}", self.bucket().display()),
+            );
+        }
+        let mut server = server
             .args(mode)
             .env("PAYLOADD_TIERS_RAM_POOL", "0B")
             .args([

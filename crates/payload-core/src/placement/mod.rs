@@ -18,7 +18,7 @@
 //! them), so it gets that tier or a refusal, unless it says otherwise. One that names none wants its payload kept, and a
 //! slower tier is better than a failed write. Falling back takes the place of a refusal, never of a wait: RAM that is
 //! just being freed is still the better place. What would rather end than go to disk, and what is to stay in RAM for ever,
-//! does not fall back unless it is asked to.
+//! does not fall back unless it is asked to. Nothing falls as far as the bucket: who writes there has to know how.
 //!
 //! *What does not change on the way.* The durability is that of the preferred tier, or what was asked for: a volatile
 //! payload that fell back to disk promises no more there than it would have in RAM, like one that was spilled.
@@ -164,7 +164,11 @@ fn decide(request: &Request, world: &World<'_>, tiers: impl IntoIterator<Item = 
     let mut passed: Vec<(Tier, Passed)> = Vec::new();
     let mut capacity_max = None;
     for state in tiers.into_iter().filter(|state| state.tier >= terms.tier) {
-        if passed.is_empty() && state.tier != terms.tier {
+        let is_eligible = match passed.is_empty() {
+            true => state.tier == terms.tier,
+            false => state.tier.is_local(),
+        };
+        if !is_eligible {
             break;
         }
         capacity_max = capacity_max.max(Some(state.capacity));
@@ -218,9 +222,9 @@ fn look(size: u64, state: &TierState, patience: Span) -> Look {
     }
 }
 
-/// Whether a commit promises more than its tier gives by itself, so that it must add a replica below.
-pub fn writes_through(tier: Tier, durability: Durability) -> bool {
-    durability > tier.durability()
+/// The tier below in which a commit must add a replica, because it promises more than its tier gives by itself.
+pub fn writes_through(tier: Tier, durability: Durability) -> Option<Tier> {
+    (durability > tier.durability()).then(|| durability.tier())
 }
 
 fn refusal(size: u64, capacity_max: u64, passed: &[(Tier, Passed)]) -> Error {
@@ -242,8 +246,8 @@ fn too_large(size: u64) -> Error {
 }
 
 impl Place {
-    /// Whether the commit must add a replica on disk.
-    pub fn writes_through(&self) -> bool {
+    /// The tier below in which the commit must add a replica, if it must.
+    pub fn writes_through(&self) -> Option<Tier> {
         writes_through(self.tier, self.durability)
     }
 

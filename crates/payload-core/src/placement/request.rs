@@ -53,7 +53,7 @@ impl Request {
             return Err(contradiction(message).field("durability"));
         }
         self.policy.check(durability)?;
-        if durability > strongest {
+        if durability.min(Durability::Host) > strongest {
             let message = format!(
                 "this server's repository keeps nothing over a restart, so it cannot promise durability {durability}"
             );
@@ -81,18 +81,17 @@ impl Request {
 
     /// By how much the payload lets its namespace grow: by a second copy too, if its commit promises one.
     pub fn growth(&self) -> Growth {
-        let copies = 1 + i64::from(self.writes_through());
+        let copies = 1 + i64::from(self.writes_through().is_some());
         Growth {
             payloads: 1,
             bytes: self.size.cast_signed() * copies,
         }
     }
 
-    /// Whether the commit will need a tier below the preferred one.
-    pub fn writes_through(&self) -> bool {
+    /// The tier below the preferred one that the commit will need, if it will.
+    pub fn writes_through(&self) -> Option<Tier> {
         let tier = self.tier.unwrap_or(Tier::Ram);
-        self.durability
-            .is_some_and(|durability| writes_through(tier, durability))
+        self.durability.and_then(|durability| writes_through(tier, durability))
     }
 }
 

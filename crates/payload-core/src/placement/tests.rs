@@ -19,6 +19,12 @@ const DISK: TierState = TierState {
     line: Line::None,
     tried: Tried::Nothing,
 };
+const OBJECT: TierState = TierState {
+    tier: Tier::Object,
+    capacity: 10_000,
+    free: 5_000,
+    ..DISK
+};
 
 fn world() -> World<'static> {
     World {
@@ -133,14 +139,19 @@ fn nobody_waits_who_has_no_patience() {
 
 #[test]
 fn what_is_left_open_is_filled_in_and_contradictions_are_refused() {
-    let host = Durability::Host;
+    let (host, object) = (Durability::Host, Durability::Object);
+    let (ram, disk, bucket) = (Some(Tier::Ram), Some(Tier::Disk), Some(Tier::Object));
     let table = [
-        (None, None, Some((Tier::Ram, Durability::Volatile, false))),
-        (None, Some(host), Some((Tier::Ram, host, true))),
-        (Some(Tier::Ram), Some(host), Some((Tier::Ram, host, true))),
-        (Some(Tier::Disk), None, Some((Tier::Disk, host, false))),
-        (Some(Tier::Disk), Some(host), Some((Tier::Disk, host, false))),
-        (Some(Tier::Disk), Some(Durability::Volatile), None),
+        (None, None, Some((Tier::Ram, Durability::Volatile, None))),
+        (None, Some(host), Some((Tier::Ram, host, disk))),
+        (None, Some(object), Some((Tier::Ram, object, bucket))),
+        (ram, Some(host), Some((Tier::Ram, host, disk))),
+        (disk, None, Some((Tier::Disk, host, None))),
+        (disk, Some(host), Some((Tier::Disk, host, None))),
+        (disk, Some(object), Some((Tier::Disk, object, bucket))),
+        (bucket, None, Some((Tier::Object, object, None))),
+        (bucket, Some(host), None),
+        (disk, Some(Durability::Volatile), None),
     ];
     for (tier, durability, expected) in table {
         let request = Request {
@@ -148,7 +159,7 @@ fn what_is_left_open_is_filled_in_and_contradictions_are_refused() {
             durability,
             ..bytes(1)
         };
-        match (place(&request, &world(), [RAM, DISK]), expected) {
+        match (place(&request, &world(), [RAM, DISK, OBJECT]), expected) {
             (Verdict::Place(got), Some(expected)) => {
                 assert_eq!((got.tier, got.durability, got.writes_through()), expected);
             }
@@ -195,11 +206,31 @@ fn a_fallback_keeps_its_promise_and_says_why() {
         panic!("there is room on disk");
     };
     assert_eq!(place.durability, Durability::Volatile);
-    assert!(!place.writes_through());
+    assert_eq!(place.writes_through(), None);
     assert_eq!(
         place.why_not_preferred().as_deref(),
         Some("fell back: tier ram had no room in time")
     );
+}
+
+#[test]
+fn nothing_falls_as_far_as_the_bucket() {
+    let no_room = |state| TierState { free: 0, ..state };
+    let falls = |tier| Request {
+        tier,
+        fallback: Some(Fallback::NextTier),
+        ..bytes(1)
+    };
+    let waited = TierState {
+        tried: Tried::Waited,
+        ..RAM
+    };
+    for request in [falls(None), falls(Some(Tier::Disk)), bytes(1)] {
+        let verdict = place(&request, &world(), [waited, no_room(DISK), OBJECT]);
+        assert_eq!(short(&verdict), Short::No(Reason::TierFull), "{request:?}");
+    }
+    let there = place(&falls(Some(Tier::Object)), &world(), [waited, DISK, OBJECT]);
+    assert_eq!(short(&there), Short::In(Tier::Object));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{FileId, PayloadId, ReplicaId, SegmentId, StreamId};
+use crate::id::{FileId, ObjectId, PayloadId, ReplicaId, SegmentId, StreamId};
 use crate::time::{Instant, Timestamp};
 
 /// Tells the time.
@@ -56,6 +56,12 @@ impl Ids {
     pub fn file(&self) -> FileId {
         let (millis, random) = self.parts();
         FileId::from_parts(millis, random)
+    }
+
+    /// A new object id.
+    pub fn object(&self) -> ObjectId {
+        let (millis, random) = self.parts();
+        ObjectId::from_parts(millis, random)
     }
 
     /// A new incarnation of a stream.

@@ -23,7 +23,8 @@ use crate::time::Timestamp;
 /// Several servers may share one repository: nothing here assumes that this process is the only writer. A row's
 /// replicas belong to nodes, and every change set is checked against the versions that its decision saw.
 pub trait Repository: StreamReader + Retention {
-    /// The strongest class that a commit here can promise.
+    /// The strongest class that a commit here can promise; `host` is the most there is. A set that asks for `object`
+    /// asks for its rows what one with `host` does: only bytes are in a bucket.
     fn strongest(&self) -> Durability;
 
     /// Takes a node over: raises its epoch and returns it. From then on every commit of an earlier claimant of the

@@ -45,6 +45,12 @@ pub trait TierStore: Send + Sync {
     /// Copies bytes from another tier, and digests them on the way. Small ones may share a container.
     fn copy_in(&self, namespace: &Namespace, source: Source<'_>) -> Result<(Placed, Digest)>;
 
+    /// Stores `size` bytes that another tier sends, and digests them. Fails with `BYTES_MISSING` if it sends fewer.
+    fn receive(&self, namespace: &Namespace, size: u64, from: Sender<'_>) -> Result<(Placed, Digest)>;
+
+    /// Sends the `size` bytes at `location`, for tiers that have no descriptors. It begins anew after a failure.
+    fn send(&self, location: &Location, size: u64, to: Receiver<'_>) -> Result<()>;
+
     /// Whether `size` immutable bytes are at `location`; fails with `BYTES_MISSING`. For a restarted server.
     fn check(&self, location: &Location, size: u64) -> Result<()>;
 
@@ -76,6 +82,13 @@ pub trait TierStore: Send + Sync {
     /// rows can tell, which `count` asks; it is asked once for each, and for one container in a call.
     fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>>;
 
+    /// Notes, so that also a later start knows it, that a container may soon have no replica any more: before the row that
+    /// names it stops to. The next call of [`sweepable`](Self::sweepable) names it.
+    fn suspect(&self, container: Container) -> Result<()>;
+
+    /// Forgets a suspicion: a row names the container.
+    fn trust(&self, container: Container) -> Result<()>;
+
     /// Frees a container that no replica is in.
     fn drop_container(&self, container: Container) -> Result<()>;
 
@@ -96,6 +109,12 @@ pub trait TierStore: Send + Sync {
         None
     }
 }
+
+/// Takes pieces of a payload and where in it they begin, in any order.
+pub type Receiver<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<()>;
+
+/// Gives all pieces of a payload to a receiver.
+pub type Sender<'a> = &'a dyn Fn(Receiver<'_>) -> Result<()>;
 
 /// Protects a container that no row names yet from being swept. Dropped when the row is committed, or the bytes removed.
 #[derive(Default)]
@@ -169,6 +188,8 @@ pub struct TierUsage {
     pub zombie: u64,
     /// The part of `used` in shared containers that take no more and that no payload uses any more.
     pub dead: u64,
+    /// Whether the store does not answer at the moment: nothing can be added, and what is there cannot be reached.
+    pub unavailable: bool,
     /// Whether memory comes in huge pages.
     pub huge_pages: bool,
     /// How many memfds or files, without those that were made ready.

@@ -22,7 +22,7 @@ pub enum Keep {
     SetAside,
     /// Its priority is `never`.
     Priority,
-    /// There is no tier below it.
+    /// There is no tier below it, and its policy is not to be given up.
     LowestTier,
 }
 
@@ -49,6 +49,8 @@ pub struct Facts {
     pub set_aside: bool,
     /// There is another complete replica in a tier below.
     pub copy_below: bool,
+    /// The tier that it would be copied to; none: there is none below that takes it.
+    pub below: Option<Tier>,
 }
 
 /// How a replica leaves its tier.
@@ -86,7 +88,9 @@ impl Keep {
             Self::MayReturn => facts.may_return,
             Self::SetAside => facts.set_aside,
             Self::Priority => facts.policy.rank().is_none(),
-            Self::LowestTier => facts.tier == Tier::Disk,
+            Self::LowestTier => {
+                !facts.copy_below && facts.below.is_none() && facts.policy.spill_to != SpillTarget::Void
+            }
         }
     }
 }
@@ -107,7 +111,7 @@ impl Facts {
         match self.policy.spill_to {
             _ if self.copy_below => Exit::Drop,
             SpillTarget::Void => Exit::Discard,
-            SpillTarget::Disk => Exit::Spill,
+            SpillTarget::Disk | SpillTarget::Object => Exit::Spill,
         }
     }
 }
@@ -129,6 +133,7 @@ mod tests {
             may_return: false,
             set_aside: false,
             copy_below: false,
+            below: Some(Tier::Disk),
         }
     }
 
@@ -185,6 +190,7 @@ mod tests {
                 Keep::LowestTier,
                 Facts {
                     tier: Tier::Disk,
+                    below: None,
                     ..free()
                 },
             ),

@@ -17,12 +17,22 @@ use crate::lineage::derivation;
 const CALLS_MAX: u64 = 40;
 
 /// Where and how durable, on which repository.
-const PLACES: [(Backend, Tier, Durability); 4] = [
+const PLACES: [(Backend, Tier, Durability); 5] = [
     (Backend::Memory, Tier::Ram, Durability::Volatile),
     (Backend::Sqlite, Tier::Ram, Durability::Volatile),
     (Backend::Sqlite, Tier::Ram, Durability::Host),
     (Backend::Sqlite, Tier::Disk, Durability::Host),
+    (Backend::Sqlite, Tier::Ram, Durability::Object),
 ];
+
+/// A server on that repository, with a bucket if something is to be in one.
+fn at(place: (Backend, Tier, Durability)) -> Setup {
+    Setup {
+        backend: place.0,
+        object: (place.2 == Durability::Object).then_some(1 << 40),
+        ..Setup::default()
+    }
+}
 
 /// Prepares, kills in `operation` at every call, restarts, and lets `check` judge. Returns how many kills there were.
 fn each_kill<T>(
@@ -34,11 +44,7 @@ fn each_kill<T>(
     let mut kills = 0;
     for moment in [Moment::Before, Moment::After] {
         for number in 0..=CALLS_MAX {
-            let mut rig = Setup {
-                backend: place.0,
-                ..Setup::default()
-            }
-            .start();
+            let mut rig = at(place).start();
             let prepared = prepare(&rig);
             rig.switch.kill_at(number, moment);
             let acknowledged = operation(&rig, &prepared);
@@ -308,11 +314,7 @@ fn fault_08_kill_in_recovery_and_in_the_first_sweep() {
     for place in PLACES {
         for moment in [Moment::Before, Moment::After] {
             for number in 0..CALLS_MAX {
-                let mut rig = Setup {
-                    backend: place.0,
-                    ..Setup::default()
-                }
-                .start();
+                let mut rig = at(place).start();
                 let row = committed(&rig, 10_000, place, None);
                 let doomed = committed(&rig, 10_000, place, None);
                 rig.lease(&rig.session(), doomed.id).unwrap();

@@ -298,7 +298,7 @@ fn fault_13_a_full_disk_leaves_what_is_in_ram_there_and_is_tried_again() {
     let filled = fill(rig.allocate(&session, &request).unwrap(), 1);
     let on_disk = rig.commit(&session, &filled.commit_request()).unwrap().id;
     let ids = put_many(&rig, &session, 0..10);
-    let pauses: Vec<Span> = (0..20).map(|_| rig.make_room().unwrap().unwrap()).collect();
+    let pauses: Vec<Span> = (0..20).map(|_| rig.make_room(Tier::Ram).unwrap().unwrap()).collect();
     assert!(pauses.is_sorted() && pauses[19] > pauses[0], "{pauses:?}");
     assert_eq!(in_ram(&rig, &ids).len(), 10);
     let request = allocate_request(MIB, Tier::Ram, Durability::Volatile);
@@ -321,7 +321,7 @@ fn a_copy_that_fails_is_made_again() {
     let ids = put_many(&rig, &session, 0..10);
     rig.switch.fail_next("tier.copy_in", Moment::Before);
     rig.switch.fail_next("tier.copy_in", Moment::Before);
-    rig.make_room().unwrap().expect("both copies failed");
+    rig.make_room(Tier::Ram).unwrap().expect("both copies failed");
     assert_eq!(in_ram(&rig, &ids).len(), 10);
     rig.evict();
     assert_eq!(in_ram(&rig, &ids).len(), 8);
@@ -336,7 +336,7 @@ fn a_deletion_during_the_copy_wins_and_leaves_nothing() {
     let session = rig.session();
     let ids = put_many(&rig, &session, 0..10);
     std::thread::scope(|scope| {
-        let evicting = scope.spawn(|| rig.make_room());
+        let evicting = scope.spawn(|| rig.make_room(Tier::Ram));
         for id in &ids {
             rig.remove(*id).unwrap();
         }
@@ -376,13 +376,13 @@ fn killed_in_spill(size: u64, ram: u64, number: u64, moment: Moment) -> bool {
     let mut rig = setup
         .with(|settings| {
             settings.movers = 1;
-            settings.ram_watermarks = Watermarks::new(55, 70).unwrap();
+            settings.watermarks.ram = Watermarks::new(55, 70).unwrap();
         })
         .start();
     let session = rig.session();
     let rows = fill_up(&rig, &session, size);
     rig.switch.kill_at(number, moment);
-    let _killed = rig.make_room();
+    let _killed = rig.make_room(Tier::Ram);
     let killed = rig.switch.is_dead();
     rig.restart();
     // Whenever the kill came, every byte must be there, in at least one tier.

@@ -173,7 +173,7 @@ fn what_fails_three_times_is_left_alone_for_a_while_and_the_others_go() {
         ram: 10 * MIB,
         ..Setup::default()
     }
-    .with(|settings| settings.ram_watermarks = Watermarks::new(50, 60).unwrap())
+    .with(|settings| settings.watermarks.ram = Watermarks::new(50, 60).unwrap())
     .start();
     let ids = put(&rig, 10);
     for _ in 0..3 {

@@ -1,6 +1,8 @@
 //! The numbers that stand for words in kept bytes. They are for ever.
 
-use payload_core::{Durability, FileId, Location, Priority, ReplicaState, SegmentId, SpillTarget, StateKind, Tier};
+use payload_core::{
+    Durability, FileId, Location, ObjectId, Priority, ReplicaState, SegmentId, SpillTarget, StateKind, Tier,
+};
 
 use super::reader::Reader;
 
@@ -41,6 +43,7 @@ impl Word for Tier {
         match self {
             Self::Ram => 1,
             Self::Disk => 2,
+            Self::Object => 3,
         }
     }
 }
@@ -52,6 +55,7 @@ impl Word for Durability {
         match self {
             Self::Volatile => 1,
             Self::Host => 2,
+            Self::Object => 3,
         }
     }
 }
@@ -88,6 +92,7 @@ impl Word for SpillTarget {
         match self {
             Self::Disk => 1,
             Self::Void => 2,
+            Self::Object => 3,
         }
     }
 }
@@ -100,18 +105,23 @@ pub(super) const fn place(location: &Location) -> u8 {
         Location::Stage { .. } => 3,
         Location::File(_) => 4,
         Location::Pack { .. } => 5,
+        Location::Object(_) => 6,
+        Location::ObjectPack { .. } => 7,
     }
 }
 
 /// The place that a number and its container stand for.
 pub(super) fn location(place: u8, container: [u8; 16], offset: u64) -> Option<Location> {
     let (segment, file) = (SegmentId::from_bytes(container)?, FileId::from_bytes(container)?);
+    let object = ObjectId::from_bytes(container)?;
     Some(match place {
         1 => Location::Segment(segment),
         2 => Location::Slab { slab: segment, offset },
         3 => Location::Stage { stage: segment, offset },
         4 => Location::File(file),
         5 => Location::Pack { pack: file, offset },
+        6 => Location::Object(object),
+        7 => Location::ObjectPack { pack: object, offset },
         _ => return None,
     })
 }

@@ -118,7 +118,10 @@ pub(super) fn notify_owners<'e>(node: NodeId, effects: &Effects<'_>) -> Write<'e
     let mut changed: BTreeMap<NodeId, BTreeSet<PayloadId>> = BTreeMap::new();
     for step in effects.payloads.values() {
         let replicas = replicas_before(step).iter().chain(&step.after.replicas);
-        for other in replicas.map(|replica| replica.node).filter(|other| *other != node) {
+        for other in replicas
+            .map(|replica| replica.node)
+            .filter(|other| *other != node && *other != NodeId::NONE)
+        {
             changed.entry(other).or_default().insert(step.after.id);
         }
     }

@@ -73,7 +73,7 @@ pub(super) async fn next_deadline(session: &Session, node: NodeId) -> Result<Opt
 /// See the port.
 pub(super) async fn containers_in_use(session: &Session, containers: &[Container]) -> Result<Vec<bool>, Fault> {
     let ids: Vec<Uuid> = containers.iter().map(row::container).collect();
-    let tiers: Vec<&str> = containers.iter().map(|one| row::tier_of(one).as_str()).collect();
+    let tiers: Vec<&str> = containers.iter().map(|one| one.tier().as_str()).collect();
     session
         .all(sql::CONTAINERS_IN_USE, &[&ids, &tiers], |found| row::get(found, "used"))
         .await
@@ -86,7 +86,7 @@ pub(super) async fn payloads_in(
     after: Option<PayloadId>,
     limit: u32,
 ) -> Result<Vec<(PayloadId, u64)>, Fault> {
-    let (id, tier) = (row::container(container), row::tier_of(container).as_str());
+    let (id, tier) = (row::container(container), container.tier().as_str());
     let (after, limit) = (position(after), i64::from(limit));
     let params: Params<'_> = &[&id, &tier, &after, &limit];
     session

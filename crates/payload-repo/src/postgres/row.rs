@@ -7,9 +7,9 @@ use payload_core::lineage::{End, Link, Node};
 use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, Container, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition,
-    LoggedEvent, MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Note, Operation, Payload,
-    PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId, RequestRecord,
-    Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
+    LoggedEvent, MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Note, ObjectId, Operation,
+    Payload, PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId,
+    RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Timestamp, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -33,18 +33,7 @@ pub(super) fn uuid(bytes: &[u8; 16]) -> Uuid {
 
 /// A container as the column `container`.
 pub(super) fn container(container: &Container) -> Uuid {
-    match container {
-        Container::Segment(segment) => uuid(segment.as_bytes()),
-        Container::File(file) => uuid(file.as_bytes()),
-    }
-}
-
-/// The tier that a container is in.
-pub(super) fn tier_of(container: &Container) -> Tier {
-    match container {
-        Container::Segment(segment) => Location::Segment(*segment).tier(),
-        Container::File(file) => Location::File(*file).tier(),
-    }
+    uuid(container.as_bytes())
 }
 
 /// The word for a kind of location.
@@ -55,6 +44,8 @@ pub(super) fn kind(location: &Location) -> &'static str {
         Location::Stage { .. } => "stage",
         Location::File(_) => "file",
         Location::Pack { .. } => "pack",
+        Location::Object(_) => "object",
+        Location::ObjectPack { .. } => "object_pack",
     }
 }
 
@@ -245,6 +236,7 @@ fn replicas(row: &Row) -> Result<Vec<Replica>, Fault> {
 fn location(kind: &str, container: Uuid, offset: u64) -> Result<Location, Fault> {
     let segment = || id(container, "container", SegmentId::from_bytes);
     let file = || id(container, "container", FileId::from_bytes);
+    let object = || id(container, "container", ObjectId::from_bytes);
     Ok(match kind {
         "segment" => Location::Segment(segment()?),
         "slab" => Location::Slab {
@@ -257,6 +249,11 @@ fn location(kind: &str, container: Uuid, offset: u64) -> Result<Location, Fault>
         },
         "file" => Location::File(file()?),
         "pack" => Location::Pack { pack: file()?, offset },
+        "object" => Location::Object(object()?),
+        "object_pack" => Location::ObjectPack {
+            pack: object()?,
+            offset,
+        },
         _ => return Err(Fault::bad_row("kind")),
     })
 }

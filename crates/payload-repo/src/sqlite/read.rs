@@ -2,8 +2,8 @@
 
 use payload_core::port::Usage;
 use payload_core::{
-    Container, Location, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId,
-    RequestRecord, Timestamp, Version, limits,
+    Container, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId, RequestRecord,
+    Timestamp, Version, limits,
 };
 use rusqlite::{Connection, Params, Row, params};
 
@@ -88,7 +88,7 @@ pub(super) fn containers_in_use(conn: &Connection, containers: &[Container]) -> 
         .iter()
         .map(|container| {
             Ok(
-                statement.query_row(params![container.as_bytes(), tier(container).as_str()], |found| {
+                statement.query_row(params![container.as_bytes(), container.tier().as_str()], |found| {
                     found.get(0)
                 })?,
             )
@@ -104,17 +104,10 @@ pub(super) fn payloads_in(
     limit: u32,
 ) -> Result<Vec<(PayloadId, u64)>, Fault> {
     let position = position(after.as_ref());
-    let params = params![container.as_bytes(), tier(container).as_str(), position, limit];
+    let params = params![container.as_bytes(), container.tier().as_str(), position, limit];
     all(conn, sql::PAYLOADS_IN, params, |found| {
         Ok((row::payload_id(found)?, row::uint(found, 1, "charged")?))
     })
-}
-
-fn tier(container: &Container) -> payload_core::Tier {
-    match container {
-        Container::Segment(segment) => Location::Segment(*segment).tier(),
-        Container::File(file) => Location::File(*file).tier(),
-    }
 }
 
 /// See the port.

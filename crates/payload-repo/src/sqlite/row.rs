@@ -7,8 +7,9 @@ use payload_core::lineage::{End, Link, Node};
 use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
-    Namespace, NodeId, Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState, RequestId,
-    RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp, Version,
+    Namespace, NodeId, ObjectId, Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState,
+    RequestId, RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp,
+    Version,
 };
 use rusqlite::Row;
 
@@ -151,6 +152,8 @@ pub(super) fn place(location: &Location) -> (&'static str, [u8; 16], i64) {
         Location::Stage { .. } => "stage",
         Location::File(_) => "file",
         Location::Pack { .. } => "pack",
+        Location::Object(_) => "object",
+        Location::ObjectPack { .. } => "object_pack",
     };
     (kind, *location.container().as_bytes(), int(location.offset()))
 }
@@ -159,6 +162,7 @@ pub(super) fn place(location: &Location) -> (&'static str, [u8; 16], i64) {
 pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
     let segment = || id(row, 4, "container", SegmentId::from_bytes);
     let file = || id(row, 4, "container", FileId::from_bytes);
+    let object = || id(row, 4, "container", ObjectId::from_bytes);
     let offset = uint(row, 5, "start")?;
     let location = match word(row, 3, "kind", |text| Some(text.to_owned()))?.as_str() {
         "segment" => Location::Segment(segment()?),
@@ -172,6 +176,11 @@ pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
         },
         "file" => Location::File(file()?),
         "pack" => Location::Pack { pack: file()?, offset },
+        "object" => Location::Object(object()?),
+        "object_pack" => Location::ObjectPack {
+            pack: object()?,
+            offset,
+        },
         _ => return Err(Fault::bad_row("kind")),
     };
     Ok(Replica {

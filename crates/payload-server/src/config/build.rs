@@ -141,7 +141,8 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
     Tiers {
         ram_capacity,
         ram_pool,
-        ram_watermarks: watermarks(reader),
+        ram_watermarks: watermarks(reader, &keys::RAM_LOW_WATERMARK, &keys::RAM_HIGH_WATERMARK),
+        disk_watermarks: watermarks(reader, &keys::DISK_LOW_WATERMARK, &keys::DISK_HIGH_WATERMARK),
         movers: reader.get(&keys::MOVERS),
         spill_mib_per_second: reader.get(&keys::SPILL_RATE),
         promote_mib_per_second: reader.get(&keys::PROMOTE_RATE),
@@ -149,17 +150,16 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         compact_mib_per_second: reader.get(&keys::COMPACT_RATE),
         disk_capacity,
         disk_path,
+        object_url: reader.find(&keys::OBJECT_URL),
     }
 }
 
 /// The shares between which eviction works; those that contradict each other are refused.
-fn watermarks(reader: &mut Reader) -> Watermarks {
-    let low = reader.get(&keys::RAM_LOW_WATERMARK);
-    let high = reader.get(&keys::RAM_HIGH_WATERMARK);
+fn watermarks(reader: &mut Reader, low_key: &'static Key<u32>, high_key: &'static Key<u32>) -> Watermarks {
+    let (low, high) = (reader.get(low_key), reader.get(high_key));
     let share = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
     Watermarks::new(share(low), share(high)).unwrap_or_else(|_| {
-        let message = "not below tiers.ram.high_watermark".to_owned();
-        reader.refuse(&keys::RAM_LOW_WATERMARK, message, None);
+        reader.refuse(low_key, format!("not below {}", high_key.path), None);
         Watermarks::default()
     })
 }

@@ -10,7 +10,7 @@ use payload_core::Span;
 
 use super::log_filter::LogFilter;
 use super::unit::Capacity;
-use super::value::{KeeperKind, LogFormat, RepositoryUrl, UnsafeSettings, Value};
+use super::value::{KeeperKind, LogFormat, ObjectUrl, RepositoryUrl, UnsafeSettings, Value};
 
 /// A key whose values are `T`s.
 pub(super) struct Key<T: 'static> {
@@ -125,8 +125,14 @@ keys! {
     DISK_CAPACITY: Capacity = "tiers.disk.capacity",
         Is("80%"), None,
         "What the disk tier may hold. A percentage is of what is free at start, with what the tier holds already.";
+    DISK_LOW_WATERMARK: u32 = "tiers.disk.low_watermark", Is("80"), Some((1, 99)),
+        "Once eviction from disk has begun it goes on down to this share of the capacity, in per cent.";
+    DISK_HIGH_WATERMARK: u32 = "tiers.disk.high_watermark", Is("90"), Some((2, 100)),
+        "Above this share of the capacity, in per cent, payloads that nobody holds are moved from disk to the object tier, if there is one.";
     DISK_PATH: PathBuf = "tiers.disk.path", Derived("`disk` in the data directory"), None,
         "The disk tier's own directory: what no catalog row names is removed from it.";
+    OBJECT_URL: ObjectUrl = "tiers.object.url", Is(""), None,
+        "Where the object tier keeps payloads, such as `file:///srv/payloads`; none: there is no object tier.";
 
     SCRUB_INTERVAL: Span = "scrub.interval", Is("7d"), Some((ms(0), ms(365 * DAY))),
         "How often all bytes are read to see whether they are right, and mended where there is a copy; `0s`: never.";

@@ -29,7 +29,7 @@ use reader::{Effective, Reader};
 pub use log_filter::LogFilter;
 pub use problem::{Origin, Problem};
 pub use unit::Capacity;
-pub use value::{KeeperKind, LogFormat, Secret, UnsafeSettings};
+pub use value::{KeeperKind, LogFormat, ObjectUrl, Secret, UnsafeSettings};
 
 /// Everything the server can be told, checked and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,8 @@ pub struct Tiers {
     pub ram_pool: u64,
     /// Between which shares of it eviction works.
     pub ram_watermarks: Watermarks,
+    /// And between which shares of the disk tier.
+    pub disk_watermarks: Watermarks,
     /// Payloads that are copied from tier to tier at a time.
     pub movers: u32,
     /// See the key.
@@ -106,6 +108,8 @@ pub struct Tiers {
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.
     pub disk_path: PathBuf,
+    /// Where the object tier is, if there is one.
+    pub object_url: Option<ObjectUrl>,
 }
 
 /// How bytes at rest are looked after.

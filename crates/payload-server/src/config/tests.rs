@@ -318,6 +318,8 @@ fn a_catalog_in_memory_keeps_nothing_and_destroys_nothing() {
 fn watermarks_that_contradict_each_other_are_refused() {
     let lines = refused("tiers.ram.low_watermark = 90");
     assert!(lines[0].contains("not below tiers.ram.high_watermark"), "{lines:?}");
+    let lines = refused("tiers.disk.high_watermark = 80");
+    assert!(lines[0].contains("not below tiers.disk.high_watermark"), "{lines:?}");
 }
 
 #[test]
@@ -400,8 +402,9 @@ fn every_key_changes_the_configuration() {
             "leases.remote_max" | "leases.local_hold_max" => "45s",
             "sessions.per_principal_max" => "255",
             "bytes.connections_max" => "257",
-            "tiers.ram.low_watermark" => "70",
-            "tiers.ram.high_watermark" => "95",
+            "tiers.ram.low_watermark" | "tiers.disk.low_watermark" => "70",
+            "tiers.ram.high_watermark" | "tiers.disk.high_watermark" => "95",
+            "tiers.object.url" => "file:///srv/payloads",
             "tiers.movers"
             | "tiers.spill_mib_per_second"
             | "tiers.promote_mib_per_second"

@@ -218,6 +218,31 @@ pub(super) enum RepositoryUrl {
     Memory,
 }
 
+/// Where objects are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectUrl {
+    /// `file://` and an absolute path: a directory, for a file system that many hosts share and for trying things out.
+    Directory(PathBuf),
+}
+
+impl Value for ObjectUrl {
+    const KIND: &'static str = "url";
+
+    fn read(written: &Written) -> Result<Self, Fault> {
+        let text = written.text("file:///srv/payloads")?;
+        match text.strip_prefix("file://") {
+            Some(path) if path.starts_with('/') && !path.contains('\0') => Ok(Self::Directory(PathBuf::from(path))),
+            _ => Err(Fault::new("expected the URL of an object store").hint("write \"file:///path/to/directory\"")),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Directory(path) => quote(format_args!("file://{}", path.display())),
+        }
+    }
+}
+
 /// A connection string, which may have a password in it. It is never shown.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(String);

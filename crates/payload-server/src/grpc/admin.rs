@@ -318,5 +318,6 @@ pub(super) fn tier_message(tier: &TierStats) -> v1::TierStats {
         pool_bytes: tier.usage.pool,
         zombie_bytes: tier.usage.zombie,
         huge_pages: tier.usage.huge_pages,
+        unavailable: tier.usage.unavailable,
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::port::{Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::port::{Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use super::Switch;
@@ -83,6 +83,15 @@ impl TierStore for FaultyTier {
             .run("tier.copy_in", || self.inner.copy_in(namespace, source))
     }
 
+    fn receive(&self, namespace: &Namespace, size: u64, from: Sender<'_>) -> Result<(Placed, Digest)> {
+        self.switch
+            .run("tier.receive", || self.inner.receive(namespace, size, from))
+    }
+
+    fn send(&self, location: &Location, size: u64, to: Receiver<'_>) -> Result<()> {
+        self.switch.run("tier.send", || self.inner.send(location, size, to))
+    }
+
     fn check(&self, location: &Location, size: u64) -> Result<()> {
         self.switch.run("tier.check", || self.inner.check(location, size))
     }
@@ -113,6 +122,14 @@ impl TierStore for FaultyTier {
 
     fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>> {
         self.switch.run("tier.hollow", || self.inner.hollow(share, count))
+    }
+
+    fn suspect(&self, container: Container) -> Result<()> {
+        self.switch.run("tier.suspect", || self.inner.suspect(container))
+    }
+
+    fn trust(&self, container: Container) -> Result<()> {
+        self.switch.run("tier.trust", || self.inner.trust(container))
     }
 
     fn drop_container(&self, container: Container) -> Result<()> {

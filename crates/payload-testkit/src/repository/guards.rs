@@ -191,7 +191,7 @@ pub fn a_class_that_cannot_be_promised_is_refused(open: Open<'_>) {
             durability,
             ..set([created(&payload)])
         };
-        if durability <= repo.strongest() {
+        if durability.min(Durability::Host) <= repo.strongest() {
             apply(&*repo, set);
         } else {
             assert_eq!(refused(&*repo, set), Reason::PolicyContradiction);

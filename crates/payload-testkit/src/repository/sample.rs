@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Document, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace,
-    NodeId, Note, Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId, ReplicaState,
-    RequestId, RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
+    NodeId, Note, ObjectId, Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId,
+    ReplicaState, RequestId, RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
 };
 
 use crate::clock::Rng;
@@ -45,6 +45,20 @@ impl Maker {
     /// A new file.
     pub fn file(&mut self) -> FileId {
         FileId::from_parts(3, random(&mut self.rng))
+    }
+
+    /// A new object.
+    pub fn object(&mut self) -> ObjectId {
+        ObjectId::from_parts(4, random(&mut self.rng))
+    }
+
+    /// A new replica in an object of its own, which belongs to no node.
+    pub fn in_bucket(&mut self, state: ReplicaState) -> Replica {
+        let location = Location::Object(self.object());
+        Replica {
+            node: NodeId::NONE,
+            ..self.replica(state, location, 7)
+        }
     }
 
     /// A new incarnation.
@@ -89,6 +103,7 @@ impl Maker {
     /// A payload with something in every field, near the limits where there are any.
     pub fn full(&mut self) -> Payload {
         let (slab, pack, file) = (self.segment(), self.file(), self.file());
+        let object = self.object();
         let offset = (1 << 40) - 64;
         Payload {
             namespace: name("tenant-7"),
@@ -112,6 +127,8 @@ impl Maker {
                 self.replica(ReplicaState::Ready, Location::Slab { slab, offset: 64 }, 1),
                 self.replica(ReplicaState::Draining, Location::Pack { pack, offset }, 1 << 40),
                 self.replica(ReplicaState::Copying, Location::File(file), 0),
+                self.replica(ReplicaState::Ready, Location::ObjectPack { pack: object, offset }, 5),
+                self.in_bucket(ReplicaState::Ready),
             ],
             ..self.allocated()
         }

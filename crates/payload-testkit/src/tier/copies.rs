@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use payload_core::port::Source;
-use payload_core::{Digest, Namespace, Reason};
+use payload_core::port::{Receiver, Source};
+use payload_core::{Digest, Error, Namespace, Reason};
 
 use super::sample::{assert_bytes, bytes, sweep};
 use super::{Make, PLENTY, fds};
@@ -50,6 +50,49 @@ fn copies(make: Make<'_>, source: impl Fn(&[u8]) -> OwnedFd) {
             assert_bytes(&*store, &placed.location, expected);
         }
     }
+}
+
+/// From a tier without descriptors, whose pieces come in any order.
+pub fn bytes_are_received_from_a_tier_without_descriptors(make: Make<'_>) {
+    let store = make(PLENTY);
+    for size in SIZES.into_iter().filter(|size| *size > 0) {
+        let all = bytes(size as u64, size);
+        let from = |to: Receiver<'_>| {
+            let pieces: Vec<_> = all.chunks(100_000).enumerate().collect();
+            pieces
+                .iter()
+                .rev()
+                .try_for_each(|(number, piece)| to(*number as u64 * 100_000, piece))
+        };
+        let (placed, digest) = store.receive(&Namespace::default(), size as u64, &from).unwrap();
+        assert_eq!(digest, Digest::of(&all), "{size} bytes");
+        assert_bytes(&*store, &placed.location, &all);
+        let mut sent = vec![0; size];
+        let mut to = |offset: u64, piece: &[u8]| {
+            sent[offset as usize..][..piece.len()].copy_from_slice(piece);
+            Ok(())
+        };
+        store.send(&placed.location, size as u64, &mut to).unwrap();
+        assert!(sent == all, "{size} bytes came out as others");
+    }
+}
+
+/// What stops in the middle leaves nothing.
+pub fn a_sender_that_stops_leaves_nothing(make: Make<'_>) {
+    let store = make(PLENTY);
+    for size in [1_000, 5 << 20] {
+        let failing = |to: Receiver<'_>| {
+            to(0, &[7; 500])?;
+            Err(Error::new(Reason::TierUnavailable, "the line was cut"))
+        };
+        let error = store.receive(&Namespace::default(), size, &failing).unwrap_err();
+        assert_eq!(error.reason(), Reason::TierUnavailable);
+        let short = |to: Receiver<'_>| to(0, &[7; 500]);
+        let error = store.receive(&Namespace::default(), size, &short).unwrap_err();
+        assert_eq!(error.reason(), Reason::BytesMissing);
+    }
+    sweep(&*store);
+    assert_eq!(store.usage().used, 0);
 }
 
 /// A file that lost its end is an error, and never a shorter or a padded copy.

@@ -91,6 +91,8 @@ contract! { $
     shared::reading_behind_the_end_is_refused,
     copies::bytes_are_copied_from_memory_with_their_digest,
     copies::bytes_are_copied_from_a_file_with_their_digest,
+    copies::bytes_are_received_from_a_tier_without_descriptors,
+    copies::a_sender_that_stops_leaves_nothing,
     copies::a_source_that_is_too_short_leaves_nothing,
     many::groups_of_any_size_follow_each_other,
     many::fault_13_those_that_find_no_room_are_refused_by_themselves,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use payload_core::{FileId, Location, Namespace, Reason, SegmentId, Tier};
+use payload_core::{FileId, Location, Namespace, ObjectId, Reason, SegmentId, Tier};
 
 use super::fds::{Mapping, attack};
 use super::sample::{assert_bytes, bytes, put_whole, reserve, seal, sweep};
@@ -222,7 +222,7 @@ pub fn locations_of_other_tiers_are_refused(make: Make<'_>) {
     let store = make(PLENTY);
     let other = match store.tier() {
         Tier::Ram => Tier::Disk,
-        Tier::Disk => Tier::Ram,
+        Tier::Disk | Tier::Object => Tier::Ram,
     };
     for location in [unknown(other), unknown_shared(other)] {
         assert_eq!(store.check(&location, 1).unwrap_err().reason(), Reason::Internal);
@@ -236,6 +236,7 @@ fn unknown(tier: Tier) -> Location {
     match tier {
         Tier::Ram => Location::Segment(SegmentId::from_parts(1, [9; 10])),
         Tier::Disk => Location::File(FileId::from_parts(1, [9; 10])),
+        Tier::Object => Location::Object(ObjectId::from_parts(1, [9; 10])),
     }
 }
 
@@ -248,6 +249,10 @@ fn unknown_shared(tier: Tier) -> Location {
         },
         Tier::Disk => Location::Pack {
             pack: FileId::from_parts(1, [8; 10]),
+            offset,
+        },
+        Tier::Object => Location::ObjectPack {
+            pack: ObjectId::from_parts(1, [8; 10]),
             offset,
         },
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::port::{Ids, Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::port::{Ids, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use self::claims::Claims;
@@ -28,7 +28,7 @@ use self::pack::Packs;
 use self::reservation::Reservations;
 use self::root::Root;
 use crate::fault::{foreign, in_use, missing};
-use crate::source::read_exact;
+use crate::source::{gather, read_exact};
 use crate::{index, length, pages, room};
 
 /// Where files get their bytes before they have their name.
@@ -138,7 +138,7 @@ impl DiskStore {
         match *location {
             Location::File(id) => self.root.open_file(id),
             Location::Pack { pack, .. } => self.root.open_pack(pack),
-            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => Err(foreign()),
+            _ => Err(foreign()),
         }
     }
 
@@ -146,7 +146,7 @@ impl DiskStore {
         let id = match *location {
             Location::File(id) => id,
             Location::Pack { .. } => return Ok(room(size)),
-            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => return Err(foreign()),
+            _ => return Err(foreign()),
         };
         if self.reservations.seal(&self.root, &self.ledger, id, size)? {
             return Ok(pages(size));
@@ -215,6 +215,19 @@ impl TierStore for DiskStore {
         self.store_file(source.size, |draft| transfer::transfer(source, draft))
     }
 
+    fn receive(&self, namespace: &Namespace, size: u64, from: Sender<'_>) -> Result<(Placed, Digest)> {
+        if size <= INLINE_SIZE_MAX {
+            let mut bytes = vec![0; index(size)];
+            let digest = gather(&mut bytes, from)?;
+            return Ok((self.store_small(namespace, bytes.into())?, digest));
+        }
+        self.store_file(size, |draft| transfer::receive(from, draft, size))
+    }
+
+    fn send(&self, location: &Location, size: u64, to: Receiver<'_>) -> Result<()> {
+        crate::source::send(&self.reader(location)?, location.offset(), size, to)
+    }
+
     fn check(&self, location: &Location, size: u64) -> Result<()> {
         let len = root::size_of(self.reader(location)?.as_fd())?;
         let there = match location {
@@ -249,7 +262,7 @@ impl TierStore for DiskStore {
                 None => self.ledger.remove_file(id, charged, || self.root.unlink_file(id))?,
             },
             Location::Pack { pack, offset } => self.packs.give_up(pack, offset, charged),
-            Location::Segment(_) | Location::Slab { .. } | Location::Stage { .. } => return Err(foreign()),
+            _ => return Err(foreign()),
         }
         Ok(())
     }
@@ -272,6 +285,15 @@ impl TierStore for DiskStore {
             self.packs.count(id, || count(Container::File(id)))?;
         }
         Ok(self.packs.hollow(share).into_iter().map(Container::File).collect())
+    }
+
+    fn suspect(&self, _container: Container) -> Result<()> {
+        // The first sweep of a start names everything.
+        Ok(())
+    }
+
+    fn trust(&self, _container: Container) -> Result<()> {
+        Ok(())
     }
 
     fn drop_container(&self, container: Container) -> Result<()> {

@@ -7,13 +7,13 @@
 use std::os::fd::BorrowedFd;
 
 use payload_core::digest::Hasher;
-use payload_core::port::Source;
+use payload_core::port::{Sender, Source};
 use payload_core::{Digest, Result};
 use rustix::io::Errno;
 
 use super::draft::{Draft, allocate, write_all};
 use crate::direct::{Aligned, DIRECT_MIN, clear_direct, is_aligned, set_direct};
-use crate::fault::Doing;
+use crate::fault::{Doing, missing};
 use crate::mapping::Sealed;
 use crate::source::{PIECE, mapped, read_exact};
 use crate::{index, length, pages};
@@ -36,6 +36,19 @@ pub(super) fn copy(from: BorrowedFd<'_>, draft: &Draft<'_>, size: u64) -> Result
     let fd = from;
     sink.write_read(Source { fd, offset: 0, size })?;
     sink.finish(size).map(|_| ())
+}
+
+/// Fills `draft` with what another tier sends, in whatever order it comes, and returns the digest of what is there then.
+pub(super) fn receive(from: Sender<'_>, draft: &Draft<'_>, size: u64) -> Result<Digest> {
+    let mut received = 0;
+    from(&mut |offset, bytes| {
+        received += length(bytes);
+        draft.write(bytes, offset)
+    })?;
+    if received != size {
+        return Err(missing("the other tier has sent too few bytes"));
+    }
+    crate::source::digest(draft.fd(), 0, size)
 }
 
 /// Takes the bytes in order.

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use payload_core::port::{Claim, FdStore, Ids, Placed, Sealed, Source, TierStore, TierUsage};
+use payload_core::port::{Claim, FdStore, Ids, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, SessionId, Tier};
 
 use self::memory::Memory;
@@ -35,8 +35,8 @@ use self::zombies::Zombies;
 use crate::budget::{Budget, Hold};
 use crate::fault::{Doing, foreign, in_use, missing};
 use crate::mapping::{self, Fill};
-use crate::source::mapped;
-use crate::{length, pages, room};
+use crate::source::{gather, mapped};
+use crate::{index, length, pages, room};
 
 /// How much memory to use, and how to cut it up.
 #[derive(Clone, Debug)]
@@ -283,6 +283,20 @@ impl TierStore for RamStore {
         }
     }
 
+    fn receive(&self, namespace: &Namespace, size: u64, from: Sender<'_>) -> Result<(Placed, Digest)> {
+        if self.is_packed(size) {
+            // A slab is not kept busy for as long as the bytes take to come.
+            let mut bytes = vec![0; index(size)];
+            let digest = gather(&mut bytes, from)?;
+            return Ok((self.store(namespace, &bytes)?, digest));
+        }
+        self.store_whole(size, |target| gather(target, from))
+    }
+
+    fn send(&self, location: &Location, size: u64, to: Receiver<'_>) -> Result<()> {
+        crate::source::send(&self.open(location)?, location.offset(), size, to)
+    }
+
     fn check(&self, location: &Location, size: u64) -> Result<()> {
         self.segment(location)?.check(location.offset(), size)
     }
@@ -373,6 +387,15 @@ impl TierStore for RamStore {
             }
         });
         Ok(hollow)
+    }
+
+    fn suspect(&self, _container: Container) -> Result<()> {
+        // The first sweep of a start names everything.
+        Ok(())
+    }
+
+    fn trust(&self, _container: Container) -> Result<()> {
+        Ok(())
     }
 
     fn drop_container(&self, container: Container) -> Result<()> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use payload_core::listing::ListQuery;
 use payload_core::{
-    Container, EventKind, Location, LogFilter, Namespace, NamespaceUse, Payload, ReplicaState, StateKind, Tier,
-    Version, delta, quota,
+    Container, EventKind, Location, LogFilter, Namespace, NamespaceUse, ObjectId, Payload, ReplicaState, StateKind,
+    Tier, Version, delta, quota,
 };
 
 use super::Rig;
@@ -40,7 +40,7 @@ impl Rig {
                 "the engine shows another row"
             );
         }
-        for tier in Tier::ALL {
+        for tier in self.tiers_there() {
             self.check_tier(tier, &rows);
         }
         self.check_use(&rows);
@@ -120,7 +120,10 @@ impl Rig {
 
         let containers: BTreeSet<Container> = replicas.iter().map(|replica| replica.location.container()).collect();
         let found = self.containers(tier);
-        assert_eq!(stats.usage.containers, found.len() as u64, "{tier}: counted containers");
+        // Only who lists a bucket knows how many objects are in it.
+        if tier.is_local() {
+            assert_eq!(stats.usage.containers, found.len() as u64, "{tier}: counted containers");
+        }
         assert!(
             found.is_superset(&containers),
             "{tier}: {found:?} and rows {containers:?}"
@@ -136,10 +139,12 @@ impl Rig {
         if stats.usage.zombie == 0 {
             assert!(idle <= stages, "{tier}: {idle} containers have no row");
         }
-        if replicas
-            .iter()
-            .all(|r| matches!(r.location, Location::Segment(_) | Location::File(_)))
-        {
+        if replicas.iter().all(|r| {
+            matches!(
+                r.location,
+                Location::Segment(_) | Location::File(_) | Location::Object(_)
+            )
+        }) {
             assert_eq!(stats.slack(), 0, "{tier}: slack without shared containers");
         }
         for row in rows {
@@ -153,9 +158,20 @@ impl Rig {
         }
     }
 
+    /// The tiers that the server has.
+    fn tiers_there(&self) -> Vec<Tier> {
+        let stats = self.stats().unwrap();
+        stats.tiers.iter().map(|stats| stats.tier).collect()
+    }
+
     /// What is really there.
     fn containers(&self, tier: Tier) -> BTreeSet<Container> {
         match tier {
+            Tier::Object => {
+                let ids = self.bucket.keys().into_iter().map(|key| key.id().unwrap());
+                ids.map(|id| Container::Object(ObjectId::from_bytes(id).unwrap()))
+                    .collect()
+            }
             Tier::Ram => {
                 let kept = payload_core::port::FdStore::list(&*self.fds).unwrap();
                 kept.into_iter().map(|(id, _)| Container::Segment(id)).collect()

@@ -10,11 +10,11 @@ use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
 use payload_core::tiering::Watermarks;
 use payload_core::{NodeId, Span, Tier};
-use payload_engine::{Caps, Compaction, Engine, Key, Metrics, Ports, Recovered, Retention, Settings};
+use payload_engine::{Caps, Compaction, Engine, Key, Metrics, PerTier, Ports, Recovered, Retention, Settings};
 use payload_repo::{MemoryRepository, SqliteOptions, SqliteRepository};
 use payload_testkit::clock::{ManualClock, TestEntropy};
-use payload_testkit::faulty::{FaultyFds, FaultyRepository, FaultyTier, MapFds, Switch};
-use payload_tier::{DiskOptions, DiskStore, RamOptions, RamStore};
+use payload_testkit::faulty::{FaultyBucket, FaultyFds, FaultyRepository, FaultyTier, MapBucket, MapFds, Switch};
+use payload_tier::{DiskOptions, DiskStore, ObjectOptions, ObjectTier, RamOptions, RamStore};
 use tempfile::TempDir;
 
 /// How long every part of the history is kept.
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) backend: Backend,
     pub(crate) ram: u64,
     pub(crate) disk: u64,
+    /// Bytes of the object tier, if there is one.
+    pub(crate) object: Option<u64>,
     pub(crate) settings: Settings,
 }
 
@@ -46,6 +48,7 @@ impl Default for Setup {
             backend: Backend::Sqlite,
             ram: 64 << 20,
             disk: 64 << 20,
+            object: None,
             settings: Settings {
                 node: NodeId::from_parts(1, [1; 10]),
                 lease_terms: LeaseTerms {
@@ -62,7 +65,7 @@ impl Default for Setup {
                     names: KEPT,
                     tombstones: KEPT,
                 },
-                ram_watermarks: Watermarks::default(),
+                watermarks: PerTier::<Watermarks>::default(),
                 room_wait: Span::ZERO,
                 movers: 2,
                 spill_rate: None,
@@ -93,6 +96,14 @@ impl Setup {
         }
     }
 
+    /// With a bucket.
+    pub(crate) fn with_bucket() -> Self {
+        Self {
+            object: Some(1 << 40),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -107,6 +118,7 @@ impl Setup {
 pub(crate) struct Rig {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) fds: Arc<MapFds>,
+    pub(crate) bucket: Arc<MapBucket>,
     pub(crate) setup: Setup,
     /// What may go wrong with the running server.
     pub(crate) switch: Arc<Switch>,
@@ -139,6 +151,7 @@ impl Rig {
         let mut rig = Self {
             clock: Arc::default(),
             fds: Arc::default(),
+            bucket: Arc::default(),
             setup,
             switch: Arc::default(),
             rows: MemoryRepository::new(),
@@ -217,10 +230,13 @@ impl Rig {
             ..DiskOptions::default()
         };
         let fds: Arc<dyn FdStore> = Arc::new(FaultyFds::new(Arc::clone(&self.fds), Arc::clone(&self.switch)));
-        let tiers: Vec<Arc<dyn TierStore>> = vec![
+        let mut tiers: Vec<Arc<dyn TierStore>> = vec![
             Arc::new(RamStore::open(ram, self.ids(), fds).unwrap()),
             Arc::new(DiskStore::open(&self.disk_dir(), &disk, self.ids()).unwrap()),
         ];
+        if let Some(capacity) = self.setup.object {
+            tiers.push(Arc::new(self.open_object_tier(&*repository, capacity)));
+        }
         let had_remote = Arc::clone(&self.had_remote);
         let ports = Ports {
             clock: Arc::clone(&self.clock) as _,
@@ -247,6 +263,18 @@ impl Rig {
         }
     }
 
+    fn open_object_tier(&self, repository: &dyn Repository, capacity: u64) -> ObjectTier {
+        let usage = repository.usage(NodeId::NONE).unwrap();
+        let options = ObjectOptions {
+            capacity,
+            charged: usage.iter().map(|usage| usage.charged).sum(),
+        };
+        let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
+        let clock = Arc::clone(&self.clock) as _;
+        let dir = self.dir.path().join("object");
+        ObjectTier::open(&dir, options, Arc::new(bucket), clock, self.ids()).unwrap()
+    }
+
     fn open_repository(&self) -> Arc<dyn Repository> {
         match self.setup.backend {
             Backend::Memory => Arc::new(self.rows.another()),
@@ -264,9 +292,21 @@ impl Rig {
         self.tick();
     }
 
+    /// How many bytes have to leave a tier.
+    pub(crate) fn missing(&self, tier: Tier) -> u64 {
+        let views = self.tiers().unwrap();
+        let view = views.iter().find(|view| view.stats.tier == tier).unwrap();
+        view.pressure.as_ref().map_or(0, |pressure| pressure.excess)
+    }
+
     /// What the evictor would do now, until it has nothing more to do. Fails if it would try again later.
     pub(crate) fn evict(&self) {
-        assert_eq!(self.make_room().unwrap(), None, "the evictor failed");
+        self.evict_from(Tier::Ram);
+    }
+
+    /// The same for any tier.
+    pub(crate) fn evict_from(&self, tier: Tier) {
+        assert_eq!(self.make_room(tier).unwrap(), None, "the evictor failed");
     }
 
     /// Everything that the background threads would do now.

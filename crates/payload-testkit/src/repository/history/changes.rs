@@ -1,7 +1,8 @@
 //! What a random history does to payloads.
 
 use payload_core::{
-    Change, Digest, EventKind, Location, Payload, Priority, Replica, ReplicaState, RequestRecord, SpillTarget, State,
+    Change, Digest, EventKind, Location, NodeId, Payload, Priority, Replica, ReplicaState, RequestRecord, SpillTarget,
+    State, Tier,
 };
 
 use super::History;
@@ -106,7 +107,7 @@ impl History<'_> {
         let known = self.versions.iter().rev().take(20).flat_map(|row| &row.replicas);
         let shared: Vec<Location> = known.map(|replica| replica.location).collect();
         let offset = self.maker.rng.below(1 << 30);
-        let location = match self.maker.rng.below(5) {
+        let location = match self.maker.rng.below(7) {
             0 => Location::Slab {
                 slab: self.maker.segment(),
                 offset,
@@ -119,11 +120,18 @@ impl History<'_> {
                 pack: self.maker.file(),
                 offset,
             },
+            3 => Location::Object(self.maker.object()),
+            4 => Location::ObjectPack {
+                pack: self.maker.object(),
+                offset,
+            },
             _ if !shared.is_empty() => *self.maker.rng.pick(&shared),
             _ => Location::File(self.maker.file()),
         };
         let mut replica = self.maker.replica(ReplicaState::Ready, location, offset);
-        if self.maker.rng.one_in(5) {
+        if location.tier() == Tier::Object {
+            replica.node = NodeId::NONE;
+        } else if self.maker.rng.one_in(5) {
             replica.node = Maker::new(0).node;
         }
         replica

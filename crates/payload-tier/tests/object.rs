@@ -1,0 +1,152 @@
+//! The object tier by itself: what it puts into a bucket, and what it remembers of that over restarts.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use payload_core::port::{Ids, ObjectStore, TierStore};
+use payload_core::{Error, Namespace, Reason, Result, Span};
+use payload_testkit::clock::{ManualClock, TestEntropy};
+use payload_testkit::faulty::{FaultyBucket, MapBucket, Moment, Switch};
+use payload_tier::{ObjectOptions, ObjectTier};
+use tempfile::TempDir;
+
+struct World {
+    dir: TempDir,
+    bucket: Arc<MapBucket>,
+    clock: Arc<ManualClock>,
+    switch: Arc<Switch>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            bucket: Arc::default(),
+            clock: Arc::default(),
+            switch: Arc::default(),
+        }
+    }
+
+    fn open(&self, seed: u64) -> ObjectTier {
+        let options = ObjectOptions {
+            capacity: 10_000,
+            charged: 0,
+        };
+        let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
+        let ids = Ids::new(Arc::clone(&self.clock) as _, Arc::new(TestEntropy::new(seed)));
+        ObjectTier::open(
+            self.dir.path(),
+            options,
+            Arc::new(bucket),
+            Arc::clone(&self.clock) as _,
+            ids,
+        )
+        .unwrap()
+    }
+}
+
+fn namespace() -> Namespace {
+    Namespace::default()
+}
+
+#[test]
+fn what_no_row_names_is_named_to_the_sweep_also_by_the_next_server() {
+    let world = World::new();
+    let tier = world.open(1);
+    let first = tier.store(&namespace(), b"first").unwrap();
+    assert_eq!(tier.sweepable().unwrap(), [], "a claim keeps the sweep from it");
+    let refused = tier.drop_container(first.location.container()).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Conflict);
+    drop(first.claim);
+    assert_eq!(tier.sweepable().unwrap(), [first.location.container()]);
+    drop(tier);
+    let tier = world.open(2);
+    assert_eq!(tier.sweepable().unwrap(), [first.location.container()]);
+    tier.drop_container(first.location.container()).unwrap();
+    assert_eq!(world.bucket.keys(), []);
+    drop(tier);
+    assert_eq!(world.open(3).sweepable().unwrap(), []);
+}
+
+#[test]
+fn a_suspicion_that_comes_while_rows_are_asked_is_not_lost() {
+    let world = World::new();
+    let tier = world.open(1);
+    let placed = tier.store(&namespace(), b"bytes").unwrap();
+    let container = placed.location.container();
+    drop(placed.claim);
+    assert_eq!(tier.sweepable().unwrap(), [container]);
+    // A row named it a moment ago; here it stops to.
+    tier.suspect(container).unwrap();
+    tier.trust(container).unwrap();
+    assert_eq!(tier.sweepable().unwrap(), [container]);
+    tier.trust(container).unwrap();
+    assert_eq!(tier.sweepable().unwrap(), []);
+}
+
+#[test]
+fn capacity_is_charged_refused_and_given_back() {
+    let world = World::new();
+    let tier = world.open(1);
+    let placed = tier.store(&namespace(), &[7; 6_000]).unwrap();
+    let full = tier.store(&namespace(), &[7; 6_000]).unwrap_err();
+    assert_eq!((full.reason(), world.bucket.keys().len()), (Reason::TierFull, 1));
+    tier.remove(&placed.location, placed.charged).unwrap();
+    assert_eq!((tier.usage().used, world.bucket.keys().len()), (0, 0));
+    tier.store(&namespace(), &[7; 6_000]).unwrap();
+}
+
+#[test]
+fn fault_36_what_may_still_come_is_charged_and_removed_later() {
+    let world = World::new();
+    let tier = world.open(1);
+    world.switch.fail_next("bucket.put", Moment::After);
+    tier.store(&namespace(), &[7; 5_000]).unwrap_err();
+    let usage = tier.usage();
+    assert_eq!((usage.used, usage.zombie), (5_000, 5_000));
+    assert_eq!(tier.sweepable().unwrap(), [], "it may come at any moment");
+    world.clock.advance(Span::from_secs(60));
+    let late = tier.sweepable().unwrap();
+    assert_eq!(late.len(), 1);
+    tier.drop_container(late[0]).unwrap();
+    let usage = tier.usage();
+    assert_eq!((usage.used, usage.zombie, world.bucket.keys().len()), (0, 0, 0));
+}
+
+#[test]
+fn many_payloads_share_an_object_and_each_has_its_own_bytes() {
+    let world = World::new();
+    let tier = world.open(1);
+    let contents = [vec![1; 100], vec![], vec![2; 1], vec![3; 3_000]];
+    let bytes: Vec<&[u8]> = contents.iter().map(|content| &content[..]).collect();
+    let placed: Result<Vec<_>> = tier.store_all(&namespace(), &bytes).into_iter().collect();
+    let placed = placed.unwrap();
+    assert_eq!(world.bucket.keys().len(), 1);
+    for (placed, content) in placed.iter().zip(&contents) {
+        let mut read = Vec::new();
+        tier.read(&placed.location, content.len() as u64, &mut read).unwrap();
+        assert_eq!(read, *content);
+        tier.check(&placed.location, content.len() as u64).unwrap();
+    }
+    for placed in placed {
+        tier.remove(&placed.location, placed.charged).unwrap();
+    }
+    assert_eq!(
+        (tier.usage().used, world.bucket.keys().len()),
+        (0, 1),
+        "it goes with a sweep"
+    );
+    let empty = tier.sweepable().unwrap();
+    tier.drop_container(empty[0]).unwrap();
+    assert_eq!(world.bucket.list(None, 10).unwrap(), []);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_what_would_not_be_found_again() {
+    let world = World::new();
+    let tier = world.open(1);
+    std::fs::remove_dir_all(world.dir.path()).unwrap();
+    let refused: Error = tier.store(&namespace(), b"bytes").unwrap_err();
+    assert_eq!(refused.reason(), Reason::TierUnavailable);
+    assert_eq!(world.bucket.keys(), [], "nothing goes where nobody would look for it");
+}
