@@ -116,7 +116,7 @@ fn without_a_bucket_nothing_goes_there() {
     let id = world.put(&bytes(1_000), &[]);
     for args in [
         &["spill", &id, "--to", "object"][..],
-        &["put", "--durability", "object"],
+        &["put", "-", "--durability", "object"],
     ] {
         let ran = world.run_with_input(args, b"x");
         assert!(ran.stderr.contains("this server has no tier object"), "{}", ran.stderr);

@@ -62,7 +62,7 @@ fn three_times_more_than_ram_holds_is_written_and_read_back_while_leases_are_hel
         "payload_moves_total{path=\"ram-disk\",result=\"done\"}",
         "payload_moved_bytes_total{path=\"ram-disk\"}",
         "payload_move_seconds_count{path=\"ram-disk\"}",
-        "payload_evictions_total{how=\"spilled\"}",
+        "payload_evictions_total{how=\"spilled\",tier=\"ram\"}",
         "payload_evicted_bytes_total",
         "payload_room_waiting 0",
     ] {
