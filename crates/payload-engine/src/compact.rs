@@ -14,8 +14,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use payload_core::port::{Placed, TierStore};
 use payload_core::{
-    Container, Digest, Durability, ErrorKind, EventKind, Instant, Payload, PayloadId, Replica, ReplicaState, Result,
-    Span, StateKind, Tier,
+    Container, Digest, ErrorKind, EventKind, Instant, Payload, PayloadId, Replica, ReplicaState, Result, Span,
+    StateKind, Tier,
 };
 
 use crate::engine::Engine;
@@ -257,12 +257,7 @@ impl Engine {
         after.replicas.push(moved);
         let cause = Cause::server("compaction");
         let change = self.change(&row, after, EventKind::ReplicaMoved, &cause);
-        // A host that forgets the change must still find what the row names then.
-        let durability = match tier {
-            Tier::Ram => Durability::Volatile,
-            Tier::Disk | Tier::Object => self.repository().strongest().min(Durability::Host),
-        };
-        match self.apply(&gate, vec![change], durability, &row.owner, None) {
+        match self.apply(&gate, vec![change], self.outlived_by(tier), &row.owner, None) {
             Ok(_) => {
                 let mut live = entry.live();
                 if let Some(leaving) = live.leaving.iter_mut().find(|leaving| **leaving == one.replica.id) {

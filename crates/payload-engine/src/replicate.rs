@@ -209,12 +209,7 @@ impl Engine {
         let mut after = Payload::clone(&row);
         after.replicas.retain(|other| other.id != replica.id);
         let change = self.change(&row, after, EventKind::ReplicaDropped, &mover_because(why));
-        // No promise rests on a replica in RAM above the last one: if the host forgets this change, it has forgotten the bytes too.
-        let durability = match from {
-            Tier::Ram => Durability::Volatile,
-            Tier::Disk | Tier::Object => row.durability,
-        };
-        let applied = self.apply(&gate, vec![change], durability, &row.owner, None);
+        let applied = self.apply(&gate, vec![change], self.outlived_by(from), &row.owner, None);
         let mut live = entry.live();
         live.leaving.retain(|leaving| *leaving != replica.id);
         if from == Tier::Ram {
@@ -230,6 +225,15 @@ impl Engine {
             self.tell_gone(&[replica.location.container()], |_| true);
         }
         Ok(Dropped::Gone(replica.charged))
+    }
+
+    /// How lasting a row has to be that does not name bytes in a tier any more, whatever the payload was promised. A host that
+    /// forgets the row has forgotten what was in RAM too; a file it would look for and not find.
+    pub(crate) fn outlived_by(&self, tier: Tier) -> Durability {
+        match tier {
+            Tier::Ram => Durability::Volatile,
+            Tier::Disk | Tier::Object => self.repository().strongest().min(Durability::Host),
+        }
     }
 
     fn droppable<'a>(&self, entry: &Entry, live: &'a Live, from: Tier) -> Option<&'a Replica> {

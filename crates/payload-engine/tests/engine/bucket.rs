@@ -92,6 +92,24 @@ fn what_is_held_stays_until_it_is_released_and_new_leases_are_below() {
 }
 
 #[test]
+fn a_file_goes_when_the_host_cannot_forget_any_more_that_its_row_does_without() {
+    let rig = Setup::with_bucket().start();
+    let session = rig.session();
+    let id = rig.put_large(&session, MIB, 1).id;
+    let synced = || rig.switch.calls("repository.commit synced");
+    let before = synced();
+    rig.spill(&default(), id, Tier::Disk).unwrap();
+    assert_eq!(synced(), before, "memory and row end together");
+    rig.spill(&default(), id, Tier::Object).unwrap();
+    assert_eq!(tiers_of(&rig, id), [Tier::Object]);
+    assert!(
+        synced() > before,
+        "a file outlives the host, and so must the row that knows better"
+    );
+    come_to_rest(&rig, &session);
+}
+
+#[test]
 fn durability_object_is_acknowledged_when_the_bucket_has_it_and_survives_the_host() {
     let mut rig = Setup::with_bucket().start();
     let session = rig.session();

@@ -46,6 +46,9 @@ impl Repository for FaultyRepository {
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
+        if set.durability >= Durability::Host {
+            self.switch.count("repository.commit synced");
+        }
         self.switch.run("repository.commit", || self.inner.commit(set))
     }
 

@@ -86,6 +86,11 @@ impl Switch {
         self.state().by_name.get(name).copied().unwrap_or(0)
     }
 
+    /// Counts something that is no call of its own, and cannot fail by itself.
+    pub fn count(&self, name: &'static str) {
+        *self.state().by_name.entry(name).or_default() += 1;
+    }
+
     /// Makes a call, or what the fault leaves of it.
     pub fn run<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
         let held = self.state().hold.take_if(|(held, _)| *held == name);

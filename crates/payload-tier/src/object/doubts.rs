@@ -131,11 +131,12 @@ impl Doubts {
 
     /// It is gone, and its id never comes back. Returns what it was charged and nobody has given back.
     pub(super) fn settle(&self, id: ObjectId) -> Result<u64> {
-        let Some(doubt) = self.known.lock().remove(&id) else {
+        if !self.known.lock().contains_key(&id) {
             return Ok(0);
-        };
+        }
+        // If that fails the doubt stays, and with it what is charged: the sweep comes by again.
         self.write(Record::Gone(id))?;
-        Ok(doubt.charged)
+        Ok(self.known.lock().remove(&id).map_or(0, |doubt| doubt.charged))
     }
 
     /// Somebody has given back what it was charged.
@@ -176,8 +177,9 @@ impl Doubts {
     }
 
     fn write(&self, record: Record) -> Result<()> {
-        let suspects = || self.known.lock().keys().copied().collect();
         self.group.run(record, |records| {
+            let is_gone = |id: &ObjectId| records.contains(&Record::Gone(*id));
+            let suspects = || self.known.lock().keys().copied().filter(|id| !is_gone(id)).collect();
             let written = self.journal.append(&records, suspects);
             let again = |error: &Error| Error::new(error.reason(), error.message().to_owned());
             records
