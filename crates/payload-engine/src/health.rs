@@ -1,6 +1,6 @@
 //! Health: whether the engine can work at all, asked by whoever would restart it.
 
-use payload_core::{Reason, Result};
+use payload_core::{Reason, Result, Tier};
 
 use crate::engine::Engine;
 
@@ -12,5 +12,12 @@ impl Engine {
             Err(error) if error.reason() == Reason::RepositoryReadOnly => Ok(()),
             other => other,
         }
+    }
+
+    /// The tiers whose store does not answer. All others go on, and so does the server.
+    pub fn degraded(&self) -> Vec<Tier> {
+        let stores = self.ports.tiers.iter();
+        let silent = stores.filter(|store| store.usage().unavailable);
+        silent.map(|store| store.tier()).collect()
     }
 }

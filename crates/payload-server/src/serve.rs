@@ -155,6 +155,8 @@ impl Start {
         )?;
         // Before rows are read: what others do to them after that is told.
         engine.hear_peers()?;
+        let degraded = Arc::clone(&engine);
+        readiness.ask_tiers_by(move || degraded.degraded());
         let recovered = engine.recover()?;
         let workers = Workers::start(&engine)?;
 

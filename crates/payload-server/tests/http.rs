@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use payload_core::Tier;
 use payload_server::http::{Condition, HttpServer, Readiness};
 use prometheus::{IntCounter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -87,10 +88,22 @@ async fn readiness_lists_what_is_in_the_way_until_nothing_is() {
     let expected = serde_json::json!({
         "ready": false,
         "reasons": [{ "condition": "repository", "message": "disk \"full\"" }],
+        "degraded": [],
     });
     assert_eq!(body, expected);
     world.readiness.clear(Condition::Repository);
     assert!(world.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_server_whose_bucket_does_not_answer_is_ready_and_says_so() {
+    let world = World::start().await;
+    world.readiness.clear(Condition::Starting);
+    world.readiness.ask_tiers_by(|| vec![Tier::Object]);
+    let answer = world.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let degraded = r#""degraded":[{"message":"its store does not answer","tier":"object"}]"#;
+    assert!(answer.contains(degraded), "{answer}");
 }
 
 #[tokio::test]

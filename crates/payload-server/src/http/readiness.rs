@@ -1,10 +1,12 @@
-//! Why the server is not ready, if it is not: set by whoever knows, asked by `/readyz`.
+//! Why the server is not ready, if it is not, and what does not work although it is: set by whoever knows, asked by
+//! `/readyz`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+use payload_core::Tier;
 
 /// A thing that can be in the way of serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,8 @@ pub struct Readiness {
     reasons: Mutex<BTreeMap<Condition, String>>,
     /// Finds out whether the repository works.
     ask_repository: OnceLock<Box<dyn Fn() -> payload_core::Result<()> + Send + Sync>>,
+    /// Finds out which tiers do without their store.
+    ask_tiers: OnceLock<Box<dyn Fn() -> Vec<Tier> + Send + Sync>>,
 }
 
 impl Readiness {
@@ -48,6 +52,7 @@ impl Readiness {
         Self {
             reasons: Mutex::new(BTreeMap::from([(Condition::Starting, reason)])),
             ask_repository: OnceLock::new(),
+            ask_tiers: OnceLock::new(),
         }
     }
 
@@ -55,6 +60,17 @@ impl Readiness {
     pub fn ask_repository_by(&self, ask: impl Fn() -> payload_core::Result<()> + Send + Sync + 'static) {
         // A second one would be the same.
         let _ = self.ask_repository.set(Box::new(ask));
+    }
+
+    /// Says how to find out which tiers do without their store. The first one counts.
+    pub fn ask_tiers_by(&self, ask: impl Fn() -> Vec<Tier> + Send + Sync + 'static) {
+        // A second one would be the same.
+        let _ = self.ask_tiers.set(Box::new(ask));
+    }
+
+    /// The tiers whose store does not answer at the moment. Nobody else has to do without: the server is ready all the same.
+    pub fn degraded(&self) -> Vec<Tier> {
+        self.ask_tiers.get().map_or_else(Vec::new, |ask| ask())
     }
 
     /// Looks whether the repository is still in the way, if it was. Callers see to that otherwise, but nobody may call a

@@ -20,7 +20,7 @@ const INDEX: &str = "\
 Payload Manager
 
 /healthz  200 while the process lives
-/readyz   200 when it serves; 503 with the reasons when it does not
+/readyz   200 when it serves, with what does not answer; 503 with the reasons when it does not
 /metrics  in the Prometheus text format
 ";
 
@@ -48,7 +48,12 @@ async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         .into_iter()
         .map(|(condition, message)| json!({ "condition": condition.as_str(), "message": message }))
         .collect();
-    let body = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let degraded: Vec<_> = readiness
+        .degraded()
+        .into_iter()
+        .map(|tier| json!({ "tier": tier.as_str(), "message": "its store does not answer" }))
+        .collect();
+    let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "degraded": degraded });
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
