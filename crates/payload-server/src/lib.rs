@@ -14,6 +14,7 @@ mod identity;
 mod keeping;
 mod local;
 mod peers;
+mod probe;
 mod repository;
 mod serve;
 mod sockets;

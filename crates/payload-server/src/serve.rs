@@ -135,7 +135,8 @@ impl Start {
         readiness.ask_repository_by(move || asked.check());
         let mut usage = repository.usage(node)?;
         usage.extend(repository.usage(NodeId::NONE)?);
-        let tiers = tiers::open(&config, descriptors, &clock, &ids, &keeping, &usage)?;
+        // It may have to wait for the bucket.
+        let tiers = tokio::task::block_in_place(|| tiers::open(&config, descriptors, &clock, &ids, &keeping, &usage))?;
         let remote_leases_before = data_dir.had_remote_leases();
         let mark = config.data_dir.clone();
         let ports = Ports {

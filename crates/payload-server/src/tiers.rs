@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use payload_core::Tier;
 use payload_core::port::{Clock, Ids, ObjectStore, TierStore, Usage};
-use payload_object::DirectoryStore;
+use payload_core::{Reason, Span, Tier};
+use payload_object::{BucketOptions, Step};
 use payload_tier::{DiskOptions, DiskStore, ObjectOptions, ObjectTier, RamOptions, RamStore};
 
-use crate::config::{Config, ObjectUrl};
+use crate::config::Config;
 use crate::keeping::Keeping;
 
 /// Segments may take one in so many descriptors; the rest is for connections, files and the unforeseen.
@@ -22,6 +22,9 @@ const PACKED_MAX: u64 = 16 << 20;
 
 /// What a bucket may hold: as much as it takes.
 const OBJECT_CAPACITY: u64 = 1 << 62;
+
+/// How long a request to the bucket may take before the server has started.
+const PROBE_BUDGET: Span = Span::from_secs(5);
 
 /// Opens all tiers. `usage` is what the catalog says is in them, so that nobody has to look at every file.
 pub(crate) fn open(
@@ -62,22 +65,35 @@ pub(crate) fn open(
     keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
     let disk = DiskStore::open(&config.disk_path, &disk, ids.clone())?;
     let mut tiers: Vec<Arc<dyn TierStore>> = vec![ram, Arc::new(disk)];
-    if let Some(url) = &config.object_url {
+    if let Some(bucket) = &config.object {
         let options = ObjectOptions {
             capacity: OBJECT_CAPACITY,
             charged: held_in(Tier::Object),
         };
         let dir = data_dir.join("object");
-        let tier = ObjectTier::open(&dir, options, open_bucket(url)?, Arc::clone(clock), ids.clone())?;
+        let bucket = open_bucket(bucket, clock, ids)?;
+        let tier = ObjectTier::open(&dir, options, bucket, Arc::clone(clock), ids.clone())?;
         tiers.push(Arc::new(tier));
     }
     Ok(tiers)
 }
 
-fn open_bucket(url: &ObjectUrl) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    match url {
-        ObjectUrl::Directory(path) => Ok(Arc::new(DirectoryStore::open(path)?)),
+/// A bucket that lets objects be replaced is refused. What else is wrong with one is only said: it may be mended while the
+/// server runs, and nothing in RAM or on disk needs to wait for that.
+fn open_bucket(bucket: &BucketOptions, clock: &Arc<dyn Clock>, ids: &Ids) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let hasty = BucketOptions {
+        budget: bucket.budget.min(PROBE_BUDGET),
+        ..bucket.clone()
+    };
+    for finding in payload_object::probe(hasty, Arc::clone(clock), ids.object().as_bytes())? {
+        let Err(error) = finding.result else { continue };
+        let replaces = matches!(finding.step, Step::ConditionalPut | Step::ConditionalMultipart);
+        if replaces && error.reason() == Reason::ObjectStoreUnfit {
+            return Err(error).context("the object tier cannot rest on its bucket");
+        }
+        tracing::warn!(step = finding.step.as_str(), %error, "the bucket of the object tier is not as it should be");
     }
+    Ok(payload_object::open(bucket.clone(), Arc::clone(clock))?)
 }
 
 /// Cuts memory up so that it can be filled with payloads of any size before the segments run out.

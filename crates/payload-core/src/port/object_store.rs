@@ -38,9 +38,10 @@ pub trait ObjectStore: Send + Sync {
     /// Removes objects, many in one request where the store can. What is not there is fine.
     fn remove(&self, keys: &[ObjectKey]) -> Result<()>;
 
-    /// A request with which anybody can store an object of `size` bytes under a key that holds none, until `valid` is over
-    /// or the store's credentials are. Stores that cannot sign refuse with `OBJECT_URLS_UNSUPPORTED`, and so do those whose
-    /// signature could not keep an object from being replaced.
+    /// A request with which anybody can store an object under a key that holds none, until `valid` is over or the store's
+    /// credentials are. A `size` that no single request stores is refused with `BAD_SIZE`; how much is sent in the end is for
+    /// the caller to check. Stores that cannot sign refuse with `OBJECT_URLS_UNSUPPORTED`, and so do those whose signature
+    /// could not keep an object from being replaced.
     fn sign_put(&self, key: &ObjectKey, size: u64, valid: Span) -> Result<SignedRequest>;
 
     /// A request with which anybody can read an object, until `valid` is over or the store's credentials are.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::keys::{self, Key};
+use super::object::object;
 use super::reader::Reader;
 use payload_core::tiering::Watermarks;
 use payload_repo::Database;
@@ -150,7 +151,7 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         compact_mib_per_second: reader.get(&keys::COMPACT_RATE),
         disk_capacity,
         disk_path,
-        object_url: reader.find(&keys::OBJECT_URL),
+        object: object(reader),
     }
 }
 

@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use payload_core::Span;
+use payload_object::{Addressing, Credentials, Place};
 
 use super::log_filter::LogFilter;
+use super::object::{Endpoint, Words};
 use super::unit::Capacity;
-use super::value::{KeeperKind, LogFormat, ObjectUrl, RepositoryUrl, UnsafeSettings, Value};
+use super::value::{KeeperKind, LogFormat, RepositoryUrl, UnsafeSettings, Value};
 
 /// A key whose values are `T`s.
 pub(super) struct Key<T: 'static> {
@@ -131,8 +133,26 @@ keys! {
         "Above this share of the capacity, in per cent, payloads that nobody holds are moved from disk to the object tier, if there is one.";
     DISK_PATH: PathBuf = "tiers.disk.path", Derived("`disk` in the data directory"), None,
         "The disk tier's own directory: what no catalog row names is removed from it.";
-    OBJECT_URL: ObjectUrl = "tiers.object.url", Is(""), None,
-        "Where the object tier keeps payloads, such as `file:///srv/payloads`; none: there is no object tier.";
+    OBJECT_URL: Place = "tiers.object.url", Derived("none: there is no object tier"), None,
+        "The bucket of the object tier: `s3://bucket`, `gs://bucket`, `az://account/container`, or `file:///directory`.";
+    OBJECT_ENDPOINT: Endpoint = "tiers.object.endpoint", Derived("the provider's own"), None,
+        "Where another server than the provider's is that speaks S3, or the provider's protocol. In the clear only with `http://`.";
+    OBJECT_REGION: Words = "tiers.object.region", Derived("`AWS_REGION` with credentials from the environment, else `us-east-1`"), None,
+        "The region of an S3 bucket.";
+    OBJECT_ADDRESSING: Addressing = "tiers.object.addressing", Is("host"), None,
+        "Where S3 is told the bucket: in the name of the `host`, as AWS wants it, or in the `path`, as most other servers do.";
+    OBJECT_PREFIX: Words = "tiers.object.prefix", Is(""), None,
+        "Goes in front of every key. What lies beside it in the bucket is never touched; below it, what no catalog row names is removed.";
+    OBJECT_CA_FILE: PathBuf = "tiers.object.ca_file", Is(""), None,
+        "Certificates (PEM) of those who vouch for the bucket's server, besides the system's.";
+    OBJECT_CREDENTIALS: Credentials = "tiers.object.credentials", Is("environment"), None,
+        "The permission to use the bucket: the provider's variables, the role of the machine or container, or a file, read again when it changes.";
+    OBJECT_CONCURRENCY: u32 = "tiers.object.concurrency", Is("16"), Some((1, 256)),
+        "Parts of objects that are sent or received at a time; each of those sent is in memory.";
+    OBJECT_PART_SIZE: Capacity = "tiers.object.part_size", Is("8MiB"), None,
+        "Larger objects are stored in parts of this size, side by side, and read in parts always; 5 MiB to 1 GiB.";
+    OBJECT_TIMEOUT: Span = "tiers.object.timeout", Is("30s"), Some((ms(SECOND), ms(HOUR))),
+        "How long a request to the bucket may take with all its attempts.";
 
     SCRUB_INTERVAL: Span = "scrub.interval", Is("7d"), Some((ms(0), ms(365 * DAY))),
         "How often all bytes are read to see whether they are right, and mended where there is a copy; `0s`: never.";

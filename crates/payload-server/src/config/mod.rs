@@ -9,6 +9,7 @@ mod file;
 mod keys;
 mod log_filter;
 mod machine;
+mod object;
 mod problem;
 mod reader;
 mod unit;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use payload_core::Span;
 use payload_core::tiering::Watermarks;
+use payload_object::BucketOptions;
 
 use build::build;
 use reader::{Effective, Reader};
@@ -29,7 +31,7 @@ use reader::{Effective, Reader};
 pub use log_filter::LogFilter;
 pub use problem::{Origin, Problem};
 pub use unit::Capacity;
-pub use value::{KeeperKind, LogFormat, ObjectUrl, Secret, UnsafeSettings};
+pub use value::{KeeperKind, LogFormat, Secret, UnsafeSettings};
 
 /// Everything the server can be told, checked and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,8 +110,8 @@ pub struct Tiers {
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.
     pub disk_path: PathBuf,
-    /// Where the object tier is, if there is one.
-    pub object_url: Option<ObjectUrl>,
+    /// The bucket of the object tier; none: there is no such tier.
+    pub object: Option<BucketOptions>,
 }
 
 /// How bytes at rest are looked after.

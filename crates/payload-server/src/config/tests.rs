@@ -386,7 +386,8 @@ fn every_key_changes_the_configuration() {
     std::fs::write(&url_file, "postgres://ann:secret@db/catalog\n").unwrap();
     let url_file = url_file.to_str().unwrap().to_owned();
     // One that makes sense together with another alone has a test of its own, below.
-    for key in ALL.iter().filter(|key| key.path() != "repository.ca_file") {
+    let alone = |path: &str| path != "repository.ca_file" && !path.starts_with("tiers.object.");
+    for key in ALL.iter().filter(|key| alone(key.path())) {
         let value = match key.path() {
             "data_dir" | "tiers.disk.path" => "/somewhere/else",
             "grpc.listen" | "http.listen" | "bytes.listen" => "127.0.0.1:9",
@@ -404,7 +405,6 @@ fn every_key_changes_the_configuration() {
             "bytes.connections_max" => "257",
             "tiers.ram.low_watermark" | "tiers.disk.low_watermark" => "70",
             "tiers.ram.high_watermark" | "tiers.disk.high_watermark" => "95",
-            "tiers.object.url" => "file:///srv/payloads",
             "tiers.movers"
             | "tiers.spill_mib_per_second"
             | "tiers.promote_mib_per_second"
@@ -420,6 +420,60 @@ fn every_key_changes_the_configuration() {
             .load(&[], &[(key.path(), value)])
             .unwrap_or_else(|lines| panic!("{}: {lines:?}", key.path()));
         assert_ne!(changed, default, "{} has no effect", key.path());
+    }
+}
+
+#[test]
+fn the_object_tier_is_what_its_section_says() {
+    let world = World::new("");
+    let ca_file = world.directory.path().join("ca.pem");
+    std::fs::write(&ca_file, Authority::new().certificate()).unwrap();
+    let with = |url: &str, more: &[(&str, &str)]| {
+        let set: Vec<_> = [("tiers.object.url", url)]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+        world.load(&[], &set)
+    };
+    assert_eq!(world.load(&[], &[]).unwrap().tiers.object, None);
+    let plain = with("s3://bucket", &[]).unwrap();
+    for key in ALL.iter().filter(|key| key.path().starts_with("tiers.object.")) {
+        let value = match key.path() {
+            "tiers.object.url" => continue,
+            "tiers.object.endpoint" => "http://127.0.0.1:9000",
+            "tiers.object.region" => "eu-central-1",
+            "tiers.object.addressing" => "path",
+            "tiers.object.prefix" => "a/b",
+            "tiers.object.ca_file" => ca_file.to_str().unwrap(),
+            "tiers.object.credentials" => "/etc/keys",
+            "tiers.object.concurrency" => "7",
+            "tiers.object.part_size" => "64MiB",
+            _ => "1m",
+        };
+        let changed = with("s3://bucket", &[(key.path(), value)]).unwrap();
+        assert_ne!(changed.tiers, plain.tiers, "{} has no effect", key.path());
+        let lines = world.load(&[], &[(key.path(), value)]).unwrap_err();
+        assert!(lines[0].contains("it needs tiers.object.url"), "{lines:?}");
+    }
+    for (url, key, value, why) in [
+        ("bucket", "tiers.movers", "3", "is not the URL of a bucket"),
+        (
+            "s3://b",
+            "tiers.object.endpoint",
+            "http://ann:secret@host",
+            "without a user",
+        ),
+        ("s3://b", "tiers.object.prefix", "a/../b", "letters, digits"),
+        ("s3://b", "tiers.object.credentials", "AKIASECRET", "absolute path"),
+        ("s3://b", "tiers.object.part_size", "4MiB", "a part has 5MiB to 1GiB"),
+        ("s3://b", "tiers.object.part_size", "5%", "a part has"),
+        ("s3://b", "tiers.object.ca_file", "/nowhere", "/nowhere"),
+        ("gs://b", "tiers.object.region", "x", "only S3"),
+        ("file:///b", "tiers.object.prefix", "x", "the directory below"),
+    ] {
+        let lines = with(url, &[(key, value)]).unwrap_err();
+        assert!(lines.len() == 1 && lines[0].contains(why), "{url} {key}: {lines:?}");
+        assert!(!lines[0].to_lowercase().contains("secret"), "{lines:?}");
     }
 }
 

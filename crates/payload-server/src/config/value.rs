@@ -195,7 +195,7 @@ words! {
     }
 }
 
-fn one_of<'a>(written: &'a Written, words: &[&'static str]) -> Result<&'a str, Fault> {
+pub(super) fn one_of<'a>(written: &'a Written, words: &[&'static str]) -> Result<&'a str, Fault> {
     let text = written.text(words[0])?;
     if words.contains(&text) {
         return Ok(text);
@@ -216,31 +216,6 @@ pub(super) enum RepositoryUrl {
     Postgres(Secret),
     /// `memory:`; nothing is kept over a restart.
     Memory,
-}
-
-/// Where objects are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ObjectUrl {
-    /// `file://` and an absolute path: a directory, for a file system that many hosts share and for trying things out.
-    Directory(PathBuf),
-}
-
-impl Value for ObjectUrl {
-    const KIND: &'static str = "url";
-
-    fn read(written: &Written) -> Result<Self, Fault> {
-        let text = written.text("file:///srv/payloads")?;
-        match text.strip_prefix("file://") {
-            Some(path) if path.starts_with('/') && !path.contains('\0') => Ok(Self::Directory(PathBuf::from(path))),
-            _ => Err(Fault::new("expected the URL of an object store").hint("write \"file:///path/to/directory\"")),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Directory(path) => quote(format_args!("file://{}", path.display())),
-        }
-    }
 }
 
 /// A connection string, which may have a password in it. It is never shown.

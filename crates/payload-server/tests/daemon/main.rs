@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod batches;
+mod bucket;
 mod bytes;
 mod catalog_faults;
 mod clients;

@@ -11,6 +11,9 @@
 pub mod leftovers;
 pub mod puts;
 pub mod reads;
+pub mod seaweed;
+pub mod server;
+pub mod weather;
 
 use std::any::Any;
 use std::ops::{Deref, Range};
@@ -19,6 +22,8 @@ use std::sync::Arc;
 use payload_core::port::{ObjectKey, ObjectStore};
 use payload_core::{Reason, Result};
 
+pub use self::seaweed::SeaweedFs;
+pub use self::server::S3Server;
 pub use crate::tier::sample::bytes;
 
 /// A store, and what must stay alive while it is used.
@@ -90,6 +95,9 @@ macro_rules! contract {
                 )*
             };
         }
+
+        /// Every case with its name, for stores whose server takes long to start: they run all cases on one.
+        pub const CASES: &[(&str, fn(Make<'_>))] = &[$((stringify!($case), $module::$case),)*];
     };
 }
 

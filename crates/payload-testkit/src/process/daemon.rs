@@ -155,7 +155,17 @@ impl Setup {
     ///
     /// If there is no such binary.
     pub fn run_mode(&self, mode: &str) -> Output {
-        self.command(Some(mode)).output().expect("the binary can be run")
+        self.run_mode_with(mode, &[])
+    }
+
+    /// With options of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such binary.
+    pub fn run_mode_with(&self, mode: &str, options: &[&str]) -> Output {
+        let mut command = self.command(Some(mode));
+        command.args(options).output().expect("the binary can be run")
     }
 
     fn command(&self, mode: Option<&str>) -> Command {

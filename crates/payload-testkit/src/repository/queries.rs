@@ -341,7 +341,7 @@ pub fn old_requests_are_forgotten_a_few_at_a_time(open: Open<'_>) {
         repo.forget_requests(at(0).after(Span::from_secs(9)), u32::MAX).unwrap(),
         2
     );
-    assert_eq!(known(&*repo), []);
+    assert_eq!(known(&*repo), Vec::<i64>::new());
 }
 
 /// With and without a claim.
