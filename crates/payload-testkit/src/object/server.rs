@@ -148,6 +148,10 @@ impl Front {
                 let _lost = self.ask(request.map(Body::from)).await;
                 hang_up(cut).await
             }
+            Fault::WithholdAnswer => {
+                let _withheld = self.ask(request.map(Body::from)).await;
+                std::future::pending().await
+            }
             Fault::DamageRequest => match damaged(request).await {
                 Some(request) => self.ask(request).await,
                 None => hang_up(cut).await,

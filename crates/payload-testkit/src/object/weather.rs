@@ -15,6 +15,8 @@ pub enum Fault {
     CutRequest,
     /// It is done, and its connection ends before the answer.
     LoseAnswer,
+    /// It is done, and not answered.
+    WithholdAnswer,
     /// One bit of its body turns on the way.
     DamageRequest,
     /// Its answer breaks off in the middle.
