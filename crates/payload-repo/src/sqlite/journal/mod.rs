@@ -10,8 +10,10 @@
 
 mod entry;
 mod file;
+mod state;
 mod stream_change;
 mod streams;
+mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -20,25 +22,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use payload_core::stream::{
-    EntryRead, Group as StreamGroup, GroupName, Offset, Producer, ProducerName, Stream, StreamName,
-};
 use payload_core::sync::Group;
-use payload_core::{
-    Change, ChangeSet, CommitOutcome, Durability, Namespace, NodeId, OverQuota, Payload, PayloadId, Principal,
-    RequestId, RequestRecord, StreamId, Version,
-};
-use rusqlite::Connection;
+use payload_core::{ChangeSet, CommitOutcome, Durability, NodeId};
 
 use super::fault::Fault;
 use super::pool::Pool;
-use super::{namespaces, quotas, read};
-use crate::memory::in_order;
 pub(super) use entry::{decode, promises_host};
 use file::{Found, JournalFile};
 pub(super) use file::{Mark, Unusable, lock, path};
+pub(super) use state::Pending;
+use state::{Decision, State};
 pub(super) use streams::Tail;
-use streams::{Effects, Made, PendingStreams};
+use streams::{Effects, PendingStreams};
 
 /// A handle's right to write: the node, and its epoch when the handle claimed it.
 pub(super) type Claim = (NodeId, u64);
@@ -52,40 +47,6 @@ pub(super) struct Journal {
     pending: AtomicUsize,
 }
 
-/// The newest pending version of each payload, and the entry that made it.
-type PendingRows = HashMap<PayloadId, (Arc<Payload>, u64)>;
-
-struct State {
-    file: JournalFile,
-    pending: VecDeque<Arc<Pending>>,
-    rows: PendingRows,
-    streams: PendingStreams,
-    /// What pending requests did, and the entry that says so.
-    requests: HashMap<(Principal, RequestId), (RequestRecord, Arc<Pending>)>,
-    /// Known to exist, and whether a quota bounds what is in them.
-    namespaces: HashMap<Namespace, bool>,
-    /// Who writes for each node.
-    epochs: HashMap<NodeId, u64>,
-    /// How many go to the tables directly now.
-    direct: usize,
-    /// The tables could not take what is pending the last time it was tried.
-    stalled: bool,
-    /// The tables hold something that is neither in the file nor on the disk.
-    ahead: bool,
-    /// Entries of class `host` are on the disk up to this one.
-    synced: u64,
-    /// A sync failed. The kernel may say of the next that it succeeded, with the same bytes gone.
-    failed: Option<Fault>,
-}
-
-/// An entry that the tables do not hold yet.
-pub(super) struct Pending {
-    number: u64,
-    pub(super) set: ChangeSet,
-    /// What its stream changes come to.
-    pub(super) streams: Effects,
-}
-
 /// What became of a set that was offered to the journal.
 pub(super) enum Offer {
     /// It is decided, and nothing was written. The answer has to wait for the entry that it follows from.
@@ -94,13 +55,6 @@ pub(super) enum Offer {
     Written(Written),
     /// It is for the tables.
     Direct(Box<ChangeSet>),
-}
-
-enum Decision {
-    Write(Effects),
-    Answer(CommitOutcome, Option<Arc<Pending>>),
-    /// It depends on sums that only the tables have.
-    Direct,
 }
 
 /// An entry that was just written.
@@ -298,27 +252,6 @@ impl Journal {
     pub(super) fn forget_namespaces(&self) {
         self.state.lock().namespaces.clear();
     }
-
-    /// The newest version of a payload, if the tables do not hold it yet.
-    pub(super) fn row(&self, id: PayloadId) -> Option<Payload> {
-        if self.pending() == 0 {
-            return None;
-        }
-        self.state.lock().rows.get(&id).map(|(row, _)| in_order(row))
-    }
-
-    /// What a request did, if the tables do not know it yet, and the entry that the answer has to wait for.
-    pub(super) fn request(
-        &self,
-        principal: &Principal,
-        request_id: &RequestId,
-    ) -> Option<(RequestRecord, Arc<Pending>)> {
-        if self.pending() == 0 {
-            return None;
-        }
-        let key = (principal.clone(), request_id.clone());
-        self.state.lock().requests.get(&key).cloned()
-    }
 }
 
 #[cfg(test)]
@@ -326,192 +259,6 @@ impl Journal {
     /// Has every further sync fail.
     pub(super) fn break_syncs(&mut self) {
         self.file = File::open("/dev/null").expect("every system has it");
-    }
-}
-
-/// What readers see of streams that the tables do not hold yet.
-impl Journal {
-    /// The stream that has the name, if the tables have an older row of it.
-    pub(super) fn stream_named(&self, namespace: &Namespace, name: &StreamName) -> Option<Stream> {
-        let state = self.unless_empty()?;
-        state.streams.named(namespace, name, state.synced)
-    }
-
-    /// A stream, if the tables have an older row of it.
-    pub(super) fn stream(&self, id: StreamId) -> Option<Stream> {
-        let state = self.unless_empty()?;
-        state.streams.stream(id, state.synced)
-    }
-
-    /// A group that the tables do not know like this, and the entry that the answer has to wait for.
-    pub(super) fn group(&self, stream: StreamId, name: &GroupName) -> Option<Made<StreamGroup>> {
-        self.unless_empty()?.streams.group(stream, name)
-    }
-
-    /// A producer that the tables do not know like this, and the entry that the answer has to wait for.
-    pub(super) fn producer(&self, stream: StreamId, name: &ProducerName) -> Option<Made<Option<Producer>>> {
-        self.unless_empty()?.streams.producer(stream, name)
-    }
-
-    /// How many entries hold a payload, if the tables do not know it yet.
-    pub(super) fn holds(&self, payload: PayloadId) -> Option<u64> {
-        self.unless_empty()?.streams.holds(payload)
-    }
-
-    /// The part of a stream that the tables do not hold yet.
-    pub(super) fn tail(&self, stream: StreamId, from: Offset, limit: u32) -> Tail {
-        let Some(state) = self.unless_empty() else {
-            return Tail::default();
-        };
-        state.streams.tail(&state.rows, stream, from, limit, state.synced)
-    }
-
-    /// A stream and its entries from `from` on, if all of that is pending and nobody is deciding about the next set now.
-    pub(super) fn at_hand(&self, stream: StreamId, from: Offset, limit: u32) -> Option<(Stream, Vec<EntryRead>)> {
-        let state = (self.pending() > 0).then(|| self.state.try_lock())??;
-        state
-            .streams
-            .begins(stream, state.synced)
-            .filter(|begins| *begins <= from)?;
-        let row = state.streams.stream(stream, state.synced)?;
-        let tail = state.streams.tail(&state.rows, stream, from, limit, state.synced);
-        Some((row, tail.entries))
-    }
-
-    fn unless_empty(&self) -> Option<MutexGuard<'_, State>> {
-        (self.pending() > 0).then(|| self.state.lock())
-    }
-}
-
-impl State {
-    /// The last entry that is not on the disk yet, and has to be.
-    fn last_to_sync(&self) -> Option<Arc<Pending>> {
-        let mut waiting = self.pending.iter().filter(|entry| entry.waits_for_sync(self.synced));
-        waiting.next_back().cloned()
-    }
-
-    fn check_sync(&self) -> Result<(), Fault> {
-        self.failed.clone().map_or(Ok(()), Err)
-    }
-
-    fn check(&self, (node, epoch): Claim) -> Result<(), Fault> {
-        match self.epochs.get(&node) == Some(&epoch) {
-            true => Ok(()),
-            false => Err(Fault::fenced()),
-        }
-    }
-
-    /// Whether the set may be written, by what is pending and by the tables below that.
-    fn decide(&mut self, tables: &Connection, set: &ChangeSet) -> Result<Decision, Fault> {
-        if let Some(request) = &set.request {
-            let key = (request.principal.clone(), request.request_id.clone());
-            let first = match self.requests.get(&key) {
-                Some((first, entry)) => Some((first.clone(), Some(Arc::clone(entry)))),
-                None => read::request(tables, &request.principal, &request.request_id)?.map(|first| (first, None)),
-            };
-            if let Some((first, entry)) = first {
-                return Ok(Decision::Answer(CommitOutcome::Duplicate(first), entry));
-            }
-        }
-        for (place, change) in set.changes.iter().enumerate() {
-            let earlier = set.changes[..place].iter().rev();
-            let mut earlier = earlier.filter(|earlier| earlier.after.id == change.after.id);
-            let version = match earlier.next() {
-                Some(earlier) => Some(earlier.after.version),
-                None => self.version(tables, change.after.id)?,
-            };
-            if version != change.before.as_ref().map(|before| before.version) {
-                return Ok(Decision::Answer(CommitOutcome::Conflict, None));
-            }
-            let has_quota = self.has_quota(tables, change)?;
-            if has_quota && set.over_quota == OverQuota::Refuse {
-                return Ok(Decision::Direct);
-            }
-        }
-        Ok(match streams::decide(&self.streams, &self.rows, tables, set)? {
-            Ok(effects) => Decision::Write(effects),
-            Err(refusal) => Decision::Answer(CommitOutcome::StreamRefused(refusal), self.last_to_sync()),
-        })
-    }
-
-    /// Whether a quota bounds the payload's namespace, which must be there for a new one.
-    fn has_quota(&mut self, tables: &Connection, change: &Change) -> Result<bool, Fault> {
-        let namespace = &change.after.namespace;
-        if let Some(has_quota) = self.namespaces.get(namespace) {
-            return Ok(*has_quota);
-        }
-        if change.before.is_none() {
-            namespaces::must_exist(tables, namespace)?;
-        }
-        let has_quota = quotas::bounds(tables, namespace)?.is_some();
-        if change.before.is_none() {
-            self.namespaces.insert(namespace.clone(), has_quota);
-        }
-        Ok(has_quota)
-    }
-
-    fn version(&self, tables: &Connection, id: PayloadId) -> Result<Option<Version>, Fault> {
-        match self.rows.get(&id) {
-            Some((row, _)) => Ok(Some(row.version)),
-            None => read::version(tables, id),
-        }
-    }
-
-    fn enter(&mut self, entry: &Arc<Pending>) {
-        for change in &entry.set.changes {
-            let row = (Arc::clone(&change.after), entry.number);
-            self.rows.insert(change.after.id, row);
-        }
-        if let Some(request) = &entry.set.request {
-            let key = (request.principal.clone(), request.request_id.clone());
-            let record = RequestRecord {
-                appended: entry.streams.appended,
-                ..request.clone()
-            };
-            self.requests.insert(key, (record, Arc::clone(entry)));
-        }
-        self.streams.enter(entry);
-    }
-
-    /// Drops the oldest entry.
-    fn leave(&mut self) {
-        let Some(entry) = self.pending.pop_front() else { return };
-        for change in &entry.set.changes {
-            let id = change.after.id;
-            if self.rows.get(&id).is_some_and(|(_, number)| *number == entry.number) {
-                self.rows.remove(&id);
-            }
-        }
-        if let Some(request) = &entry.set.request {
-            self.requests
-                .remove(&(request.principal.clone(), request.request_id.clone()));
-        }
-        self.streams.leave(&entry);
-    }
-
-    fn reenter(&mut self) {
-        self.rows.clear();
-        self.requests.clear();
-        self.streams.clear();
-        let pending: Vec<_> = self.pending.iter().cloned().collect();
-        pending.iter().for_each(|entry| self.enter(entry));
-    }
-}
-
-impl Pending {
-    /// What its caller is told.
-    pub(super) fn outcome(&self) -> CommitOutcome {
-        let appended = self.streams.appended;
-        appended.map_or(CommitOutcome::Applied, CommitOutcome::Appended)
-    }
-
-    /// What it costs the tables, by how many sets without entries of a stream cost as much.
-    fn weight(&self) -> usize {
-        1 + self.set.entries() / 32
-    }
-
-    fn waits_for_sync(&self, synced: u64) -> bool {
-        self.set.durability >= Durability::Host && self.number > synced
     }
 }
 

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 
 use super::super::fault::Fault;
 use super::super::streams::Rows;
-use super::{Pending, PendingRows};
+use super::state::{Pending, PendingRows};
 use crate::book::{self, Book, Ground, Layer};
 
 /// What the stream changes of a set come to.
