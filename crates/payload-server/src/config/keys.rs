@@ -142,7 +142,7 @@ keys! {
     OBJECT_ADDRESSING: Addressing = "tiers.object.addressing", Is("host"), None,
         "Where S3 is told the bucket: in the name of the `host`, as AWS wants it, or in the `path`, as most other servers do.";
     OBJECT_PREFIX: Words = "tiers.object.prefix", Is(""), None,
-        "Goes in front of every key. What lies beside it in the bucket is never touched; below it, what no catalog row names is removed.";
+        "Goes in front of every key. What lies beside it in the bucket is never touched. Give each catalog a prefix of its own.";
     OBJECT_CA_FILE: PathBuf = "tiers.object.ca_file", Is(""), None,
         "Certificates (PEM) of those who vouch for the bucket's server, besides the system's.";
     OBJECT_CREDENTIALS: Credentials = "tiers.object.credentials", Is("environment"), None,
