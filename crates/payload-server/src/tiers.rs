@@ -20,6 +20,9 @@ const PACKED_MIN: u64 = 2 << 20;
 /// And larger ones never, however few descriptors there are: the copy would cost more than it saves.
 const PACKED_MAX: u64 = 16 << 20;
 
+/// So many times as long as a request may take, an upload that was not answered may still become an object.
+const LATE: u32 = 2;
+
 /// What a bucket may hold: as much as it takes.
 const OBJECT_CAPACITY: u64 = 1 << 62;
 
@@ -69,6 +72,7 @@ pub(crate) fn open(
         let options = ObjectOptions {
             capacity: OBJECT_CAPACITY,
             charged: held_in(Tier::Object),
+            late: bucket.budget * LATE,
         };
         let dir = data_dir.join("object");
         let bucket = open_bucket(bucket, clock, ids)?;

@@ -31,6 +31,7 @@ impl World {
         let options = ObjectOptions {
             capacity: 10_000,
             charged: 0,
+            late: Span::from_secs(60),
         };
         let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
         let ids = Ids::new(Arc::clone(&self.clock) as _, Arc::new(TestEntropy::new(seed)));

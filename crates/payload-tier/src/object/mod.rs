@@ -39,6 +39,8 @@ pub struct ObjectOptions {
     pub capacity: u64,
     /// What the rows say that replicas in this tier are charged.
     pub charged: u64,
+    /// An upload whose answer was lost may still become an object for so long: longer than any request takes.
+    pub late: Span,
 }
 
 /// Bytes in a bucket.
@@ -48,6 +50,7 @@ pub struct ObjectTier {
     ids: Ids,
     budget: Budget,
     doubts: Doubts,
+    late: Span,
 }
 
 impl std::fmt::Debug for ObjectTier {
@@ -73,6 +76,7 @@ impl ObjectTier {
             ids,
             budget: Budget::new(options.capacity, options.charged),
             doubts: Doubts::open(dir)?,
+            late: options.late,
         })
     }
 
@@ -100,7 +104,7 @@ impl ObjectTier {
         if matches!(&put, Err(error) if error.outcome() == Outcome::Unknown) {
             self.budget.add(content.size());
             self.doubts.charge(id, content.size());
-            self.doubts.linger(id, self.clock.now().after(LATE));
+            self.doubts.linger(id, self.clock.now().after(self.late));
         }
         if put.is_ok() {
             self.doubts.finished(id);
@@ -278,9 +282,6 @@ impl TierStore for ObjectTier {
         }
     }
 }
-
-/// An upload whose answer was lost may still become an object for so long: longer than any request takes.
-const LATE: Span = Span::from_secs(60);
 
 /// So many unfinished uploads are looked through for one's own.
 const UPLOADS_MAX: u32 = 1_000;

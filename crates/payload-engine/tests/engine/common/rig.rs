@@ -268,6 +268,7 @@ impl Rig {
         let options = ObjectOptions {
             capacity,
             charged: usage.iter().map(|usage| usage.charged).sum(),
+            late: Span::from_secs(60),
         };
         let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
         let clock = Arc::clone(&self.clock) as _;
