@@ -153,6 +153,21 @@ fn fault_39_an_answer_with_fewer_bytes_than_it_should_have_is_made_up_for() {
     );
 }
 
+/// Somebody who takes an upload for a leftover gives it up. That says nothing about the bytes that are to be stored.
+#[test]
+fn fault_36_an_upload_that_somebody_gave_up_is_worth_another_try() {
+    let rig = Rig::new();
+    let bytes = bytes(1, LARGE);
+    for which in [Which::Part, Which::Complete] {
+        rig.server.weather().set_for_all(which, Fault::Refuse(404));
+        let error = rig.store.put(&key(1), Content::Bytes(&bytes)).unwrap_err();
+        rig.server.weather().clear();
+        assert_eq!(error.reason(), Reason::ObjectStoreUnavailable, "{which:?}");
+        assert_eq!(rig.store.stat(&key(1)).unwrap(), None);
+    }
+    rig.store.put(&key(1), Content::Bytes(&bytes)).unwrap();
+}
+
 #[test]
 fn fault_36_a_conflict_that_left_nothing_is_tried_again() {
     put_through(Which::Put, Fault::Refuse(409), 1, 1_000);

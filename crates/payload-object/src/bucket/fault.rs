@@ -48,6 +48,20 @@ pub(super) fn fault(doing: impl std::fmt::Display, error: StoreError) -> Error {
     }
 }
 
+/// The same for a request that stores: what is missing then is an upload that somebody gave up, and never the bytes that
+/// are to be stored.
+pub(super) fn unstored(doing: impl std::fmt::Display, error: StoreError) -> Error {
+    match error {
+        StoreError::NotFound { .. } => {
+            let message = format!("cannot {doing}: its upload is not there any more");
+            Error::new(Reason::ObjectStoreUnavailable, message)
+                .retry_after(RETRY)
+                .source(error)
+        }
+        error => fault(doing, error),
+    }
+}
+
 /// The store did not answer within the budget of time.
 pub(super) fn late(doing: impl std::fmt::Display) -> Error {
     let message = format!("cannot {doing}: the store takes too long");

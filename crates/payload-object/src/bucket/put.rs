@@ -10,7 +10,7 @@ use payload_core::{Digest, Error, Reason, Result};
 use tokio::task::JoinSet;
 
 use super::BucketStore;
-use super::fault::{Doubt, doubt, fault, late};
+use super::fault::{Doubt, doubt, late, unstored};
 use super::options::Place;
 use crate::content::Pieces;
 
@@ -65,7 +65,7 @@ impl BucketStore {
                 }
                 Ok(Err(error)) => {
                     let doubt = doubt(&error);
-                    (fault(format_args!("store {key}"), error), doubt)
+                    (unstored(format_args!("store {key}"), error), doubt)
                 }
                 Err(_) => (late(format_args!("store {key}")), Doubt::Unknown),
             };
@@ -150,7 +150,7 @@ impl BucketStore {
                     etag: put.e_tag.map(Into::into),
                 });
             }
-            Ok(Err(error)) => fault(format_args!("finish the upload of {key}"), error),
+            Ok(Err(error)) => unstored(format_args!("finish the upload of {key}"), error),
             Err(_) => late(format_args!("finish the upload of {key}")),
         };
         let found = self.resolve(key, size, digest, error).await;
@@ -183,7 +183,7 @@ impl BucketStore {
                 drop(permit);
                 match put {
                     Ok(Ok(part)) => Ok((index, part)),
-                    Ok(Err(error)) => Err(fault(format_args!("store part {index}"), error)),
+                    Ok(Err(error)) => Err(unstored(format_args!("store part {index}"), error)),
                     Err(_) => Err(late(format_args!("store part {index}"))),
                 }
             };
