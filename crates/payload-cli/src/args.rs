@@ -89,6 +89,25 @@ pub(crate) enum Command {
         #[arg(long, default_value = "disk", value_parser = words(&["disk", "object"]).try_map(|word| word.parse::<Tier>()))]
         to: Tier,
     },
+    /// Keep a payload in a tier however short the room there is
+    Pin {
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
+        /// How long, such as 10m [default: until it is unpinned]
+        #[arg(long = "for", value_parser = parse_duration, value_name = "DURATION")]
+        term: Option<Duration>,
+        /// Where
+        #[arg(long, default_value = "ram", value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+        tier: Tier,
+    },
+    /// End a payload's pins
+    Unpin {
+        /// Payload: its id, or name:NAME
+        id: PayloadRef,
+        /// Only the one in this tier
+        #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+        tier: Option<Tier>,
+    },
     /// Explain why a payload is where it is, what keeps it there, and what happens next
     Explain {
         /// Payload: its id, or name:NAME
@@ -179,6 +198,12 @@ pub(crate) struct PutArgs {
     /// It can be made again, so it goes before others of its priority
     #[arg(long)]
     pub(crate) rederivable: bool,
+    /// The slowest tier that it may sink to by itself [default: any]
+    #[arg(long, value_parser = words(&["ram", "disk"]).try_map(|word| word.parse::<Tier>()))]
+    pub(crate) min_tier: Option<Tier>,
+    /// How long it stays in RAM at least, such as 30s [default: not at all]
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    pub(crate) min_residency: Option<Duration>,
     /// How long the payload lives, such as 90s, 10m, 12h or 7d [default: for ever]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     pub(crate) ttl: Option<Duration>,
@@ -235,6 +260,8 @@ impl PutArgs {
             priority: self.priority,
             spill_to: self.spill_to,
             rederivable: self.rederivable,
+            min_tier: self.min_tier,
+            min_residency: self.min_residency,
         }
     }
 }

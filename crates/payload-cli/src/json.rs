@@ -94,6 +94,10 @@ pub(crate) struct Policy {
     pub(crate) priority: &'static str,
     pub(crate) spill_to: &'static str,
     pub(crate) rederivable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_residency_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +108,14 @@ pub(crate) struct Replica {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<Location>,
     pub(crate) charged: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<Pin>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Pin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until_us: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -312,6 +324,10 @@ impl From<v1::Policy> for Policy {
             priority: policy.priority().as_str_name(),
             spill_to: policy.spill_to().as_str_name(),
             rederivable: policy.rederivable,
+            min_tier: Some(policy.min_tier())
+                .filter(|tier| *tier != v1::Tier::Unspecified)
+                .map(|tier| tier.as_str_name()),
+            min_residency_ms: policy.min_residency_ms,
         }
     }
 }
@@ -324,6 +340,7 @@ impl From<v1::Replica> for Replica {
             replica_id: replica.replica_id,
             location: replica.location.map(Location::from),
             charged: replica.charged,
+            pin: replica.pin.map(|pin| Pin { until_us: pin.until_us }),
         }
     }
 }

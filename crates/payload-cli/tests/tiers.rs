@@ -52,6 +52,26 @@ async fn explain_tells_a_payloads_story() {
 }
 
 #[test]
+fn a_payload_is_pinned_and_unpinned() {
+    let world = World::new();
+    let id = world.put(&bytes(3_000_000), &["--min-residency", "30s", "--min-tier", "disk"]);
+    assert_eq!(world.ok(&["pin", &id]), format!("{id}  pinned to ram\n"));
+    reads(
+        &world.ok(&["explain", &id]),
+        &["stays: somebody has pinned it; it has not been there", "nothing"],
+    );
+    reads(
+        &world.ok(&["show", &id]),
+        &["not below disk, in RAM for 30000 ms at least"],
+    );
+    reads(&world.ok(&["pin", &id, "--for", "10m"]), &[&id, "pinned to ram until"]);
+    assert_eq!(
+        world.ok(&["unpin", &id, "--tier", "ram"]),
+        format!("{id}  not pinned\n")
+    );
+}
+
+#[test]
 fn tiers_and_transfers_are_shown() {
     let world = World::new();
     let id = world.put(&bytes(3_000_000), &[]);

@@ -1,6 +1,9 @@
 //! Payloads that go up and down between tiers because somebody says so.
 
-use payload_core::{PayloadId, Result, Tier};
+use std::time::Duration;
+
+use payload_core::{PayloadId, PayloadRef, Result, Tier};
+use payload_proto::convert::millis;
 use payload_proto::v1::data_service_client::DataServiceClient;
 use payload_proto::{status, v1};
 
@@ -36,6 +39,37 @@ impl Catalog {
             async move { DataServiceClient::new(channel).spill(request).await }
         };
         moved(self.grpc.call(ask).await?, ids)
+    }
+
+    /// Keeps a payload in a tier, for a time or until it is unpinned. It is copied there first if need be.
+    pub async fn pin(&self, payload: &PayloadRef, tier: Tier, term: Option<Duration>) -> Result<v1::Payload> {
+        let request = v1::PinPayloadRequest {
+            namespace: self.namespace.clone(),
+            payload_id: payload.to_string(),
+            tier: v1::Tier::from(tier).into(),
+            term_ms: term.map(millis),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { DataServiceClient::new(channel).pin_payload(request).await }
+        };
+        let pinned = self.grpc.call(ask).await?.payload;
+        pinned.ok_or_else(|| nonsense("a pin without a payload"))
+    }
+
+    /// Ends a payload's pins, in one tier or in all.
+    pub async fn unpin(&self, payload: &PayloadRef, tier: Option<Tier>) -> Result<v1::Payload> {
+        let request = v1::UnpinPayloadRequest {
+            namespace: self.namespace.clone(),
+            payload_id: payload.to_string(),
+            tier: tier.map_or(v1::Tier::Unspecified, v1::Tier::from).into(),
+        };
+        let ask = |channel| {
+            let request = request.clone();
+            async move { DataServiceClient::new(channel).unpin_payload(request).await }
+        };
+        let unpinned = self.grpc.call(ask).await?.payload;
+        unpinned.ok_or_else(|| nonsense("an end of a pin without a payload"))
     }
 
     fn move_request(&self, ids: &[PayloadId], to: Tier) -> v1::MoveRequest {

@@ -178,6 +178,10 @@ pub enum EventKind {
     ReplicaDropped,
     /// A replica is in another place of the same tier, because little else was left where it was.
     ReplicaMoved,
+    /// Somebody pinned a replica to its tier.
+    Pinned,
+    /// A pin ended, because somebody took it away or its time was over.
+    Unpinned,
     /// The metadata has a new revision.
     MetadataChanged,
     /// An application noted something; see [`EventRecord::note`].
@@ -186,7 +190,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Allocated,
         Self::Committed,
         Self::Aborted,
@@ -202,6 +206,8 @@ impl EventKind {
         Self::ReplicaAdded,
         Self::ReplicaDropped,
         Self::ReplicaMoved,
+        Self::Pinned,
+        Self::Unpinned,
         Self::MetadataChanged,
         Self::Application,
     ];
@@ -224,6 +230,8 @@ impl EventKind {
             Self::ReplicaAdded => "replica_added",
             Self::ReplicaDropped => "replica_dropped",
             Self::ReplicaMoved => "replica_moved",
+            Self::Pinned => "pinned",
+            Self::Unpinned => "unpinned",
             Self::MetadataChanged => "metadata_changed",
             Self::Application => "application",
         }

@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
     use crate::id::{NodeId, SegmentId};
-    use crate::payload::ReplicaState;
+    use crate::payload::{Pin, ReplicaState};
     use crate::policy::Priority;
     use crate::tier::Location;
 
@@ -294,13 +294,14 @@ mod tests {
         ]
     }
 
-    fn replica((number, state, charged): (u8, usize, u64)) -> Replica {
+    fn replica((number, state, charged, pin): (u8, usize, u64, Option<i64>)) -> Replica {
         Replica {
             id: ReplicaId::from_parts(1, [number; 10]),
             node: NodeId::from_parts(1, [1; 10]),
             state: ReplicaState::ALL[state],
             location: Location::Segment(SegmentId::from_parts(1, [number; 10])),
             charged,
+            pin: pin.map(Pin::from_micros),
         }
     }
 
@@ -312,7 +313,7 @@ mod tests {
             (tier, durability, metadata) in (0..2usize, 0..2usize, 0..3u64),
             (priority, rederivable) in (prop_oneof![Just(Priority::Normal), Just(Priority::High)], any::<bool>()),
             labels in proptest::collection::btree_map("[a-c]", "[x-z]", 0..3),
-            replicas in proptest::collection::btree_map(0..3u8, (0..3usize, 0..3u64), 0..3),
+            replicas in proptest::collection::btree_map(0..3u8, (0..3usize, 0..3u64, option::of(0..2i64)), 0..3),
         ) -> Payload {
             let origin = Origin {
                 namespace: Namespace::default(),
@@ -331,7 +332,7 @@ mod tests {
                 ttl: ttl.map(Span::from_secs),
                 metadata: Revision::from_u64(metadata),
                 labels: labels.into_iter().map(label).collect(),
-                replicas: replicas.into_iter().map(|(number, (state, charged))| replica((number, state, charged))).collect(),
+                replicas: replicas.into_iter().map(|(number, (state, charged, pin))| replica((number, state, charged, pin))).collect(),
                 ..origin.first(id())
             }
         }

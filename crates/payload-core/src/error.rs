@@ -158,6 +158,8 @@ reasons! {
     RepositoryInUse = "REPOSITORY_IN_USE" => FailedPrecondition,
     /// An entry of a stream holds the payload.
     PayloadHeld = "PAYLOAD_HELD" => FailedPrecondition,
+    /// The replica that would have to go is pinned.
+    PayloadPinned = "PAYLOAD_PINNED" => FailedPrecondition,
     /// There is a stream of this name, with other settings.
     StreamExists = "STREAM_EXISTS" => FailedPrecondition,
     /// The stream was deleted and made again: the caller's incarnation is over.
@@ -184,6 +186,8 @@ reasons! {
 
     /// The tier has no room.
     TierFull = "TIER_FULL" => ResourceExhausted,
+    /// As much of the tier is pinned as may be.
+    PinLimit = "PIN_LIMIT" => ResourceExhausted,
     /// The host has no memory to spare.
     MemoryShort = "MEMORY_SHORT" => ResourceExhausted,
     /// The server has no file descriptor, or no place in the keeper, to spare.

@@ -46,7 +46,7 @@ pub use metadata::{ContentType, Document, MetadataRevision, Revision, RevisionIn
 pub use name::{Actor, EventType, Label, Namespace, Principal, RequestId};
 pub use namespace::{NamespaceRecord, Quota};
 pub use naming::{NameChange, NameGuard, NameMove, NameRecord, NameRefusal, Naming, PayloadName, PayloadRef};
-pub use payload::{Payload, Replica, ReplicaState, Version};
+pub use payload::{Payload, Pin, Replica, ReplicaState, Version};
 pub use policy::{Policy, Priority, SpillTarget};
 pub use quota::{NamespaceUse, OverQuota};
 pub use tier::{Container, Durability, Location, Tier};

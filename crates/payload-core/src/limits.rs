@@ -58,6 +58,10 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const LOG_PAGE_BYTES_MAX: usize = 1 << 20;
 /// The longest time to live of a payload: 10 years.
 pub const TTL_MAX: Span = Span::from_secs(10 * 366 * 24 * 3600);
+/// The longest time that a payload stays in RAM at least.
+pub const MIN_RESIDENCY_MAX: Span = Span::from_secs(3600);
+/// The longest term of a pin that has one: 10 years.
+pub const PIN_TERM_MAX: Span = TTL_MAX;
 /// The longest time that a call may wait for a payload to be committed.
 pub const WAIT_MAX: Span = Span::from_secs(600);
 /// How many requests of one session may be in flight; the server stops reading beyond that.

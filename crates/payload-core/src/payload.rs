@@ -123,6 +123,43 @@ pub struct Replica {
     pub location: Location,
     /// The bytes of capacity that it takes up, rounding included.
     pub charged: u64,
+    /// Keeps it where it is, however short the room is.
+    pub pin: Option<Pin>,
+}
+
+/// How long a pinned replica stays in its tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pin {
+    /// Until this moment, by the wall clock, or until somebody unpins it.
+    Until(Timestamp),
+    /// Until somebody unpins it.
+    Unlimited,
+}
+
+impl Pin {
+    /// When it ends by itself.
+    pub const fn deadline(self) -> Option<Timestamp> {
+        match self {
+            Self::Until(at) => Some(at),
+            Self::Unlimited => None,
+        }
+    }
+
+    /// As one number for a row: its deadline, or the last moment there is.
+    pub const fn as_micros(self) -> i64 {
+        match self {
+            Self::Until(at) => at.as_micros(),
+            Self::Unlimited => i64::MAX,
+        }
+    }
+
+    /// From a row.
+    pub const fn from_micros(micros: i64) -> Self {
+        match micros {
+            i64::MAX => Self::Unlimited,
+            micros => Self::Until(Timestamp::from_micros(micros)),
+        }
+    }
 }
 
 impl Replica {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Reason};
-use crate::tier::Durability;
+use crate::limits;
+use crate::tier::{Durability, Tier};
+use crate::time::Span;
 
 /// How a payload is kept. It is said once, when room is allocated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,6 +17,10 @@ pub struct Policy {
     pub spill_to: SpillTarget,
     /// Whether it can be made again: then it goes before others of its priority.
     pub rederivable: bool,
+    /// The slowest tier that it may sink to by itself; absent: any.
+    pub min_tier: Option<Tier>,
+    /// How long it stays in RAM at least, from its commit and from each time it is fetched; absent: not at all.
+    pub min_residency: Option<Span>,
 }
 
 /// Lower ones are evicted before higher ones.
@@ -66,6 +72,28 @@ impl Policy {
                 refuse("what must survive the host cannot be given up when memory is short")
             }
             (SpillTarget::Void, Priority::Never) => refuse("what is never evicted has no spill target"),
+            (SpillTarget::Void, _) if self.min_tier.is_some() => {
+                refuse("what ends rather than sink to a slower tier has no slowest tier")
+            }
+            _ => self.check_residency(),
+        }
+    }
+
+    /// Whether it may be in a tier without anybody's saying so.
+    pub fn may_sink_to(self, tier: Tier) -> bool {
+        self.min_tier.is_none_or(|slowest| tier <= slowest)
+    }
+
+    fn check_residency(self) -> Result<(), Error> {
+        match self.min_residency {
+            Some(span) if span > limits::MIN_RESIDENCY_MAX => Err(Error::invalid(
+                Reason::BadDuration,
+                format!(
+                    "a payload stays in RAM at least {} ms at most",
+                    limits::MIN_RESIDENCY_MAX.as_millis()
+                ),
+            )
+            .field("policy.min_residency_ms")),
             _ => Ok(()),
         }
     }
@@ -145,6 +173,7 @@ mod tests {
             priority,
             spill_to,
             rederivable,
+            ..Policy::default()
         }
     }
 
@@ -175,6 +204,23 @@ mod tests {
                 assert_eq!(ok(void, durability), if fine { Ok(()) } else { refused });
             }
         }
+    }
+
+    #[test]
+    fn what_ends_rather_than_sink_has_no_slowest_tier_and_nothing_stays_for_too_long() {
+        let void = Policy {
+            min_tier: Some(Tier::Disk),
+            ..policy(Priority::Normal, false, SpillTarget::Void)
+        };
+        let refused = void.check(Durability::Volatile).unwrap_err();
+        assert_eq!(refused.reason(), Reason::PolicyContradiction);
+        let stays = |span| Policy {
+            min_residency: Some(span),
+            ..Policy::default()
+        };
+        assert!(stays(limits::MIN_RESIDENCY_MAX).check(Durability::Volatile).is_ok());
+        let long = stays(limits::MIN_RESIDENCY_MAX * 2).check(Durability::Volatile);
+        assert_eq!(long.unwrap_err().reason(), Reason::BadDuration);
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl Engine {
             state,
             location: placed.location,
             charged: placed.charged,
+            pin: None,
         }
     }
 

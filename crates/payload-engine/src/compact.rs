@@ -245,14 +245,17 @@ impl Engine {
         let gate = entry.gate();
         let row = entry.row();
         let stays = self.may_leave(entry, &entry.live(), one.replica.location.container());
-        if stays.is_none_or(|replica| replica.location != one.replica.location) {
+        let Some(stays) = stays.filter(|replica| replica.location == one.replica.location) else {
             self.discard(placed);
             return Ok(false);
-        }
+        };
         let mut after = Payload::clone(&row);
         after.digest = Some(one.digest);
         after.replicas.retain(|replica| replica.id != one.replica.id);
-        let moved = self.replica(&placed, ReplicaState::Ready);
+        let moved = Replica {
+            pin: stays.pin,
+            ..self.replica(&placed, ReplicaState::Ready)
+        };
         let moved_to = moved.id;
         after.replicas.push(moved);
         let cause = Cause::server("compaction");

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::namespaces::KnownNamespaces;
 use crate::paths::Paths;
 use crate::peers::Peers;
+use crate::pins::Pins;
 use crate::promote::Wishes;
 use crate::room::Room;
 use crate::scrub::Scrub;
@@ -77,6 +78,7 @@ pub struct Engine {
     /// Raised only to end the worker's pause.
     pub(crate) compact_signal: Signal,
     pub(crate) peers: Peers,
+    pub(crate) pins: Pins,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
     /// Raised when something that was ready may have been used.
@@ -160,6 +162,7 @@ impl Engine {
             scrub_signal: Signal::new(),
             compact_signal: Signal::new(),
             peers: Peers::default(),
+            pins: Pins::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),
             prepare_signal: Signal::new(),

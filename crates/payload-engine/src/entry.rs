@@ -62,6 +62,10 @@ pub(crate) struct Live {
     pub(crate) wished: Option<Wish>,
     /// When the replica in RAM was fetched, if it was.
     pub(crate) promoted_at: Option<Instant>,
+    /// When the time for which its policy keeps it in RAM is looked at again.
+    pub(crate) stay: Option<Moment>,
+    /// How many calls are pinning it at this moment.
+    pub(crate) pinning: u32,
     /// How the last copies of the payload went.
     pub(crate) setbacks: Setbacks,
     /// A change may or may not have happened, and the repository could not be asked: the row may be an old one.
@@ -103,6 +107,8 @@ impl Entry {
             heat: Heat::default(),
             wished: None,
             promoted_at: None,
+            stay: None,
+            pinning: 0,
             setbacks: Setbacks::default(),
             in_doubt: false,
         };
@@ -268,6 +274,18 @@ impl Live {
     /// Whether a lease holds the replica.
     pub(crate) fn is_leased(&self, replica: ReplicaId) -> bool {
         self.leases.values().any(|lease| lease.replica == replica)
+    }
+
+    /// Whether the payload needs no other copy to leave a tier: there is one as far down as its policy lets it sink.
+    pub(crate) fn has_copy_below(&self, tier: Tier) -> bool {
+        let policy = self.row.policy;
+        let below = |other: &Replica| other.tier() > tier && policy.may_sink_to(other.tier());
+        self.readable().any(below)
+    }
+
+    /// Whether somebody has pinned the replica, or is about to.
+    pub(crate) fn is_pinned(&self, replica: &Replica) -> bool {
+        replica.pin.is_some() || self.pinning > 0
     }
 
     /// How many leases hold the replica.

@@ -148,7 +148,8 @@ impl Engine {
         };
         loop {
             let page = self.repository().log(&query)?;
-            for event in page.events {
+            let tells = |kind| !matches!(kind, EventKind::Pinned | EventKind::Unpinned);
+            for event in page.events.into_iter().filter(|event| tells(event.record.kind)) {
                 let added = event.delta.0.iter().filter_map(|edit| match edit {
                     Edit::Replica(replica) => Some(replica.id),
                     _ => None,

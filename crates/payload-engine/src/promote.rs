@@ -15,6 +15,7 @@ use crate::entry::{Entry, Live};
 use crate::mover::only;
 use crate::replicate::Patience;
 use crate::room::is_shortage;
+use crate::timers::Due;
 
 /// A payload that is leased so often within a while is fetched without being asked for. Once is not enough: most reads are
 /// the only one.
@@ -155,6 +156,27 @@ impl Engine {
     /// Whether what was fetched has not been there for long enough to be given up again.
     pub(crate) fn is_settling_in(&self, live: &Live) -> bool {
         live.promoted_at.is_some_and(|at| self.now().since(at) < RESIDENCE_MIN)
+    }
+
+    /// How much longer the replica in RAM stays at least, because its policy says so.
+    ///
+    /// The time since the commit is by the wall clock: that is known after a restart too. A commit in the future has been
+    /// there for long enough, or a clock that is set back would keep payloads for as much.
+    pub(crate) fn stays_for(&self, live: &Live) -> Option<Span> {
+        let span = live.row.policy.min_residency?;
+        let wall = self.wall();
+        let committed = live.row.committed_at.filter(|at| *at <= wall).map(|at| at.until(wall));
+        let fetched = live.promoted_at.map(|at| self.now().since(at));
+        let left = span.saturating_sub(committed.into_iter().chain(fetched).min()?);
+        (left > Span::ZERO).then_some(left)
+    }
+
+    /// Considers the payload for eviction again when it has stayed for as long as its policy says.
+    pub(crate) fn consider_after_stay(&self, entry: &Arc<Entry>, live: &mut Live) {
+        if let Some(left) = self.stays_for(live).filter(|_| live.stay.is_none()) {
+            let over = self.now().after(left);
+            live.stay = Some(self.timers.set(over, Due::StayOver(Arc::downgrade(entry))));
+        }
     }
 
     /// Has a payload fetched when there is time; false if too many wait already.

@@ -33,7 +33,7 @@ pub(crate) enum Patience {
 pub(crate) enum Dropped {
     /// It is gone, and so many bytes with it.
     Gone(u64),
-    /// It stays: it is leased, or the only one, or was not there.
+    /// It stays: it is leased or pinned, or the only one, or was not there.
     Stays,
 }
 
@@ -240,7 +240,7 @@ impl Engine {
         let replica = live.ready().find(|replica| replica.tier() == from)?;
         let last = !live.ready().any(|other| other.tier() > from);
         let active = live.row.state.kind() == StateKind::Active && !live.closing && !live.in_doubt;
-        let held = live.is_leased(replica.id) || self.may_be_held_unknown(entry);
+        let held = live.is_leased(replica.id) || live.is_pinned(replica) || self.may_be_held_unknown(entry);
         (active && !last && !held).then_some(replica)
     }
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Between which shares of each tier eviction works.
     pub watermarks: PerTier<Watermarks>,
+    /// How much of a tier may be pinned, in per cent.
+    pub pinned_max: u8,
     /// How long a request waits for room in RAM, or on disk if that is emptied into a bucket; zero: it is refused at once.
     pub room_wait: Span,
     /// How many payloads are copied down at a time, and how many up.

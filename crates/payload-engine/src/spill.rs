@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_core::{Error, Namespace, Payload, PayloadId, Reason, Replica, Result, Tier};
 
 use crate::engine::Engine;
-use crate::entry::Entry;
+use crate::entry::{Entry, Live};
 use crate::fuse::rides;
 use crate::mover::only;
 use crate::replicate::Patience;
@@ -43,12 +43,15 @@ impl Engine {
             .field("to"));
         }
         self.tier(to)?;
-        self.entry(namespace, id)
+        let entry = self.entry(namespace, id)?;
+        check_pins(&entry.live(), to)?;
+        Ok(entry)
     }
 
     /// Gives up the replicas above a tier, now or when their leases end.
     fn leave_for(&self, entry: &Arc<Entry>, to: Tier) -> Result<()> {
         let mut live = entry.live();
+        check_pins(&live, to)?;
         let above = live.readable().filter(|replica| replica.tier() < to);
         let above: Vec<_> = above.map(|replica| replica.id).collect();
         live.leaving.extend(above);
@@ -63,5 +66,17 @@ impl Engine {
             self.drop_replica(entry, tier, "spill")?;
         }
         Ok(())
+    }
+}
+
+/// Who pinned what would have to go wants it to stay, and has to be asked first.
+fn check_pins(live: &Live, to: Tier) -> Result<()> {
+    let mut above = live.readable().filter(|replica| replica.tier() < to);
+    match above.find(|replica| live.is_pinned(replica)) {
+        Some(pinned) => Err(Error::new(
+            Reason::PayloadPinned,
+            format!("payload is pinned to {}; unpin it first", pinned.tier()),
+        )),
+        None => Ok(()),
     }
 }

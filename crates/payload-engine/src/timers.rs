@@ -28,6 +28,8 @@ pub(crate) enum Due {
     Path(Way),
     /// A payload was left where it is for long enough.
     AsideOver(Weak<Entry>),
+    /// A payload was in RAM for as long as its policy says.
+    StayOver(Weak<Entry>),
     /// A deletion that could not be finished before.
     DrainAgain(Weak<Entry>),
 }

@@ -202,11 +202,11 @@ impl Engine {
         };
         match self.commit_set(set) {
             Ok(CommitOutcome::Applied) => {
-                entry.live().row = last;
+                self.show(entry, &last);
                 Ok(Applied::Done(None))
             }
             Ok(CommitOutcome::Appended(place)) => {
-                entry.live().row = last;
+                self.show(entry, &last);
                 Ok(Applied::Done(Some(place)))
             }
             Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
@@ -226,6 +226,12 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Has the entry show what is true now.
+    fn show(&self, entry: &Entry, row: &Arc<Payload>) {
+        let before = std::mem::replace(&mut entry.live().row, Arc::clone(row));
+        self.note_pins(&before, row);
     }
 
     /// Commits a change set; a server that has been replaced stops here.
@@ -327,6 +333,7 @@ impl Engine {
         live.row = Arc::clone(&row);
         live.in_doubt = false;
         drop(live);
+        self.note_pins(&before, &row);
         entry.read_in(era);
         self.settle(gate, &before, &row);
         Ok(())

@@ -71,7 +71,8 @@ impl Workers {
         workers.spawn("expiry", |engine| {
             let pause = engine
                 .expire_due()
-                .and_then(|pause| engine.forget_requests().map(|()| pause));
+                .and_then(|pause| engine.forget_requests().map(|()| pause))
+                .map(|pause| pause.into_iter().chain(engine.end_pins()).min());
             engine.expiry.signal.wait(engine.pause_after("expiry", pause));
         })?;
         workers.spawn("sweep", |engine| {
@@ -213,6 +214,12 @@ impl Engine {
                 Due::Path(way) => self.paths.wake(way),
                 Due::AsideOver(entry) => {
                     if let Some(entry) = entry.upgrade() {
+                        self.consider(&entry);
+                    }
+                }
+                Due::StayOver(entry) => {
+                    if let Some(entry) = entry.upgrade() {
+                        entry.live().stay = None;
                         self.consider(&entry);
                     }
                 }

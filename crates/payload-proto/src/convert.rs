@@ -12,7 +12,7 @@ use payload_core::lineage::{Derivation, Parent, Scope};
 use payload_core::{
     Container, Digest, Durability, Error, Label, Location, NameGuard, NameMove, NameRecord, Namespace, NamespaceRecord,
     Naming, Payload, PayloadId, Quota, Reason, Replica, ReplicaState, RequestId, Result, Revision, Span, State,
-    StateKind, Tier, limits, name,
+    StateKind, Tier, Timestamp, limits, name,
 };
 
 use crate::v1;
@@ -321,6 +321,9 @@ fn wire_replica(replica: &Replica, size: u64) -> v1::Replica {
         state: v1::ReplicaState::from(replica.state).into(),
         location: Some(location(&replica.location, size)),
         charged: replica.charged,
+        pin: replica.pin.map(|pin| v1::Pin {
+            until_us: pin.deadline().map(Timestamp::as_micros),
+        }),
     }
 }
 

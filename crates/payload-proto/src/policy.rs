@@ -1,8 +1,9 @@
 //! Policies from and to the wire.
 
 use payload_core::placement::Fallback;
-use payload_core::{Error, Policy, Priority, Reason, Result, SpillTarget};
+use payload_core::{Error, Policy, Priority, Reason, Result, Span, SpillTarget};
 
+use crate::convert::{millis, tier};
 use crate::v1;
 
 /// A policy; what it leaves open is as usual.
@@ -12,6 +13,8 @@ pub fn policy(wire: Option<&v1::Policy>) -> Result<Policy> {
         priority: priority(wire.priority)?,
         spill_to: spill_target(wire.spill_to)?,
         rederivable: wire.rederivable,
+        min_tier: tier(wire.min_tier).map_err(|error| error.field("policy.min_tier"))?,
+        min_residency: wire.min_residency_ms.map(Span::from_millis),
     })
 }
 
@@ -63,6 +66,8 @@ impl From<Policy> for v1::Policy {
             priority: v1::Priority::from(policy.priority).into(),
             spill_to: v1::SpillTarget::from(policy.spill_to).into(),
             rederivable: policy.rederivable,
+            min_tier: policy.min_tier.map_or(v1::Tier::Unspecified, v1::Tier::from).into(),
+            min_residency_ms: policy.min_residency.map(millis),
         }
     }
 }
@@ -90,6 +95,8 @@ impl From<SpillTarget> for v1::SpillTarget {
 
 #[cfg(test)]
 mod tests {
+    use payload_core::Tier;
+
     use super::*;
 
     #[test]
@@ -109,6 +116,8 @@ mod tests {
                     priority,
                     spill_to,
                     rederivable: true,
+                    min_tier: Some(Tier::Ram),
+                    min_residency: Some(Span::from_millis(1_500)),
                 };
                 assert_eq!(policy(Some(&there.into())).unwrap(), there);
             }

@@ -3,6 +3,7 @@
 //! The first byte is the version of this form. After it come edits, each a tag and its values: numbers are LEB128,
 //! signed ones zigzag, texts have their length in front, ids are 16 bytes. A tag or a word never gets another meaning.
 
+mod policy;
 mod reader;
 mod word;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use payload_core::delta::Origin;
 use payload_core::{
-    ContentType, Delta, Document, Edit, EventType, Label, Location, Note, Policy, Replica, State, Timestamp,
+    ContentType, Delta, Document, Edit, EventType, Label, Location, Note, Pin, Replica, Span, State, Timestamp,
 };
 
 pub(crate) use reader::Reader;
@@ -33,6 +34,10 @@ const REPLICA: u8 = 11;
 const REPLICA_GONE: u8 = 12;
 const POLICY: u8 = 13;
 const METADATA: u8 = 14;
+/// A replica with a pin.
+const PINNED: u8 = 15;
+/// A policy that says where or for how long the payload stays at least.
+const POLICY_RESIDENT: u8 = 16;
 const NOTE: u8 = 64;
 
 /// What an event has to say beyond its columns.
@@ -115,22 +120,21 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
         }
         Edit::Tier(tier) => out.extend([TIER, tier.code()]),
         Edit::Durability(durability) => out.extend([DURABILITY, durability.code()]),
-        Edit::Policy(policy) => out.extend([
-            POLICY,
-            policy.priority.code(),
-            policy.spill_to.code(),
-            policy.rederivable.into(),
-        ]),
+        Edit::Policy(policy) if policy::is_resident(policy) => {
+            out.push(POLICY_RESIDENT);
+            policy::put_resident(out, policy);
+        }
+        Edit::Policy(policy) => {
+            out.push(POLICY);
+            policy::put(out, policy);
+        }
         Edit::CommittedAt(at) => {
             out.push(COMMITTED_AT);
             put_maybe(out, at.as_ref(), |out, at| put_time(out, *at));
         }
         Edit::Ttl(ttl) => {
             out.push(TTL);
-            put_maybe(out, ttl.as_ref(), |out, ttl| {
-                put_number(out, ttl.as_secs());
-                put_number(out, ttl.subsec_nanos().into());
-            });
+            put_maybe(out, ttl.as_ref(), put_span);
         }
         Edit::Metadata(revision) => {
             out.push(METADATA);
@@ -146,8 +150,11 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
             put_text(out, key);
         }
         Edit::Replica(replica) => {
-            out.push(REPLICA);
+            out.push(if replica.pin.is_some() { PINNED } else { REPLICA });
             put_replica(out, replica);
+            if let Some(pin) = replica.pin {
+                put_time(out, Timestamp::from_micros(pin.as_micros()));
+            }
         }
         Edit::ReplicaGone(id) => {
             out.push(REPLICA_GONE);
@@ -172,22 +179,21 @@ fn edit(tag: u8, reader: &mut Reader<'_>) -> Option<Edit> {
         DIGEST => Edit::Digest(reader.maybe(|reader| reader.array().map(payload_core::Digest::from_bytes))?),
         TIER => Edit::Tier(Word::read(reader)?),
         DURABILITY => Edit::Durability(Word::read(reader)?),
-        POLICY => Edit::Policy(Policy {
-            priority: Word::read(reader)?,
-            spill_to: Word::read(reader)?,
-            rederivable: reader.flag()?,
-        }),
+        POLICY => Edit::Policy(policy::read(reader)?),
+        POLICY_RESIDENT => Edit::Policy(policy::read_resident(reader)?),
         COMMITTED_AT => Edit::CommittedAt(reader.maybe(Reader::time)?),
-        TTL => Edit::Ttl(reader.maybe(|reader| {
-            let (secs, nanos) = (reader.number()?, u32::try_from(reader.number()?).ok()?);
-            (nanos < 1_000_000_000).then(|| payload_core::Span::new(secs, nanos))
-        })?),
+        TTL => Edit::Ttl(reader.maybe(span)?),
         LABEL => Edit::Label(Label {
             key: reader.text()?.into(),
             value: reader.text()?.into(),
         }),
         UNLABELLED => Edit::Unlabelled(reader.text()?.into()),
         REPLICA => Edit::Replica(replica(reader)?),
+        PINNED => {
+            let mut pinned = replica(reader)?;
+            pinned.pin = Some(Pin::from_micros(reader.time()?.as_micros()));
+            Edit::Replica(pinned)
+        }
         METADATA => Edit::Metadata(payload_core::Revision::from_u64(reader.number()?)),
         REPLICA_GONE => Edit::ReplicaGone(payload_core::ReplicaId::from_bytes(reader.array()?)?),
         _ => return None,
@@ -223,6 +229,16 @@ pub(crate) fn put_maybe<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnc
     }
 }
 
+fn put_span(out: &mut Vec<u8>, span: &Span) {
+    put_number(out, span.as_secs());
+    put_number(out, span.subsec_nanos().into());
+}
+
+fn span(reader: &mut Reader<'_>) -> Option<Span> {
+    let (secs, nanos) = (reader.number()?, u32::try_from(reader.number()?).ok()?);
+    (nanos < 1_000_000_000).then(|| Span::new(secs, nanos))
+}
+
 /// A state as its kind and its deadline.
 fn put_state(out: &mut Vec<u8>, state: &State) {
     out.push(state.kind().code());
@@ -251,6 +267,7 @@ fn replica(reader: &mut Reader<'_>) -> Option<Replica> {
         state: Word::read(reader)?,
         charged: reader.number()?,
         location: location(reader)?,
+        pin: None,
     })
 }
 

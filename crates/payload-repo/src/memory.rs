@@ -19,8 +19,8 @@ use payload_core::port::{EventListener, PeerListener, Repository, Usage};
 use payload_core::{
     Change, ChangeSet, CommitOutcome, Container, Durability, LogPage, LogPosition, LogQuery, LoggedEvent,
     MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId,
-    PayloadName, Principal, RequestId, RequestRecord, Result, Revision, RevisionInfo, StateKind, Tier, Timestamp,
-    Version, delta,
+    PayloadName, Principal, Replica, RequestId, RequestRecord, Result, Revision, RevisionInfo, StateKind, Tier,
+    Timestamp, Version, delta,
 };
 
 use self::retention::Tombstone;
@@ -320,12 +320,13 @@ impl Repository for MemoryRepository {
 
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>> {
         let unsettled = |row: &Payload| matches!(row.state.kind(), StateKind::Allocated | StateKind::Deleting);
-        let in_ram = |row: &Payload| row.replicas_of(node).any(|replica| replica.tier() == Tier::Ram);
+        let kept = |replica: &Replica| replica.tier() == Tier::Ram || replica.pin.is_some();
+        let in_mind = |row: &Payload| row.replicas_of(node).any(kept);
         let tables = self.tables.lock();
         let rows = tables.payloads.values();
         Ok(rows
             .filter(|row| after.is_none_or(|after| row.id > after))
-            .filter(|row| row.is_on(node) && unsettled(row) || in_ram(row))
+            .filter(|row| row.is_on(node) && unsettled(row) || in_mind(row))
             .take(limit as usize)
             .cloned()
             .collect())

@@ -45,6 +45,8 @@ pub(crate) enum Rpc {
     Promote,
     Prefetch,
     Spill,
+    PinPayload,
+    UnpinPayload,
     Reclaim,
     Forget,
     /// A message that asks for nothing that there is.
@@ -121,7 +123,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 58] = [
+    const ALL: [(Self, &'static str); 60] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -132,6 +134,8 @@ impl Rpc {
         (Self::Promote, "Promote"),
         (Self::Prefetch, "Prefetch"),
         (Self::Spill, "Spill"),
+        (Self::PinPayload, "PinPayload"),
+        (Self::UnpinPayload, "UnpinPayload"),
         (Self::Reclaim, "Reclaim"),
         (Self::Forget, "Forget"),
         (Self::Unknown, "Unknown"),

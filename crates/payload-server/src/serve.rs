@@ -325,6 +325,7 @@ fn settings(config: &Config, node: NodeId) -> Settings {
             ram: config.tiers.ram_watermarks,
             disk: config.tiers.disk_watermarks,
         },
+        pinned_max: u8::try_from(config.tiers.pinned_max).unwrap_or(u8::MAX),
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
         spill_rate: rate(config.tiers.spill_mib_per_second),

@@ -45,6 +45,7 @@ impl Rows {
             state: ReplicaState::Ready,
             location: Location::File(FileId::from_parts(millis, random)),
             charged: 4_096,
+            pin: None,
         };
         let row = Payload {
             id: PayloadId::from_parts(millis, random),

@@ -11,6 +11,7 @@ mod metadata;
 mod moves;
 mod names;
 mod namespaces;
+mod pins;
 mod put;
 mod quota;
 mod remove;
@@ -104,6 +105,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Promote(args) => moves::promote(&server, &args, output).await,
         Command::Prefetch(args) => moves::prefetch(&server, &args, output).await,
         Command::Spill { ids, to } => moves::spill(&server, &ids, to, output).await,
+        Command::Pin { id, term, tier } => pins::pin(&server, id, tier, term, output).await,
+        Command::Unpin { id, tier } => pins::unpin(&server, id, tier, output).await,
         Command::Rm(args) => remove::run(&server, args, output).await,
         Command::Lineage(command) => lineage::run(&server, command, output).await,
         Command::Explain { id } => explain::run(&server, id, output).await,

@@ -129,6 +129,12 @@ pub(super) fn policy(policy: &Policy) -> String {
     if policy.rederivable {
         words.push("rederivable".to_owned());
     }
+    if let Some(tier) = policy.min_tier {
+        words.push(format!("not below {}", tier.to_lowercase()));
+    }
+    if let Some(span) = policy.min_residency_ms {
+        words.push(format!("in RAM for {span} ms at least"));
+    }
     match words.is_empty() {
         true => "as usual".to_owned(),
         false => words.join(", "),

@@ -18,7 +18,8 @@
 //! them), so it gets that tier or a refusal, unless it says otherwise. One that names none wants its payload kept, and a
 //! slower tier is better than a failed write. Falling back takes the place of a refusal, never of a wait: RAM that is
 //! just being freed is still the better place. What would rather end than go to disk, and what is to stay in RAM for ever,
-//! does not fall back unless it is asked to. Nothing falls as far as the bucket: who writes there has to know how.
+//! does not fall back unless it is asked to. Nothing falls as far as the bucket: who writes there has to know how. What may
+//! not sink below a tier does not go below it in this way either.
 //!
 //! *What does not change on the way.* The durability is that of the preferred tier, or what was asked for: a volatile
 //! payload that fell back to disk promises no more there than it would have in RAM, like one that was spilled.
@@ -189,7 +190,7 @@ fn decide(request: &Request, world: &World<'_>, tiers: impl IntoIterator<Item = 
             }
             Look::Pass(why) => passed.push((state.tier, why)),
         }
-        if terms.fallback == Fallback::Refuse {
+        if terms.fallback == Fallback::Refuse || request.policy.min_tier == Some(state.tier) {
             break;
         }
     }

@@ -53,6 +53,10 @@ impl Request {
             return Err(contradiction(message).field("durability"));
         }
         self.policy.check(durability)?;
+        if let Some(slowest) = self.policy.min_tier.filter(|slowest| *slowest < tier) {
+            let message = format!("tier {tier} is slower than {slowest}, below which the payload may not sink");
+            return Err(contradiction(message).field("policy.min_tier"));
+        }
         if durability.min(Durability::Host) > strongest {
             let message = format!(
                 "this server's repository keeps nothing over a restart, so it cannot promise durability {durability}"
@@ -69,6 +73,9 @@ impl Request {
     fn fallback(&self) -> Result<Fallback, Error> {
         let stays = self.policy.spill_to == SpillTarget::Void || self.policy.priority == Priority::Never;
         match self.fallback {
+            Some(Fallback::NextTier) if self.is_in_its_slowest_tier() => {
+                Err(contradiction("what may not sink below a tier does not fall back from it").field("fallback"))
+            }
             Some(Fallback::NextTier) if self.policy.spill_to == SpillTarget::Void => Err(contradiction(
                 "what ends rather than leave RAM does not fall back to a slower tier",
             )
@@ -77,6 +84,10 @@ impl Request {
             None if self.tier.is_some() || stays => Ok(Fallback::Refuse),
             None => Ok(Fallback::NextTier),
         }
+    }
+
+    fn is_in_its_slowest_tier(&self) -> bool {
+        self.policy.min_tier == Some(self.tier.unwrap_or(Tier::Ram))
     }
 
     /// By how much the payload lets its namespace grow: by a second copy too, if its commit promises one.

@@ -45,7 +45,7 @@ fn spill(spill_to: SpillTarget, priority: Priority) -> Policy {
     Policy {
         priority,
         spill_to,
-        rederivable: false,
+        ..Policy::default()
     }
 }
 
@@ -177,7 +177,15 @@ fn what_would_rather_end_or_stays_for_ever_does_not_fall_back() {
     };
     let void = spill(SpillTarget::Void, Priority::Low);
     let never = spill(SpillTarget::Disk, Priority::Never);
+    let not_below = |min_tier| Policy {
+        min_tier: Some(min_tier),
+        ..Policy::default()
+    };
+    let contradiction = Short::No(Reason::PolicyContradiction);
     let table = [
+        (not_below(Tier::Ram), None, Short::No(Reason::TierFull)),
+        (not_below(Tier::Ram), Some(Fallback::NextTier), contradiction),
+        (not_below(Tier::Disk), None, Short::In(Tier::Disk)),
         (void, None, Short::No(Reason::TierFull)),
         (void, Some(Fallback::Refuse), Short::No(Reason::TierFull)),
         (void, Some(Fallback::NextTier), Short::No(Reason::PolicyContradiction)),
@@ -194,6 +202,25 @@ fn what_would_rather_end_or_stays_for_ever_does_not_fall_back() {
         let verdict = place(&request, &world(), [full, DISK]);
         assert_eq!(short(&verdict), expected, "{policy:?} {fallback:?}");
     }
+}
+
+#[test]
+fn nothing_is_made_below_the_slowest_tier_that_it_may_be_in() {
+    let min_tier = |min_tier| Policy {
+        min_tier: Some(min_tier),
+        ..Policy::default()
+    };
+    let on_disk = |policy| Request {
+        tier: Some(Tier::Disk),
+        policy,
+        ..bytes(1)
+    };
+    let verdict = |request: Request| short(&place(&request, &world(), [RAM, DISK]));
+    assert_eq!(
+        verdict(on_disk(min_tier(Tier::Ram))),
+        Short::No(Reason::PolicyContradiction)
+    );
+    assert_eq!(verdict(on_disk(min_tier(Tier::Disk))), Short::In(Tier::Disk));
 }
 
 #[test]

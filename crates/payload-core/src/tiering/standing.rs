@@ -20,6 +20,12 @@ pub enum Keep {
     MayReturn,
     /// Copies of it failed again and again, or were cancelled.
     SetAside,
+    /// Somebody has pinned it.
+    Pinned,
+    /// It has not been there for as long as its policy says.
+    MinResidency,
+    /// It is in the slowest tier that its policy lets it sink to.
+    MinTier,
     /// Its priority is `never`.
     Priority,
     /// There is no tier below it, and its policy is not to be given up.
@@ -47,6 +53,10 @@ pub struct Facts {
     pub may_return: bool,
     /// Copies of it are not tried for a while.
     pub set_aside: bool,
+    /// It is pinned, or is about to be.
+    pub pinned: bool,
+    /// The time for which it stays at least is not over.
+    pub settling: bool,
     /// There is another complete replica in a tier below.
     pub copy_below: bool,
     /// The tier that it would be copied to; none: there is none below that takes it.
@@ -66,7 +76,7 @@ pub enum Exit {
 
 impl Keep {
     /// Every reason there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Unsettled,
         Self::InDoubt,
         Self::Elsewhere,
@@ -74,6 +84,9 @@ impl Keep {
         Self::Moving,
         Self::MayReturn,
         Self::SetAside,
+        Self::Pinned,
+        Self::MinResidency,
+        Self::MinTier,
         Self::Priority,
         Self::LowestTier,
     ];
@@ -87,6 +100,9 @@ impl Keep {
             Self::Moving => facts.moving,
             Self::MayReturn => facts.may_return,
             Self::SetAside => facts.set_aside,
+            Self::Pinned => facts.pinned,
+            Self::MinResidency => facts.settling,
+            Self::MinTier => facts.policy.min_tier == Some(facts.tier),
             Self::Priority => facts.policy.rank().is_none(),
             Self::LowestTier => {
                 !facts.copy_below && facts.below.is_none() && facts.policy.spill_to != SpillTarget::Void
@@ -132,6 +148,8 @@ mod tests {
             moving: false,
             may_return: false,
             set_aside: false,
+            pinned: false,
+            settling: false,
             copy_below: false,
             below: Some(Tier::Disk),
         }
@@ -176,6 +194,24 @@ mod tests {
                 Keep::SetAside,
                 Facts {
                     set_aside: true,
+                    ..free()
+                },
+            ),
+            (Keep::Pinned, Facts { pinned: true, ..free() }),
+            (
+                Keep::MinResidency,
+                Facts {
+                    settling: true,
+                    ..free()
+                },
+            ),
+            (
+                Keep::MinTier,
+                Facts {
+                    policy: Policy {
+                        min_tier: Some(Tier::Ram),
+                        ..Policy::default()
+                    },
                     ..free()
                 },
             ),

@@ -97,7 +97,9 @@ impl Engine {
             moving: entry.is_moving(),
             may_return: self.may_be_held_unknown(entry),
             set_aside: self.is_set_aside(live),
-            copy_below: live.readable().any(|other| other.tier() > tier),
+            pinned: live.is_pinned(replica),
+            settling: tier == Tier::Ram && self.stays_for(live).is_some(),
+            copy_below: live.has_copy_below(tier),
             below: self.below(tier, live.row.policy),
         }
     }
@@ -105,7 +107,7 @@ impl Engine {
     /// The tier that a payload is copied to when it has to leave one: where its policy says if that answers, else the next
     /// one down.
     pub(crate) fn below(&self, tier: Tier, policy: Policy) -> Option<Tier> {
-        let is_there = |below: &Tier| *below > tier && self.tier(*below).is_ok();
+        let is_there = |below: &Tier| *below > tier && policy.may_sink_to(*below) && self.tier(*below).is_ok();
         let answers = |below: &Tier| self.tier(*below).is_ok_and(|store| !store.usage().unavailable);
         let wished = (policy.spill_to == SpillTarget::Object).then_some(Tier::Object);
         let wished = wished.into_iter().filter(answers);
@@ -122,7 +124,11 @@ impl Engine {
 
     fn consider_in(&self, tier: Tier, entry: &Arc<Entry>) {
         let mut live = entry.live();
-        if live.is_candidate(tier) || !self.may_go(entry, &live, tier) {
+        if live.is_candidate(tier) {
+            return;
+        }
+        if !self.may_go(entry, &live, tier) {
+            self.consider_after_stay(entry, &mut live);
             return;
         }
         let (Some(replica), Some(rank)) = (live.replica_in(tier), live.row.policy.rank()) else {

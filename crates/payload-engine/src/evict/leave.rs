@@ -137,7 +137,7 @@ impl Evictor {
 
 /// Whether the replica in a tier has a copy below.
 fn is_clean(entry: &Entry, tier: Tier) -> bool {
-    entry.live().readable().any(|replica| replica.tier() > tier)
+    entry.live().has_copy_below(tier)
 }
 
 fn goes_to_void(entry: &Entry) -> bool {

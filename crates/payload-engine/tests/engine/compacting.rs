@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use payload_core::{Container, Durability, EventKind, Payload, PayloadId, Reason, StateKind, Tier};
-use payload_engine::Holder;
+use payload_core::{Container, Durability, EventKind, Namespace, Payload, PayloadId, Pin, Reason, StateKind, Tier};
+use payload_engine::{Holder, PinRequest};
 use payload_testkit::faulty::Moment;
 
 use crate::common::calls::put_request;
-use crate::common::{Rig, Setup, bytes, refusal, secs};
+use crate::common::{Rig, Setup, alice, bytes, refusal, secs};
 
 const SIZE: u64 = 60_000;
 /// As many as fill two containers of a mebibyte, and begin a third.
@@ -97,6 +97,25 @@ fn what_is_left_moves_out_and_the_room_comes_back() {
         rig.close_session(&session);
         rig.quiesce();
         rig.check_at_rest();
+    }
+}
+
+#[test]
+fn what_is_pinned_moves_and_stays_pinned() {
+    for tier in [Tier::Ram, Tier::Disk] {
+        let rig = Setup::default().start();
+        let world = hollow_out(&rig, tier);
+        let request = PinRequest {
+            namespace: Namespace::default(),
+            payload: world.first().into(),
+            tier,
+            term: None,
+        };
+        rig.pin(&alice(), &request).unwrap();
+        compact(&rig);
+        let moved = row(&rig, world.first());
+        assert_ne!(container_of(&moved), world.hollow);
+        assert_eq!(moved.replicas[0].pin, Some(Pin::Unlimited));
     }
 }
 

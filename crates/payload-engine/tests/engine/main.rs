@@ -25,6 +25,7 @@ mod metadata;
 mod moving;
 mod names;
 mod namespaces;
+mod pinning;
 mod placing;
 mod policies;
 mod promoting;

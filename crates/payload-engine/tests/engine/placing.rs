@@ -108,7 +108,7 @@ fn what_would_rather_end_or_stays_for_ever_does_not_fall_back() {
         let policy = Policy {
             priority,
             spill_to,
-            rederivable: false,
+            ..Policy::default()
         };
         let request = AllocateRequest {
             policy,

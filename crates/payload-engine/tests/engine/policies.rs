@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use payload_core::port::Clock;
 use payload_core::{Durability, EventKind, PayloadId, Policy, Priority, Reason, SpillTarget, StateKind, Tier};
 use payload_engine::{AllocateRequest, Holder, PutRequest};
 
 use crate::common::calls::{allocate_request, fill, put_request};
-use crate::common::{Rig, Setup, bytes, refusal};
+use crate::common::{Rig, Setup, bytes, refusal, secs};
 
 const SIZE: u64 = 100_000;
 
@@ -96,6 +97,98 @@ fn what_can_be_made_again_goes_before_others_of_its_priority() {
 }
 
 #[test]
+fn what_has_not_been_in_ram_for_long_enough_stays_and_goes_in_its_turn_then() {
+    let rig = ten();
+    let session = rig.session();
+    let stays = Policy {
+        min_residency: Some(secs(60)),
+        ..Policy::default()
+    };
+    let ids: Vec<PayloadId> = (0..10)
+        .map(|seed| put(&rig, &session, seed, if seed < 8 { stays } else { Policy::default() }))
+        .collect();
+    rig.evict();
+    assert_eq!(gone(&rig, &ids), [8, 9]);
+    rig.advance(secs(59));
+    put(&rig, &session, 10, Policy::default());
+    put(&rig, &session, 11, Policy::default());
+    rig.evict();
+    assert_eq!(gone(&rig, &ids), [8, 9], "what is new goes, since nothing else may");
+    rig.advance(secs(1));
+    let more: Vec<PayloadId> = (12..14).map(|seed| put(&rig, &session, seed, stays)).collect();
+    rig.evict();
+    assert_eq!((gone(&rig, &ids), gone(&rig, &more)), (vec![0, 1, 8, 9], vec![]));
+}
+
+#[test]
+fn what_was_fetched_stays_for_as_long_again() {
+    let rig = ten();
+    let session = rig.session();
+    let stays = Policy {
+        min_residency: Some(secs(60)),
+        ..Policy::default()
+    };
+    let fetched = put(&rig, &session, 0, stays);
+    let default = payload_core::Namespace::default();
+    rig.spill(&default, fetched, Tier::Disk).unwrap();
+    rig.advance(secs(600));
+    rig.promote(&default, fetched, Tier::Ram).unwrap();
+    let ids: Vec<PayloadId> = (1..10)
+        .map(|seed| put(&rig, &session, seed, Policy::default()))
+        .collect();
+    // For as long as it counts as used because it is new, it would stay anyhow.
+    rig.advance(secs(30));
+    rig.evict();
+    assert_eq!((gone(&rig, &[fetched]), gone(&rig, &ids)), (vec![], vec![0, 1]));
+    rig.advance(secs(30));
+    let _more: Vec<PayloadId> = (12..14)
+        .map(|seed| put(&rig, &session, seed, with_priority(Priority::High)))
+        .collect();
+    rig.evict();
+    let left = gone(&rig, &ids).len() + gone(&rig, &[fetched]).len();
+    assert_eq!(left, 4);
+}
+
+#[test]
+fn a_commit_in_the_future_has_been_there_for_long_enough() {
+    let rig = ten();
+    let session = rig.session();
+    let stays = Policy {
+        min_residency: Some(secs(60)),
+        ..Policy::default()
+    };
+    let ids: Vec<PayloadId> = (0..10).map(|seed| put(&rig, &session, seed, stays)).collect();
+    rig.evict();
+    assert_eq!(gone(&rig, &ids), [0; 0]);
+    rig.clock.set_wall(rig.clock.wall().before(secs(86_400)));
+    rig.advance(secs(60));
+    rig.evict();
+    assert_eq!(gone(&rig, &ids).len(), 2);
+}
+
+#[test]
+fn what_may_not_sink_below_a_tier_stays_in_it_unless_somebody_spills_it() {
+    let rig = ten();
+    let session = rig.session();
+    let in_ram = Policy {
+        min_tier: Some(Tier::Ram),
+        ..Policy::default()
+    };
+    let on_disk = Policy {
+        min_tier: Some(Tier::Disk),
+        ..Policy::default()
+    };
+    let ids: Vec<PayloadId> = (0..10)
+        .map(|seed| put(&rig, &session, seed, if seed < 8 { in_ram } else { on_disk }))
+        .collect();
+    rig.evict();
+    assert_eq!(gone(&rig, &ids), [8, 9]);
+    rig.spill(&payload_core::Namespace::default(), ids[0], Tier::Disk)
+        .unwrap();
+    assert_eq!(gone(&rig, &ids), [0, 8, 9]);
+}
+
+#[test]
 fn what_spills_to_the_void_ends_and_takes_nothing_up() {
     let rig = ten();
     let session = rig.session();
@@ -141,7 +234,7 @@ fn contradictions_are_refused_before_anything_is_reserved() {
     let void = |priority| Policy {
         priority,
         spill_to: SpillTarget::Void,
-        rederivable: false,
+        ..Policy::default()
     };
     let durable = AllocateRequest {
         durability: Some(Durability::Host),

@@ -1,6 +1,6 @@
 //! Events on the wire, and what can be asked of a log.
 
-use payload_core::{Edit, Error, EventKind, LoggedEvent, Note, Reason, Replica, Result, State, Timestamp};
+use payload_core::{Edit, Error, EventKind, LoggedEvent, Note, Pin, Reason, Replica, Result, State, Timestamp};
 
 use super::metadata;
 use super::{container_id, digest, millis};
@@ -79,6 +79,16 @@ fn edits(edit: &Edit) -> Vec<v1::EventEdit> {
             field("policy/priority", policy.priority.as_str()),
             field("policy/spill_to", policy.spill_to.as_str()),
             field("policy/rederivable", policy.rederivable.to_string()),
+            maybe(
+                "policy/min_tier",
+                policy
+                    .min_tier
+                    .map(|tier| v1::Tier::from(tier).as_str_name().to_owned()),
+            ),
+            maybe(
+                "policy/min_residency_ms",
+                policy.min_residency.map(|span| millis(span).to_string()),
+            ),
         ],
         Edit::CommittedAt(at) => vec![maybe("committed_at_us", at.map(micros))],
         Edit::Ttl(ttl) => vec![maybe("ttl_ms", ttl.map(|ttl| millis(ttl).to_string()))],
@@ -99,8 +109,13 @@ fn state(state: &State) -> Vec<v1::EventEdit> {
 /// For people; programs read the replicas of the payload.
 fn replica(replica: &Replica) -> String {
     let Replica { state, location, .. } = replica;
+    let pinned = match replica.pin {
+        Some(Pin::Until(at)) => format!(", pinned until {}", micros(at)),
+        Some(Pin::Unlimited) => ", pinned".to_owned(),
+        None => String::new(),
+    };
     format!(
-        "{} in {}, {} bytes at {} of {}",
+        "{} in {}, {} bytes at {} of {}{pinned}",
         state.as_str(),
         location.tier(),
         replica.charged,

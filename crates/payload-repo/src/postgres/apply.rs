@@ -6,8 +6,8 @@ use futures_util::future;
 use payload_core::delta;
 use payload_core::stream::Appended;
 use payload_core::{
-    Change, Document, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Replica, RequestRecord,
-    Revision, Tier, Timestamp, Version,
+    Change, Document, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Pin, Replica,
+    RequestRecord, Revision, Tier, Timestamp, Version,
 };
 use tokio_postgres::types::ToSql;
 
@@ -227,11 +227,13 @@ pub(super) fn insert_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
         row.owner.as_str(),
         row.created_at.as_micros(),
         row.committed_at.map(Timestamp::as_micros),
-        row::ttl_ns(row),
+        row::span_ns(row.ttl),
         row.policy.priority.as_str(),
         row.policy.spill_to.as_str(),
         row.policy.rederivable,
         row.metadata.map(|revision| int(revision.as_u64())),
+        row.policy.min_tier.map(Tier::as_str),
+        row::span_ns(row.policy.min_residency),
     )
 }
 
@@ -248,11 +250,13 @@ pub(super) fn update_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
         row.tier.as_str(),
         row.durability.as_str(),
         row.committed_at.map(Timestamp::as_micros),
-        row::ttl_ns(row),
+        row::span_ns(row.ttl),
         row.policy.priority.as_str(),
         row.policy.spill_to.as_str(),
         row.policy.rederivable,
         row.metadata.map(|revision| int(revision.as_u64())),
+        row.policy.min_tier.map(Tier::as_str),
+        row::span_ns(row.policy.min_residency),
     )
 }
 
@@ -303,6 +307,7 @@ pub(super) fn put_replicas<'a>(rows: &[(PayloadId, &'a Replica)]) -> Write<'a> {
         row::container(&hung.1.location.container()),
         int(hung.1.location.offset()),
         int(hung.1.charged),
+        hung.1.pin.map(Pin::as_micros),
     )
 }
 

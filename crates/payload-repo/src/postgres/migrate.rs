@@ -59,6 +59,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "retention",
         sql: include_str!("../../migrations/postgres/0010_retention.sql"),
     },
+    Migration {
+        number: 11,
+        name: "residency",
+        sql: include_str!("../../migrations/postgres/0011_residency.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

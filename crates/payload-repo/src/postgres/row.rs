@@ -8,7 +8,7 @@ use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, Container, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition,
     LoggedEvent, MetadataRevision, NameMove, NameRecord, Namespace, NamespaceRecord, NodeId, Note, ObjectId, Operation,
-    Payload, PayloadId, PayloadName, Policy, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId,
+    Payload, PayloadId, PayloadName, Pin, Policy, Principal, Quota, Replica, ReplicaId, ReplicaState, RequestId,
     RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Timestamp, Version,
 };
 use tokio_postgres::Row;
@@ -49,9 +49,9 @@ pub(super) fn kind(location: &Location) -> &'static str {
     }
 }
 
-/// A time to live as a column.
-pub(super) fn ttl_ns(payload: &Payload) -> Option<i64> {
-    payload.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX))
+/// A length of time as a column.
+pub(super) fn span_ns(span: Option<Span>) -> Option<i64> {
+    span.map(|span| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// A column of any type that it can have.
@@ -87,6 +87,13 @@ pub(super) fn id<T>(value: Uuid, column: &'static str, make: impl FnOnce([u8; 16
 /// A text that stands for something.
 pub(super) fn word<T>(row: &Row, column: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
     parse(get(row, column)?).ok_or_else(|| Fault::bad_row(column))
+}
+
+/// The same, where there may be none.
+fn word_maybe<T>(row: &Row, column: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+    let text = get::<Option<&str>>(row, column)?;
+    text.map(|text| parse(text).ok_or_else(|| Fault::bad_row(column)))
+        .transpose()
 }
 
 /// One of the words of the API.
@@ -135,7 +142,6 @@ pub(super) fn state(row: &Row) -> Result<State, Fault> {
 
 /// Reads what `sql::PAYLOAD` and the listings select.
 pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
-    let ttl = get::<Option<i64>>(row, "ttl_ns")?;
     let digest = get::<Option<&[u8]>>(row, "digest")?.map(|bytes| digest(bytes, "digest"));
     Ok(Payload {
         id: payload_id(row)?,
@@ -150,18 +156,21 @@ pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
             priority: word(row, "priority", |text| text.parse().ok())?,
             spill_to: word(row, "spill_to", |text| text.parse().ok())?,
             rederivable: get(row, "rederivable")?,
+            min_tier: word_maybe(row, "min_tier", |text| text.parse().ok())?,
+            min_residency: span(row, "min_residency_ns")?,
         },
         labels: labels(row)?,
         owner: word(row, "owner", |text| Some(Principal::from_stored(text)))?,
         created_at: time(row, "created_at")?,
         committed_at: get::<Option<i64>>(row, "committed_at")?.map(Timestamp::from_micros),
-        ttl: ttl
-            .map(|nanos| unsigned(nanos, "ttl_ns"))
-            .transpose()?
-            .map(Span::from_nanos),
+        ttl: span(row, "ttl_ns")?,
         metadata: latest_revision(row)?,
         replicas: replicas(row)?,
     })
+}
+
+fn span(row: &Row, column: &'static str) -> Result<Option<Span>, Fault> {
+    Ok(uint_maybe(row, column)?.map(Span::from_nanos))
 }
 
 fn latest_revision(row: &Row) -> Result<Option<Revision>, Fault> {
@@ -218,7 +227,7 @@ fn replicas(row: &Row) -> Result<Vec<Replica>, Fault> {
     let (ids, nodes) = (array::<Uuid>(row, "ids")?, array::<Uuid>(row, "nodes")?);
     let (states, kinds) = (array::<&str>(row, "states")?, array::<&str>(row, "kinds")?);
     let (containers, starts) = (array::<Uuid>(row, "containers")?, array::<i64>(row, "starts")?);
-    let charged = array::<i64>(row, "charged")?;
+    let (charged, pins) = (array::<i64>(row, "charged")?, array::<Option<i64>>(row, "pins")?);
     let replica = |place: usize| {
         let state = one_of(&ReplicaState::ALL, ReplicaState::as_str)(states[place]);
         let start = unsigned(starts[place], "start")?;
@@ -228,6 +237,7 @@ fn replicas(row: &Row) -> Result<Vec<Replica>, Fault> {
             state: state.ok_or_else(|| Fault::bad_row("state"))?,
             location: location(kinds[place], containers[place], start)?,
             charged: unsigned(charged[place], "charged")?,
+            pin: pins[place].map(Pin::from_micros),
         })
     };
     (0..ids.len()).map(replica).collect()

@@ -14,8 +14,9 @@ macro_rules! payloads {
     ($($text:literal)+) => {
         concat!(
             "SELECT p.id, p.namespace, p.state, p.deadline, p.version, p.size, p.digest, p.tier, p.durability, p.owner,
-                    p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, p.metadata, l.keys, l.values,
-                    r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged ",
+                    p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, p.metadata,
+                    p.min_tier, p.min_residency_ns, l.keys, l.values,
+                    r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged, r.pins ",
             $($text,)+
             " CROSS JOIN LATERAL (
                 SELECT array_agg(key) AS keys, array_agg(value) AS values
@@ -23,8 +24,8 @@ macro_rules! payloads {
             ) AS l CROSS JOIN LATERAL (
                 SELECT array_agg(id) AS ids, array_agg(node) AS nodes, array_agg(state) AS states,
                        array_agg(kind) AS kinds, array_agg(container) AS containers, array_agg(start) AS starts,
-                       array_agg(charged) AS charged
-                FROM (SELECT id, node, state, kind, container, start, charged
+                       array_agg(charged) AS charged, array_agg(pinned_until) AS pins
+                FROM (SELECT id, node, state, kind, container, start, charged, pinned_until
                       FROM replicas WHERE payload = p.id ORDER BY id) AS replica
             ) AS r ORDER BY p.id"
         )
@@ -151,6 +152,8 @@ statements! { READS:
         (SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > $2
             AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1) ORDER BY id LIMIT $3) UNION
         (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND tier = 'ram' AND payload > $2
+         ORDER BY payload LIMIT $3) UNION
+        (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND pinned_until IS NOT NULL AND payload > $2
          ORDER BY payload LIMIT $3)
         ORDER BY 1 LIMIT $3) AS page JOIN payloads AS p ON p.id = page.id");
     /// The first condition is the index's.
@@ -279,21 +282,23 @@ statements! { WRITES:
 
     INSERT_PAYLOADS = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
+                              min_tier, min_residency_ns)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
                              $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
-                             $14::text[], $15::text[], $16::boolean[], $17::bigint[])";
+                             $14::text[], $15::text[], $16::boolean[], $17::bigint[], $18::text[], $19::bigint[])";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOADS = "
         UPDATE payloads AS p
         SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
             tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
             priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
-            metadata = new.metadata
+            metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
-                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[], $14::bigint[])
+                    $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[], $14::bigint[],
+                    $15::text[], $16::bigint[])
             AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
-                    priority, spill_to, rederivable, metadata)
+                    priority, spill_to, rederivable, metadata, min_tier, min_residency_ns)
         WHERE p.id = new.id";
     DELETE_LABELS = "
         DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)
@@ -310,11 +315,12 @@ statements! { WRITES:
         DELETE FROM replicas AS r USING unnest($1::uuid[], $2::uuid[]) AS gone (payload, id)
         WHERE r.payload = gone.payload AND r.id = gone.id";
     PUT_REPLICAS = "
-        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
+        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged, pinned_until)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
-                             $8::bigint[], $9::bigint[])
+                             $8::bigint[], $9::bigint[], $10::bigint[])
         ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
-            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged";
+            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged,
+            pinned_until = excluded.pinned_until";
     ADD_NAMESPACE_USES = "
         INSERT INTO namespace_use (namespace, node, payloads, bytes)
         SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[])
@@ -423,37 +429,39 @@ statements! { WRITES:
             UPDATE nodes SET batch = batch + 1 WHERE node = $1 AND claim = $2 AND batch >= $3::bigint RETURNING batch
         ), made AS (
             INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                                  created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
+                                  created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
+                                  min_tier, min_residency_ns)
             SELECT * FROM unnest($6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
                                  $12::bytea[], $13::text[], $14::text[], $15::text[], $16::bigint[], $17::bigint[],
-                                 $18::bigint[], $19::text[], $20::text[], $21::boolean[], $22::bigint[])
+                                 $18::bigint[], $19::text[], $20::text[], $21::boolean[], $22::bigint[],
+                                 $23::text[], $24::bigint[])
         ), changed AS (
             UPDATE payloads AS p
             SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
                 tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
                 priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
-                metadata = new.metadata
-            FROM unnest($23::uuid[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bytea[],
-                        $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::text[], $34::text[],
-                        $35::boolean[], $36::bigint[], $37::bigint[])
+                metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns
+            FROM unnest($25::uuid[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bytea[],
+                        $31::text[], $32::text[], $33::bigint[], $34::bigint[], $35::text[], $36::text[],
+                        $37::boolean[], $38::bigint[], $39::text[], $40::bigint[], $41::bigint[])
                 AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
-                        priority, spill_to, rederivable, metadata, before)
+                        priority, spill_to, rederivable, metadata, min_tier, min_residency_ns, before)
             WHERE p.id = new.id AND p.version = new.before
             RETURNING p.id
         ), labelled AS (
             INSERT INTO labels (payload, key, value, namespace, ended)
-            SELECT * FROM unnest($38::uuid[], $39::text[], $40::bytea[], $41::text[], $42::boolean[])
+            SELECT * FROM unnest($42::uuid[], $43::text[], $44::bytea[], $45::text[], $46::boolean[])
             ON CONFLICT (payload, key) DO UPDATE SET value = excluded.value
         ), copied AS (
-            INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
-            SELECT * FROM unnest($43::uuid[], $44::uuid[], $45::uuid[], $46::text[], $47::text[], $48::text[],
-                                 $49::uuid[], $50::bigint[], $51::bigint[])
+            INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged, pinned_until)
+            SELECT * FROM unnest($47::uuid[], $48::uuid[], $49::uuid[], $50::text[], $51::text[], $52::text[],
+                                 $53::uuid[], $54::bigint[], $55::bigint[], $56::bigint[])
             ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
                 kind = excluded.kind, container = excluded.container, start = excluded.start,
-                charged = excluded.charged
+                charged = excluded.charged, pinned_until = excluded.pinned_until
         ), used AS (
             INSERT INTO usage (node, tier, namespace, replicas, charged)
-            SELECT * FROM unnest($52::uuid[], $53::text[], $54::text[], $55::bigint[], $56::bigint[])
+            SELECT * FROM unnest($57::uuid[], $58::text[], $59::text[], $60::bigint[], $61::bigint[])
             ON CONFLICT (node, tier, namespace) DO UPDATE
             SET replicas = usage.replicas + excluded.replicas, charged = usage.charged + excluded.charged
         ), logged AS (
@@ -461,23 +469,23 @@ statements! { WRITES:
                                 to_state, body)
             SELECT e.namespace, pg_current_xact_id()::text::bigint, e.number, e.payload, e.version, e.kind, e.actor,
                    e.reason, e.at, e.from_state, e.to_state, e.body
-            FROM unnest($57::text[], $58::uuid[], $59::bigint[], $60::text[], $61::text[], $62::bytea[],
-                        $63::bigint[], $64::text[], $65::text[], $66::bytea[]) WITH ORDINALITY
+            FROM unnest($62::text[], $63::uuid[], $64::bigint[], $65::text[], $66::text[], $67::bytea[],
+                        $68::bigint[], $69::text[], $70::text[], $71::bytea[]) WITH ORDINALITY
                 AS e (namespace, payload, version, kind, actor, reason, at, from_state, to_state, body, number)
         ), charged AS (
             INSERT INTO namespace_use (namespace, node, payloads, bytes)
-            SELECT * FROM unnest($67::text[], $68::uuid[], $69::bigint[], $70::bigint[])
+            SELECT * FROM unnest($72::text[], $73::uuid[], $74::bigint[], $75::bigint[])
             ON CONFLICT (namespace, node) DO UPDATE
             SET payloads = namespace_use.payloads + excluded.payloads, bytes = namespace_use.bytes + excluded.bytes
         ), asked AS (
             INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream,
                                   first_position)
-            SELECT * FROM unnest($71::text[], $72::text[], $73::bytea[], $74::text[], $75::uuid[], $76::bigint[],
-                                 $77::bigint[], $78::uuid[], $79::bigint[])
+            SELECT * FROM unnest($76::text[], $77::text[], $78::bytea[], $79::text[], $80::uuid[], $81::bigint[],
+                                 $82::bigint[], $83::uuid[], $84::bigint[])
         )
         SELECT (SELECT batch FROM fence) AS batch,
                1 / CASE WHEN EXISTS (SELECT FROM fence)
-                   AND (SELECT count(*) FROM changed) = cardinality($23::uuid[])
+                   AND (SELECT count(*) FROM changed) = cardinality($25::uuid[])
                    AND (SELECT count(*) FROM namespaces WHERE name = ANY ($4::text[])) = cardinality($4::text[])
                    AND NOT EXISTS (
                        SELECT FROM namespaces WHERE name = ANY ($5::text[])

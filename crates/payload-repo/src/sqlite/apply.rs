@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use payload_core::stream::Appended;
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Label, NodeId, Payload, PayloadId, Replica, RequestRecord, State, Tier,
+    Change, ChangeSet, CommitOutcome, Label, NodeId, Payload, PayloadId, Pin, Replica, RequestRecord, State, Tier,
 };
 use rusqlite::{Connection, params};
 
@@ -105,11 +105,13 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.owner.as_str(),
             after.created_at.as_micros(),
             committed_at,
-            row::ttl_ns(after),
+            row::span_ns(after.ttl),
             after.policy.priority.as_str(),
             after.policy.spill_to.as_str(),
             after.policy.rederivable,
             after.metadata.map(|revision| int(revision.as_u64())),
+            after.policy.min_tier.map(Tier::as_str),
+            row::span_ns(after.policy.min_residency),
         ])?,
         Some(before) => conn.prepare_cached(sql::UPDATE_PAYLOAD)?.execute(params![
             after.id.as_bytes(),
@@ -122,11 +124,13 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.tier.as_str(),
             after.durability.as_str(),
             committed_at,
-            row::ttl_ns(after),
+            row::span_ns(after.ttl),
             after.policy.priority.as_str(),
             after.policy.spill_to.as_str(),
             after.policy.rederivable,
             after.metadata.map(|revision| int(revision.as_u64())),
+            after.policy.min_tier.map(Tier::as_str),
+            row::span_ns(after.policy.min_residency),
         ])?,
     };
     Ok(written == 1)
@@ -188,6 +192,7 @@ fn put_replica(conn: &Connection, payload: PayloadId, replica: &Replica) -> Resu
         container,
         start,
         int(replica.charged),
+        replica.pin.map(Pin::as_micros),
     ])?;
     Ok(())
 }

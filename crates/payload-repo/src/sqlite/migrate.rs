@@ -60,6 +60,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "retention",
         sql: include_str!("../../migrations/sqlite/0010_retention.sql"),
     },
+    Migration {
+        number: 11,
+        name: "residency",
+        sql: include_str!("../../migrations/sqlite/0011_residency.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

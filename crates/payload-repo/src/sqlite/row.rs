@@ -7,11 +7,12 @@ use payload_core::lineage::{End, Link, Node};
 use payload_core::stream::{Appended, Offset};
 use payload_core::{
     Actor, ContentType, Digest, Edge, EventKind, EventRecord, FileId, Label, Location, LogPosition, LoggedEvent,
-    Namespace, NodeId, ObjectId, Operation, Payload, PayloadId, Policy, Principal, Replica, ReplicaId, ReplicaState,
-    RequestId, RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier, Timestamp,
-    Version,
+    Namespace, NodeId, ObjectId, Operation, Payload, PayloadId, Pin, Policy, Principal, Replica, ReplicaId,
+    ReplicaState, RequestId, RequestRecord, Revision, RevisionInfo, SegmentId, Span, State, StateKind, StreamId, Tier,
+    Timestamp, Version,
 };
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 use super::fault::Fault;
 use crate::body::{self, Body};
@@ -63,6 +64,19 @@ pub(super) fn word<T>(
     parse(text).ok_or_else(|| Fault::bad_row(column))
 }
 
+/// The same, where there may be none.
+fn word_maybe<T>(
+    row: &Row<'_>,
+    index: usize,
+    column: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    match row.get_ref(index)? {
+        ValueRef::Null => Ok(None),
+        _ => word(row, index, column, parse).map(Some),
+    }
+}
+
 /// One of the words of the API.
 pub(super) fn one_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> impl FnOnce(&str) -> Option<T> {
     move |text| all.iter().copied().find(|item| name(*item) == text)
@@ -106,6 +120,8 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
             priority: word(row, 12, "priority", |text| text.parse().ok())?,
             spill_to: word(row, 13, "spill_to", |text| text.parse().ok())?,
             rederivable: row.get(14)?,
+            min_tier: word_maybe(row, 16, "min_tier", |text| text.parse().ok())?,
+            min_residency: uint_maybe(row, 17, "min_residency_ns")?.map(Span::from_nanos),
         },
         labels: Vec::new(),
         owner: word(row, 8, "owner", |text| Some(Principal::from_stored(text)))?,
@@ -131,9 +147,9 @@ pub(super) fn revision(row: &Row<'_>) -> Result<RevisionInfo, Fault> {
     })
 }
 
-/// A time to live as a column.
-pub(super) fn ttl_ns(payload: &Payload) -> Option<i64> {
-    payload.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX))
+/// A length of time as a column.
+pub(super) fn span_ns(span: Option<Span>) -> Option<i64> {
+    span.map(|span| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Reads what `sql::LABELS` selects. The rules for labels were checked when they came in.
@@ -189,6 +205,7 @@ pub(super) fn replica(row: &Row<'_>) -> Result<Replica, Fault> {
         state: word(row, 2, "state", one_of(&ReplicaState::ALL, ReplicaState::as_str))?,
         location,
         charged: uint(row, 6, "charged")?,
+        pin: row.get::<_, Option<i64>>(7)?.map(Pin::from_micros),
     })
 }
 

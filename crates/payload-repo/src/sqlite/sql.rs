@@ -54,12 +54,12 @@ macro_rules! candidates {
 statements! {
     PAYLOAD = "
         SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns,
-               priority, spill_to, rederivable, metadata
+               priority, spill_to, rederivable, metadata, min_tier, min_residency_ns
         FROM payloads WHERE id = ?1";
     VERSION = "SELECT version FROM payloads WHERE id = ?1";
     LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
     REPLICAS = "
-        SELECT id, node, state, kind, container, start, charged FROM replicas WHERE payload = ?1 ORDER BY id";
+        SELECT id, node, state, kind, container, start, charged, pinned_until FROM replicas WHERE payload = ?1 ORDER BY id";
 
     STATE_OLDEST_FIRST = concat!(candidates!(state "?12"), " ORDER BY p.id LIMIT ?4");
     STATE_NEWEST_FIRST = concat!(candidates!(state "?12"), " ORDER BY p.id DESC LIMIT ?4");
@@ -83,7 +83,9 @@ statements! {
     RESIDENT = "
         SELECT id FROM payloads WHERE state IN ('ALLOCATED', 'DELETING') AND id > ?2
             AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1) UNION
-        SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2
+        SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2 UNION
+        SELECT payload FROM replicas INDEXED BY replicas_pinned
+        WHERE node = ?1 AND pinned_until IS NOT NULL AND payload > ?2
         ORDER BY 1 LIMIT ?3";
     DELETIONS = "
         SELECT id FROM payloads INDEXED BY payloads_unsettled
@@ -183,13 +185,15 @@ statements! {
 
     INSERT_PAYLOAD = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
-                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING";
+                              created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
+                              min_tier, min_residency_ns)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+        ON CONFLICT DO NOTHING";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOAD = "
         UPDATE payloads SET state = ?3, deadline = ?4, version = ?5, size = ?6, digest = ?7, tier = ?8, durability = ?9,
                             committed_at = ?10, ttl_ns = ?11, priority = ?12, spill_to = ?13, rederivable = ?14,
-                            metadata = ?15
+                            metadata = ?15, min_tier = ?16, min_residency_ns = ?17
         WHERE id = ?1 AND version = ?2";
     PUT_LABEL = "
         INSERT INTO labels (payload, key, value, namespace, ended) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -198,10 +202,11 @@ statements! {
     MOVE_LABELS = "UPDATE labels SET ended = ?2 WHERE payload = ?1";
     DELETE_LABEL = "DELETE FROM labels WHERE payload = ?1 AND key = ?2";
     PUT_REPLICA = "
-        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged, pinned_until)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
         ON CONFLICT DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
-            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged";
+            kind = excluded.kind, container = excluded.container, start = excluded.start, charged = excluded.charged,
+            pinned_until = excluded.pinned_until";
     DELETE_REPLICA = "DELETE FROM replicas WHERE payload = ?1 AND id = ?2";
     ADD_USAGE = "
         INSERT INTO usage (node, tier, namespace, replicas, charged) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -103,6 +103,8 @@ pub struct Tiers {
     /// See the key.
     pub promote_mib_per_second: u32,
     /// See the key.
+    pub pinned_max: u32,
+    /// See the key.
     pub compact_below: u32,
     /// See the key.
     pub compact_mib_per_second: u32,

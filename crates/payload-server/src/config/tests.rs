@@ -408,6 +408,7 @@ fn every_key_changes_the_configuration() {
             "tiers.movers"
             | "tiers.spill_mib_per_second"
             | "tiers.promote_mib_per_second"
+            | "tiers.pinned_max"
             | "tiers.compact_below"
             | "tiers.compact_mib_per_second"
             | "scrub.mib_per_second" => "5",

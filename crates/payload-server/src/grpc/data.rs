@@ -11,7 +11,7 @@ use payload_proto::v1::data_service_server::DataService;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use super::{answer, moves, remote};
+use super::{answer, moves, pins, remote};
 use crate::bytes;
 use crate::calls::{Calls, Rpc};
 use crate::wire;
@@ -186,6 +186,20 @@ impl DataService for Service {
 
     async fn spill(&self, request: Request<v1::MoveRequest>) -> Result<Response<v1::MoveResponse>, Status> {
         moves::run(&self.calls, Rpc::Spill, request, Tier::Disk, Engine::spill_all).await
+    }
+
+    async fn pin_payload(
+        &self,
+        request: Request<v1::PinPayloadRequest>,
+    ) -> Result<Response<v1::PinPayloadResponse>, Status> {
+        pins::pin(&self.calls, request).await
+    }
+
+    async fn unpin_payload(
+        &self,
+        request: Request<v1::UnpinPayloadRequest>,
+    ) -> Result<Response<v1::UnpinPayloadResponse>, Status> {
+        pins::unpin(&self.calls, request).await
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {

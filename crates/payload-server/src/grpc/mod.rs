@@ -9,6 +9,7 @@ mod lineage;
 mod listing;
 mod metadata;
 mod moves;
+mod pins;
 mod placement;
 mod stream;
 mod subscribe;

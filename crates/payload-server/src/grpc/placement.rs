@@ -114,6 +114,9 @@ const fn kept_by(keep: Keep) -> v1::Keep {
         Keep::Moving => v1::Keep::Moving,
         Keep::MayReturn => v1::Keep::MayReturn,
         Keep::SetAside => v1::Keep::SetAside,
+        Keep::Pinned => v1::Keep::Pinned,
+        Keep::MinResidency => v1::Keep::MinResidency,
+        Keep::MinTier => v1::Keep::MinTier,
         Keep::Priority => v1::Keep::Priority,
         Keep::LowestTier => v1::Keep::LowestTier,
     }

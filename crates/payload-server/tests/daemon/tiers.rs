@@ -219,6 +219,47 @@ fn operators_see_why_bytes_are_where_they_are_and_who_holds_them() {
     assert!(!grpc.cancel_transfer(cancel).unwrap().cancelled, "nothing moves");
 }
 
+#[test]
+fn what_is_pinned_stays_in_ram_until_its_moment_and_more_than_half_of_ram_is_not() {
+    let world = World::of(SMALL);
+    let (session, grpc) = (world.session(), world.grpc());
+    let ids: Vec<String> = (0..3)
+        .map(|seed| session.publish(&content(SIZE, seed)).payload_id)
+        .collect();
+    let pin = |payload_id: &str, term_ms| v1::PinPayloadRequest {
+        payload_id: payload_id.to_owned(),
+        term_ms,
+        ..Default::default()
+    };
+    let is_pinned = |payload: &v1::Payload| payload.replicas.iter().any(|replica| replica.pin.is_some());
+    let pinned = grpc.pin_payload(pin(&ids[0], None)).unwrap().payload.unwrap();
+    assert!(is_pinned(&pinned));
+    let brief = grpc.pin_payload(pin(&ids[1], Some(1))).unwrap().payload.unwrap();
+    until("the pin has ended", || {
+        let now = grpc.get_payload(get(&brief.payload_id)).unwrap().payload.unwrap();
+        (!is_pinned(&now)).then_some(())
+    });
+    grpc.pin_payload(pin(&ids[1], None)).unwrap();
+    let refused = grpc.pin_payload(pin(&ids[2], None)).unwrap_err();
+    assert_eq!(
+        (refused.reason.as_str(), refused.code),
+        ("PIN_LIMIT", tonic::Code::ResourceExhausted)
+    );
+
+    for seed in 3..13 {
+        session.publish(&content(SIZE, seed));
+    }
+    let payload = grpc.get_payload(get(&ids[0])).unwrap().payload.unwrap();
+    assert_eq!(tiers(&payload), [Ram]);
+    let explained = grpc.explain(explain(&ids[0])).unwrap();
+    assert_eq!(explained.replicas[0].kept_by, [i32::from(v1::Keep::Pinned)]);
+    let unpin = v1::UnpinPayloadRequest {
+        payload_id: ids[0].clone(),
+        ..Default::default()
+    };
+    assert!(!is_pinned(&grpc.unpin_payload(unpin).unwrap().payload.unwrap()));
+}
+
 fn explain(payload_id: &str) -> v1::ExplainRequest {
     v1::ExplainRequest {
         payload_id: payload_id.to_owned(),

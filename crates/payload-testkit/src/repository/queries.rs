@@ -2,7 +2,7 @@
 
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    ChangeSet, Location, Payload, PayloadId, ReplicaState, RequestRecord, Span, State, StateKind, Tier,
+    ChangeSet, Location, Payload, PayloadId, Pin, Replica, ReplicaState, RequestRecord, Span, State, StateKind, Tier,
 };
 
 use super::Open;
@@ -109,12 +109,17 @@ pub fn the_next_deadline_is_the_earliest_of_live_payloads(open: Open<'_>) {
     assert_eq!(repo.next_deadline(node).unwrap(), Some(at(100)));
 }
 
-/// What of the node is unsettled, and what it has in memory; each once, in pages. And what it has to drain.
+fn pinned(mut replica: Replica) -> Replica {
+    replica.pin = Some(Pin::Until(at(7)));
+    replica
+}
+
+/// What of the node is unsettled, what it has in memory, and what is pinned there; each once, in pages. And what it has to drain.
 pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
     let (mut maker, neighbour) = (Maker::new(35), Maker::new(36));
     let repo = claimed(open, &maker);
     let mut expected = Vec::new();
-    for round in 0..4 {
+    for round in 0..6 {
         for payload in one_of_each_state(&mut maker) {
             let on_disk = Location::File(maker.file());
             let replica = maker.replica(ReplicaState::Ready, on_disk, 1);
@@ -123,11 +128,17 @@ pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
                 0 => {}
                 1 => payload.replicas = vec![replica],
                 2 => payload.replicas[0].node = neighbour.node,
+                3 => payload.replicas = vec![pinned(replica)],
+                4 => {
+                    payload.replicas = vec![pinned(replica)];
+                    payload.replicas[0].node = neighbour.node;
+                }
                 _ => payload.replicas.extend([replica]),
             }
-            let in_ram = payload.replicas_of(maker.node).any(|held| held.tier() == Tier::Ram);
+            let mut own = payload.replicas_of(maker.node);
+            let in_mind = own.any(|held| held.tier() == Tier::Ram || held.pin.is_some());
             let unsettled = matches!(payload.state.kind(), StateKind::Allocated | StateKind::Deleting);
-            if in_ram || unsettled && payload.is_on(maker.node) {
+            if in_mind || unsettled && payload.is_on(maker.node) {
                 expected.push(payload.clone());
             }
             apply(&*repo, set([created(&payload)]));
@@ -155,7 +166,7 @@ pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
         repo.deletions(maker.node, Some(deleting[0]), 1).unwrap(),
         deleting[1..2]
     );
-    assert_eq!(repo.deletions(neighbour.node, None, 100).unwrap().len(), 1);
+    assert_eq!(repo.deletions(neighbour.node, None, 100).unwrap().len(), 2);
 }
 
 /// Shared containers count until their last replica is gone; memfds and files are told apart.

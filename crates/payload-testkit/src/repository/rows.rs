@@ -2,8 +2,8 @@
 
 use payload_core::port::Repository;
 use payload_core::{
-    Actor, CommitOutcome, Durability, EventKind, EventRecord, Location, Operation, Payload, Policy, Priority,
-    ReplicaState, RequestRecord, SpillTarget, State, StateKind, Tier, Version,
+    Actor, CommitOutcome, Durability, EventKind, EventRecord, Location, Operation, Payload, Pin, Policy, Priority,
+    Replica, ReplicaState, RequestRecord, Span, SpillTarget, State, StateKind, Tier, Version,
 };
 
 use super::Open;
@@ -80,8 +80,13 @@ pub fn every_word_comes_back(open: Open<'_>) {
                 priority: Priority::ALL[step % Priority::ALL.len()],
                 spill_to: SpillTarget::ALL[step % SpillTarget::ALL.len()],
                 rederivable: step % 3 == 0,
+                min_tier: (step % 2 == 0).then(|| Tier::ALL[step / 2 % Tier::ALL.len()]),
+                min_residency: (step % 5 == 0).then(|| Span::new(step as u64, 7)),
             },
-            replicas: vec![maker.replica(ReplicaState::ALL[step % ReplicaState::ALL.len()], location, 7)],
+            replicas: vec![Replica {
+                pin: [None, Some(Pin::Unlimited), Some(Pin::Until(at(17)))][step % 3],
+                ..maker.replica(ReplicaState::ALL[step % ReplicaState::ALL.len()], location, 7)
+            }],
             ..maker.allocated()
         };
         let mut change = created(&payload);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::{
     Actor, Change, ChangeSet, Digest, Document, Durability, EventKind, EventRecord, FileId, Label, Location, Namespace,
-    NodeId, Note, ObjectId, Operation, Payload, PayloadId, Policy, Principal, Priority, Replica, ReplicaId,
+    NodeId, Note, ObjectId, Operation, Payload, PayloadId, Pin, Policy, Principal, Priority, Replica, ReplicaId,
     ReplicaState, RequestId, RequestRecord, SegmentId, Span, SpillTarget, State, StreamId, Tier, Timestamp, Version,
 };
 
@@ -74,6 +74,7 @@ impl Maker {
             state,
             location,
             charged,
+            pin: None,
         }
     }
 
@@ -118,13 +119,18 @@ impl Maker {
                 priority: Priority::Never,
                 spill_to: SpillTarget::Void,
                 rederivable: true,
+                min_tier: Some(Tier::Disk),
+                min_residency: Some(Span::new(3600, 1)),
             },
             labels: labels(&[("camera/left", "ü ✓ 'quoted' \"twice\" %_\\"), ("empty", "")]),
             owner: Principal::loopback(),
             committed_at: Some(at(17)),
             ttl: Some(Span::new(10 * 366 * 24 * 3600, 1)),
             replicas: vec![
-                self.replica(ReplicaState::Ready, Location::Slab { slab, offset: 64 }, 1),
+                Replica {
+                    pin: Some(Pin::Until(at(18))),
+                    ..self.replica(ReplicaState::Ready, Location::Slab { slab, offset: 64 }, 1)
+                },
                 self.replica(ReplicaState::Draining, Location::Pack { pack, offset }, 1 << 40),
                 self.replica(ReplicaState::Copying, Location::File(file), 0),
                 self.replica(ReplicaState::Ready, Location::ObjectPack { pack: object, offset }, 5),

@@ -66,6 +66,7 @@ impl Default for Setup {
                     tombstones: KEPT,
                 },
                 watermarks: PerTier::<Watermarks>::default(),
+                pinned_max: 50,
                 room_wait: Span::ZERO,
                 movers: 2,
                 spill_rate: None,
@@ -317,6 +318,7 @@ impl Rig {
         self.expire_due().unwrap();
         self.run_drains();
         self.forget_requests().unwrap();
+        self.end_pins();
         self.trim_streams().unwrap();
         self.expire_due().unwrap();
         self.run_drains();

@@ -3,7 +3,8 @@
 use payload_proto::v1;
 
 use super::doors::{Bed, Door, Doors, refused};
-use crate::support::refusal::Refusal;
+use crate::support::refusal::{Refusal, moved};
+use crate::support::samples::to_tier;
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
@@ -12,6 +13,20 @@ fn explain(payload_id: &str) -> v1::ExplainRequest {
         payload_id: payload_id.to_owned(),
         ..Default::default()
     }
+}
+
+fn pin(payload_id: &str) -> v1::PinPayloadRequest {
+    v1::PinPayloadRequest {
+        payload_id: payload_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn pin_for(bed: &Bed, door: &dyn Door, term_ms: u64) -> Refusal {
+    refused(bed.grpc.pin_payload(v1::PinPayloadRequest {
+        term_ms: Some(term_ms),
+        ..pin(&door.committed())
+    }))
 }
 
 fn verify(payload_id: &str) -> v1::VerifyBytesRequest {
@@ -51,5 +66,38 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             namespace: "other".to_owned(),
             ..explain(&bed.stranger.put_id(b"x"))
         }))
+    }),
+    ("pin: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.pin_payload(pin("../x")))
+    }),
+    ("pin: an allocation", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.pin_payload(pin(&door.allocated())))
+    }),
+    ("pin: another namespace's id", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.pin_payload(v1::PinPayloadRequest {
+            namespace: "other".to_owned(),
+            ..pin(&bed.stranger.put_id(b"x"))
+        }))
+    }),
+    ("pin: to tier number 99", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.pin_payload(v1::PinPayloadRequest {
+            tier: 99,
+            ..pin(&door.committed())
+        }))
+    }),
+    ("pin: for 0 ms", Doors::Grpc, |bed, door| pin_for(bed, door, 0)),
+    ("pin: for the longest time there is", Doors::Grpc, |bed, door| {
+        pin_for(bed, door, u64::MAX)
+    }),
+    ("unpin: an id that is none", Doors::Grpc, |bed, _| {
+        refused(bed.grpc.unpin_payload(v1::UnpinPayloadRequest {
+            payload_id: "../x".to_owned(),
+            ..Default::default()
+        }))
+    }),
+    ("spill: a payload that is pinned", Doors::Grpc, |bed, door| {
+        let payload_id = door.committed();
+        bed.grpc.pin_payload(pin(&payload_id)).unwrap();
+        refused(moved(bed.grpc.spill(to_tier(&payload_id, v1::Tier::Disk)).unwrap()))
     }),
 ];

@@ -244,7 +244,7 @@ fn with_policy(priority: i32, spill_to: i32) -> v1::AllocateRequest {
         policy: Some(v1::Policy {
             priority,
             spill_to,
-            rederivable: false,
+            ..v1::Policy::default()
         }),
         ..allocate(100)
     }

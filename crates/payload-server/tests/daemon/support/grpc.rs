@@ -140,6 +140,8 @@ calls! {
         promote(MoveRequest) -> MoveResponse;
         prefetch(MoveRequest) -> MoveResponse;
         spill(MoveRequest) -> MoveResponse;
+        pin_payload(PinPayloadRequest) -> PinPayloadResponse;
+        unpin_payload(UnpinPayloadRequest) -> UnpinPayloadResponse;
     }
     CatalogServiceClient {
         get_payload(GetPayloadRequest) -> GetPayloadResponse;

@@ -1,8 +1,8 @@
 //! What a random history does to payloads.
 
 use payload_core::{
-    Change, Digest, EventKind, Location, NodeId, Payload, Priority, Replica, ReplicaState, RequestRecord, SpillTarget,
-    State, Tier,
+    Change, Digest, EventKind, Location, NodeId, Payload, Pin, Priority, Replica, ReplicaState, RequestRecord, Span,
+    SpillTarget, State, Tier,
 };
 
 use super::History;
@@ -84,6 +84,8 @@ impl History<'_> {
         payload.policy.priority = *rng.pick(&Priority::ALL);
         payload.policy.spill_to = *rng.pick(&SpillTarget::ALL);
         payload.policy.rederivable = rng.one_in(2);
+        payload.policy.min_tier = rng.one_in(2).then(|| *rng.pick(&Tier::ALL));
+        payload.policy.min_residency = rng.one_in(2).then(|| Span::from_millis(rng.below(5_000)));
         payload.digest = rng.one_in(2).then(|| Digest::of(&rng.bits().to_le_bytes()));
         payload.labels = labels(&[("a", "1"), ("b", "2"), ("b/c", "3"), ("d", "4")]);
         payload.labels.retain(|_| rng.one_in(2));
@@ -94,6 +96,7 @@ impl History<'_> {
         for replica in &mut payload.replicas {
             replica.state = *rng.pick(&ReplicaState::ALL);
             replica.charged = rng.below(1 << 30);
+            replica.pin = *rng.pick(&[None, Some(Pin::Unlimited), Some(Pin::Until(at(9)))]);
         }
         if self.maker.rng.one_in(2) {
             let replica = self.replica();
