@@ -308,6 +308,7 @@ impl Engine {
         let containers: Vec<Container> = own().map(|replica| replica.location.container()).collect();
         for replica in own() {
             self.remove_bytes(&replica.location, replica.charged);
+            self.evict_into(replica.tier());
         }
         self.tell_gone(&containers, |replica| !is_shared(row, replica));
         self.table.remove(entry);

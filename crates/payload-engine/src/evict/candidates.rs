@@ -118,28 +118,39 @@ impl Engine {
     /// have begun.
     pub(crate) fn consider(&self, entry: &Arc<Entry>) {
         for tier in PerTier::<()>::TIERS {
-            self.consider_in(tier, entry);
+            if self.enter_index(tier, entry) {
+                self.evict_if_short(tier);
+            }
         }
     }
 
-    fn consider_in(&self, tier: Tier, entry: &Arc<Entry>) {
+    /// The same for one that a tier's evictor has had its turn with. It does not wake itself, or no pause of its would be one.
+    pub(super) fn put_back(&self, evicted: Tier, entry: &Arc<Entry>) {
+        for tier in PerTier::<()>::TIERS {
+            if self.enter_index(tier, entry) && tier != evicted {
+                self.evict_if_short(tier);
+            }
+        }
+    }
+
+    /// Returns whether it was not there, and is now.
+    fn enter_index(&self, tier: Tier, entry: &Arc<Entry>) -> bool {
         let mut live = entry.live();
         if live.is_candidate(tier) {
-            return;
+            return false;
         }
         if !self.may_go(entry, &live, tier) {
             self.consider_after_stay(entry, &mut live);
-            return;
+            return false;
         }
         let (Some(replica), Some(rank)) = (live.replica_in(tier), live.row.policy.rank()) else {
-            return;
+            return false;
         };
         let charged = replica.charged;
         live.set_candidate(tier, true);
         // Under the payload's lock, so that whoever ends the payload next finds it in the index.
         self.evictor(tier).index.lock()[rank].insert(entry.id, charged);
-        drop(live);
-        self.evict_if_short(tier);
+        true
     }
 
     /// Takes a payload out of the index of a tier that it has no replica in any more.

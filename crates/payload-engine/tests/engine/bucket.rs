@@ -167,6 +167,28 @@ fn a_full_disk_is_emptied_into_the_bucket() {
 }
 
 #[test]
+fn a_disk_below_its_mark_makes_room_for_what_memory_cannot_keep() {
+    let rig = Setup {
+        ram: 10 * MIB,
+        ..small_disk()
+    };
+    let rig = rig.start();
+    let session = rig.session();
+    let below: Vec<PayloadId> = (0..8).map(|seed| on_disk(&rig, &session, seed)).collect();
+    let above: Vec<PayloadId> = (10..13).map(|seed| rig.put_large(&session, 3 * MIB, seed).id).collect();
+    rig.put_large(&session, MIB / 2, 13);
+    assert_eq!(rig.missing(Tier::Disk), 0);
+    assert!(rig.missing(Tier::Ram) > 0);
+    assert!(rig.make_room(Tier::Ram).unwrap().is_some(), "there is no room below");
+    rig.evict_from(Tier::Disk);
+    assert!(below.iter().any(|id| tiers_of(&rig, *id) == [Tier::Object]));
+    rig.evict();
+    assert!(above.iter().any(|id| tiers_of(&rig, *id) == [Tier::Disk]));
+    assert_eq!(rig.missing(Tier::Ram), 0);
+    come_to_rest(&rig, &session);
+}
+
+#[test]
 fn small_payloads_share_objects_and_an_object_goes_with_the_last_of_them() {
     let rig = Setup {
         ram: 2 * MIB,

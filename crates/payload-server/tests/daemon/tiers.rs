@@ -1,5 +1,7 @@
 //! A server whose RAM is too small: payloads go down and come up under the eyes of their readers.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use payload_proto::v1;
@@ -10,7 +12,7 @@ use crate::support::World;
 use crate::support::http;
 use crate::support::local::Held;
 use crate::support::refusal::moved;
-use crate::support::samples::{acquire, content, get, release, to_tier};
+use crate::support::samples::{acquire, allocate, commit, content, get, release, to_tier};
 
 /// Big enough for a segment or a file of its own.
 const SIZE: usize = 3 << 20;
@@ -265,4 +267,38 @@ fn explain(payload_id: &str) -> v1::ExplainRequest {
         payload_id: payload_id.to_owned(),
         ..Default::default()
     }
+}
+
+/// The first sample of a metric, by its name and labels.
+fn sample(world: &World, name: &str) -> u64 {
+    let metrics = http::get(&world.daemon.endpoint().http, "/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+#[test]
+fn an_evictor_that_finds_no_room_below_waits_before_it_tries_again() {
+    let world = World::of(
+        r#"
+tiers.ram.capacity = "16MiB"
+tiers.disk.capacity = "4MiB"
+allocations.room_wait = "2s"
+keeper.kind = "none"
+"#,
+    );
+    let session = world.session();
+    // More than memory and disk have room for together.
+    for seed in 0..8 {
+        let request = allocate(SIZE as u64);
+        match session.allocate(request) {
+            Ok((allocation, fd)) => {
+                File::from(fd.unwrap()).write_all_at(&content(SIZE, seed), 0).unwrap();
+                session.commit(commit(&allocation.payload_id)).unwrap();
+            }
+            Err(refusal) => assert_eq!(refusal.reason, "TIER_FULL", "{refusal:?}"),
+        }
+    }
+    let failed = sample(&world, "payload_moves_total{path=\"ram-disk\",result=\"failed\"}");
+    // Each wait for room wakes it, and so does each payload that comes; what fails is tried after 0.1 s, 0.2 s, 0.4 s.
+    assert!((1..200).contains(&failed), "{failed} attempts");
 }
