@@ -117,8 +117,10 @@ fn fault_19_an_upload_that_stalls_is_cut_off() {
     let world = World::with(IMPATIENT);
     let (id, token) = world.allocated(1_000, v1::Tier::Ram);
     let mut stalled = world.bytes();
-    let headers = format!("Payload-Allocation: {token}\r\nContent-Length: 1000\r\n");
+    let headers = format!("Payload-Allocation: {token}\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n");
     stalled.request("PUT", &path(&id), &headers);
+    // Only then it is the first.
+    assert!(stalled.head().unwrap().starts_with("HTTP/1.1 100 "));
     stalled.send(b"half of i");
     until("the stalled upload to end", || {
         let reply = world.upload(&id, &token, "", &[7; 1_000]);
