@@ -102,7 +102,7 @@ fn what_is_left_moves_out_and_the_room_comes_back() {
 
 #[test]
 fn what_is_pinned_moves_and_stays_pinned() {
-    for tier in [Tier::Ram, Tier::Disk] {
+    for tier in COMPACTED {
         let rig = Setup::default().start();
         let world = hollow_out(&rig, tier);
         let request = PinRequest {
