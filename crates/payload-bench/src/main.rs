@@ -22,6 +22,7 @@ mod mapping;
 mod measure;
 mod metadata;
 mod metrics;
+mod object;
 mod overflow;
 mod pages;
 mod peers;
@@ -82,6 +83,8 @@ enum Command {
     Streams(streams::Options),
     /// Spills and promotions, next to `fio` on the same disk
     Tiers(tiers::Options),
+    /// Spills to a bucket of SeaweedFS and promotions from it, next to the same bytes straight through `object_store`
+    Object(object::Options),
     /// Commits of one row each, next to single-row inserts, on SQLite and on PostgreSQL
     Commit(commit::Options),
     /// Metadata of payloads with few and with many revisions, next to one fsynced row and the query alone
@@ -160,6 +163,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lineage(options) => lineage::run(&options),
         Command::Streams(options) => streams::run(&options),
         Command::Tiers(options) => tiers::run(&options),
+        Command::Object(options) => object::run(&options),
         Command::Commit(options) => commit::run(&options),
         Command::Metadata(options) => metadata::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),

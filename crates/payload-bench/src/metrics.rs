@@ -38,6 +38,15 @@ impl Scrape {
         self.0.get(sample).copied().unwrap_or(0.0)
     }
 
+    /// What all samples of a name that have this label add up to.
+    pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
+        let of_name = self.0.iter().filter(|(sample, _)| sample.starts_with(name));
+        of_name
+            .filter(|(sample, _)| sample.contains(label))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
     /// Payloads whose commit was as durable as the disk.
     pub(crate) fn host_commits(&self) -> f64 {
         self.get("payload_commits_total{durability=\"host\"}")

@@ -1,10 +1,11 @@
 //! Payloads on their way between RAM and disk, next to the same disk with nothing but `fio` on it.
 
-mod rate;
-mod world;
+pub(crate) mod rate;
+pub(crate) mod world;
 
 use anyhow::Result;
 use clap::Args;
+use payload_client::Tier;
 
 use self::rate::{Case, Rate, table};
 use self::world::{Load, World};
@@ -36,7 +37,7 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Rate>> {
     let bytes = options.mib << 20;
     let write = Fio::tuned(scratch.path(), bytes, Way::Write)?;
     let read = Fio::tuned(scratch.path(), bytes, Way::Read)?;
-    let world = World::start(settings, scratch.path(), bytes)?;
+    let world = World::start(settings, scratch.path(), bytes, Tier::Disk, "")?;
     let large = Load::new(LARGE, bytes);
     let small = Load::new(SMALL, bytes / SMALL_SHARE);
     let mut spill = Case::new("spill of 16 MiB, durable", write.name());

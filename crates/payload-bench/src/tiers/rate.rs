@@ -36,6 +36,10 @@ impl Case {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// A round: bytes in a second of the floor, and of the server.
     pub(crate) fn add(&mut self, floor: f64, server: f64) {
         self.floor.push(floor);

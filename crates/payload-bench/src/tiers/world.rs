@@ -27,6 +27,7 @@ pub(crate) struct Load {
 
 /// A server, and a client of it.
 pub(crate) struct World {
+    below: Tier,
     server: Server,
     runtime: Runtime,
     client: Client,
@@ -35,7 +36,7 @@ pub(crate) struct World {
 /// Which way.
 #[derive(Clone, Copy)]
 enum Way {
-    Down,
+    Down(Tier),
     Up,
 }
 
@@ -55,22 +56,28 @@ impl Load {
         }
     }
 
+    /// How many payloads.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     fn bytes(&self) -> f64 {
         (self.source.len() * self.count) as f64
     }
 }
 
 impl World {
-    /// RAM for twice what is moved, so that nothing moves by itself.
-    pub(crate) fn start(settings: &Settings, directory: &Path, bytes: u64) -> Result<Self> {
+    /// RAM for twice what is moved, so that nothing moves by itself but to the tier `below`, which `section` may configure.
+    pub(crate) fn start(settings: &Settings, directory: &Path, bytes: u64, below: Tier, section: &str) -> Result<Self> {
         let capacity = bytes * 2 + (512 << 20);
         let config = format!(
-            "[tiers.ram]\ncapacity = \"{capacity}B\"\npool = \"0B\"\nlow_watermark = 98\nhigh_watermark = 99\n"
+            "[tiers.ram]\ncapacity = \"{capacity}B\"\npool = \"0B\"\nlow_watermark = 98\nhigh_watermark = 99\n{section}"
         );
         let server = Server::start_with(&settings.payloadd()?, &directory.join("data"), &config)?;
         let runtime = runtime()?;
         let client = runtime.block_on(Client::connect(server.endpoint()))?;
         Ok(Self {
+            below,
             server,
             runtime,
             client,
@@ -80,19 +87,30 @@ impl World {
     /// Fills RAM, spills it all, fetches it back out of a cold cache, and deletes it. Returns the bytes in a second of the
     /// way down and of the way up.
     pub(crate) fn down_and_up(&self, load: &Load) -> Result<(f64, f64)> {
-        let moved = self.runtime.block_on(async {
-            let ids = self.fill(load).await?;
-            let down = self.timed(load, &ids, Way::Down).await?;
-            forget_pages(&self.server.data().join("disk"))?;
-            let up = self.timed(load, &ids, Way::Up).await?;
-            anyhow::Ok((down, up, ids))
-        });
-        let (down, up, ids) = moved?;
+        let (ids, down) = self.down(load)?;
+        let up = self.up(load, &ids)?;
         self.delete(ids)?;
         Ok((down, up))
     }
 
-    fn delete(&self, ids: Vec<PayloadId>) -> Result<()> {
+    /// Fills RAM and spills it all; the bytes in a second of the spill alone.
+    pub(crate) fn down(&self, load: &Load) -> Result<(Vec<PayloadId>, f64)> {
+        self.runtime.block_on(async {
+            let ids = self.fill(load).await?;
+            let down = self.timed(load, &ids, Way::Down(self.below)).await?;
+            Ok((ids, down))
+        })
+    }
+
+    /// Fetches it all; the bytes in a second.
+    pub(crate) fn up(&self, load: &Load, ids: &[PayloadId]) -> Result<f64> {
+        if self.below == Tier::Disk {
+            forget_pages(&self.server.data().join("disk"))?;
+        }
+        self.runtime.block_on(self.timed(load, ids, Way::Up))
+    }
+
+    pub(crate) fn delete(&self, ids: Vec<PayloadId>) -> Result<()> {
         self.runtime.block_on(async {
             for id in ids {
                 self.client.catalog().delete(id, DeleteOptions::default()).await?;
@@ -132,7 +150,7 @@ async fn move_all(client: &Client, ids: &[PayloadId], way: Way) -> Result<()> {
         calls.spawn(async move {
             let catalog = client.catalog();
             let moved = match way {
-                Way::Down => catalog.spill(&batch, Tier::Disk).await?,
+                Way::Down(below) => catalog.spill(&batch, below).await?,
                 Way::Up => catalog.promote(&batch, Tier::Ram).await?,
             };
             for payload in moved {
