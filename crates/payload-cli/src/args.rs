@@ -286,6 +286,9 @@ pub(crate) struct GetArgs {
     /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+    /// Read a payload that is in the bucket alone from there, instead of having the server fetch it first
+    #[arg(long)]
+    pub(crate) from_bucket: bool,
 }
 
 #[derive(ClapArgs, Debug)]

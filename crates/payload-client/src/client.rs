@@ -19,7 +19,7 @@ use crate::intake::{Answer, Expect};
 use crate::lease::Lease;
 use crate::names::wire_naming;
 use crate::options::{
-    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, PutOptions,
+    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, InBucket, MinTier, PutOptions,
 };
 use crate::renew::millis;
 use crate::session::{Owner, Retry};
@@ -143,7 +143,7 @@ impl Client {
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
                 Ok(Grant::Lease(lease)) => Ok(lease),
-                Ok(Grant::Away(lease, url)) => lease.fetched(&url).await,
+                Ok(Grant::Away(lease, source)) => lease.fetched(&source).await,
                 Ok(Grant::Again) => self.ask_again(id, options).await,
                 Err(error) => Err(error),
             });
@@ -155,7 +155,7 @@ impl Client {
     async fn ask_again(&self, id: &impl Display, options: AcquireOptions) -> Result<Lease> {
         match self.ask_for_leases(&[id], options, Descriptors::All).await?.pop() {
             Some(Ok(Grant::Lease(lease))) => Ok(lease),
-            Some(Ok(Grant::Away(lease, url))) => lease.fetched(&url).await,
+            Some(Ok(Grant::Away(lease, source))) => lease.fetched(&source).await,
             Some(Ok(Grant::Again)) | None => Err(nonsense("a lease without a way to its bytes")),
             Some(Err(error)) => Err(error),
         }
@@ -181,6 +181,7 @@ impl Client {
             min_tier: tier(min_tier),
             take_slower,
             resend_descriptor: descriptors == Descriptors::All,
+            from_bucket: options.in_bucket == InBucket::ByUrl,
         });
         match self
             .session
@@ -203,7 +204,7 @@ impl Client {
     }
 
     async fn allocate_once(&self, size: u64, options: &AllocateOptions) -> Result<Writer> {
-        let request = Request::Allocate(v1::AllocateRequest {
+        let request = v1::AllocateRequest {
             namespace: self.session.namespace(),
             request_id: self.session.request_ids.next(),
             size,
@@ -214,9 +215,10 @@ impl Client {
             ttl_ms: options.ttl.map(millis),
             labels: options.labels.iter().cloned().collect(),
             timeout_ms: options.timeout.map(millis),
-        });
-        match self.session.call(request, Expect::Room { size }, Retry::Safe).await? {
-            Answer::Room(writer) => Ok(*writer),
+        };
+        let asked = Request::Allocate(request.clone());
+        match self.session.call(asked, Expect::Room { size }, Retry::Safe).await? {
+            Answer::Room(writer) => Ok(writer.asked_with(request)),
             _ => Err(nonsense("an answer to another question")),
         }
     }

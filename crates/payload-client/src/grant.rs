@@ -16,12 +16,21 @@ use crate::session::{Owner, Session};
 pub(crate) enum Grant {
     /// The lease.
     Lease(Lease),
-    /// The lease, without its bytes: they are to be fetched from this address.
-    Away(Lease, String),
+    /// The lease, without its bytes: they are to be fetched from there.
+    Away(Lease, Source),
     /// There is nothing to read the bytes from: the server thinks that this client has the container's descriptor, which
     /// it has not any more, or the answer had no room for the content. The lease was given back, and the server will be
     /// told: ask again, for this one alone.
     Again,
+}
+
+/// From where bytes are fetched that a lease is on.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// From this address of the server's byte endpoint.
+    Server(String),
+    /// From the bucket.
+    Bucket(v1::SignedRequest),
 }
 
 /// The circumstances of an answer.
@@ -46,20 +55,24 @@ pub(crate) fn take(
         .ok_or_else(|| nonsense("a lease without a descriptor"))?;
     let standing = Standing::granted(id, asked.epoch, asked.at, lease.expires_in_ms);
     let fd = take_fd(fds, lease.fd)?;
-    let away = session.is_remote() && lease.content.is_none();
+    let away = match (&lease.content, lease.from_bucket) {
+        (Some(_), _) => None,
+        (None, Some(request)) => Some(Source::Bucket(request)),
+        (None, None) => session.is_remote().then_some(Source::Server(lease.content_url)),
+    };
     let bytes = match lease.content {
         Some(content) => Ok(Some(Bytes::Inline(content))),
-        None if away => Ok(Some(Bytes::default())),
+        None if away.is_some() => Ok(Some(Bytes::default())),
         None => place(session, &descriptor, fd).map(|place| place.map(Bytes::Mapped)),
     };
     match bytes {
-        Ok(Some(bytes)) if away || bytes.as_slice().len() as u64 == descriptor.size => {
+        Ok(Some(bytes)) if away.is_some() || bytes.as_slice().len() as u64 == descriptor.size => {
             let record = LeaseRecord::new(descriptor, asked.ttl, standing);
             session.registry.add_lease(&record);
             let granted = Lease::new(Arc::clone(owner), record, bytes);
             Ok(match away {
-                true => Grant::Away(granted, lease.content_url),
-                false => Grant::Lease(granted),
+                Some(source) => Grant::Away(granted, source),
+                None => Grant::Lease(granted),
             })
         }
         Ok(Some(_)) => {

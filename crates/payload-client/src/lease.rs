@@ -11,6 +11,7 @@ use payload_proto::v1;
 
 use crate::cache::Place;
 use crate::fetched::Fetched;
+use crate::grant::Source;
 use crate::registry::LeaseRecord;
 use crate::release;
 use crate::session::{Owner, connection_lost};
@@ -79,10 +80,18 @@ impl Lease {
     }
 
     /// Brings the bytes that did not come with the grant.
-    pub(crate) async fn fetched(mut self, url: &str) -> Result<Self> {
+    pub(crate) async fn fetched(mut self, source: &Source) -> Result<Self> {
         let (id, descriptor) = (self.record.standing().id, &self.record.descriptor);
-        let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
-        let fetched = transfers.fetch(url, id, descriptor.size, &descriptor.digest).await?;
+        let fetched = match source {
+            Source::Server(url) => {
+                let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
+                transfers.fetch(url, id, descriptor.size, &descriptor.digest).await?
+            }
+            Source::Bucket(request) => {
+                let bucket = self.owner.bucket()?;
+                bucket.read(request, descriptor.size, &descriptor.digest).await?
+            }
+        };
         self.bytes = Bytes::Fetched(fetched);
         Ok(self)
     }

@@ -28,6 +28,7 @@
 
 mod admin;
 mod backoff;
+mod bucket;
 mod cache;
 mod catalog;
 mod channel;
@@ -81,7 +82,8 @@ pub use listing::ListOptions;
 pub use messages::Messages;
 pub use metadata::{MetadataChange, MetadataOptions};
 pub use options::{
-    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, MinTier, Patience, PutOptions,
+    AcquireOptions, AllocateOptions, ClientOptions, CommitOptions, DigestChoice, InBucket, MinTier, Patience,
+    PutOptions,
 };
 pub use pages::Pages;
 pub use payload_core::digest::Digest;

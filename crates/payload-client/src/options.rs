@@ -142,6 +142,18 @@ pub struct AcquireOptions {
     pub inline_max: u32,
     /// A wish for bytes in a fast tier.
     pub min_tier: Option<MinTier>,
+    /// How a payload is reached that is in the bucket alone.
+    pub in_bucket: InBucket,
+}
+
+/// How a payload is reached that is in the bucket alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InBucket {
+    /// The server fetches it first, for everybody who comes.
+    #[default]
+    Fetched,
+    /// This client reads it from the bucket, into memory of its own.
+    ByUrl,
 }
 
 /// The slowest tier that will do, and what happens if a payload is in a slower one.
@@ -161,6 +173,7 @@ impl Default for AcquireOptions {
             wait: Span::ZERO,
             inline_max: 4 << 10,
             min_tier: None,
+            in_bucket: InBucket::Fetched,
         }
     }
 }

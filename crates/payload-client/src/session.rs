@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::backoff::{Backoff, is_passing};
+use crate::bucket::Bucket;
 use crate::cache::Cache;
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) request_ids: RequestIds,
     pub(crate) identity: Mutex<Option<Identity>>,
     pub(crate) route: watch::Sender<Route>,
+    /// Made when it is first needed.
+    bucket: Mutex<Option<Bucket>>,
     /// Somebody wants a connection although the last attempts were given up.
     pub(crate) wanted: Notify,
     epoch: AtomicU64,
@@ -85,6 +88,7 @@ impl Owner {
                 request_ids,
                 identity: Mutex::default(),
                 route: watch::Sender::new(Route::Connecting),
+                bucket: Mutex::default(),
                 wanted: Notify::new(),
                 epoch: AtomicU64::new(0),
                 owner: owner.clone(),
@@ -172,6 +176,17 @@ impl Session {
 
     pub(crate) fn is_remote(&self) -> bool {
         matches!(*self.route.borrow(), Route::Remote(_))
+    }
+
+    /// The way for contents that go to the bucket and come from it without the server.
+    pub(crate) fn bucket(&self) -> Result<Bucket> {
+        let mut bucket = self.bucket.lock();
+        if let Some(bucket) = &*bucket {
+            return Ok(bucket.clone());
+        }
+        let new = Bucket::new(self.options.reconnect_max)?;
+        *bucket = Some(new.clone());
+        Ok(new)
     }
 
     /// The way for contents, if there is no local socket.

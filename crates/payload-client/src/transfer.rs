@@ -50,14 +50,10 @@ struct Refusal {
 
 impl Transfers {
     pub(crate) fn new(patience: Span) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_tcp_user_timeout(Some(STALL));
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .build(connector);
+            .build(connector());
         Self { http, patience }
     }
 
@@ -85,10 +81,7 @@ impl Transfers {
 
     /// Brings the content that a lease is on, and compares it with its digest if there is one.
     pub(crate) async fn fetch(&self, url: &str, lease: LeaseId, size: u64, digest: &str) -> Result<Fetched> {
-        let digest = match digest {
-            "" => None,
-            digest => Some(digest.parse::<Digest>()?),
-        };
+        let digest = named(digest)?;
         let mut backoff = Backoff::new(self.patience);
         loop {
             match self.fetch_once(url, lease, size, digest).await {
@@ -116,12 +109,29 @@ impl Transfers {
     }
 }
 
-/// Whether it broke off, or the server comes or goes, or has too much to do.
-fn may_pass(error: &Error) -> bool {
-    is_passing(error.reason()) || error.reason() == Reason::Overloaded
+/// Gives a connection up that does not come about, or on which nothing moves.
+pub(crate) fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_tcp_user_timeout(Some(STALL));
+    connector
 }
 
-async fn receive(mut body: Incoming, size: u64, digest: Option<Digest>) -> Result<Fetched> {
+/// The digest that the server names, if it does.
+pub(crate) fn named(digest: &str) -> Result<Option<Digest>> {
+    match digest {
+        "" => Ok(None),
+        digest => digest.parse().map(Some),
+    }
+}
+
+/// Whether it broke off, or the server comes or goes, or has too much to do.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    is_passing(error.reason()) || matches!(error.reason(), Reason::Overloaded | Reason::ObjectStoreUnavailable)
+}
+
+pub(crate) async fn receive(mut body: Incoming, size: u64, digest: Option<Digest>) -> Result<Fetched> {
     let room = memory(size)?;
     let mut hasher = digest.map(|_| Hasher::new());
     let mut at = 0;
@@ -174,17 +184,13 @@ async fn refusal(status: StatusCode, body: Incoming) -> Error {
     }
 }
 
-fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(
-        Reason::ConnectionLost,
-        "the transfer to or from the byte endpoint broke off",
-    )
-    .source(error)
+pub(crate) fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(Reason::ConnectionLost, "the transfer of the content broke off").source(error)
 }
 
 /// A request's body: bytes of a file, read as they are sent.
 #[derive(Debug, Default)]
-struct Outgoing {
+pub(crate) struct Outgoing {
     /// Absent if there is nothing to send.
     from: Option<OwnedFd>,
     at: u64,
@@ -192,7 +198,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn of(from: BorrowedFd<'_>, size: u64) -> Result<Self> {
+    pub(crate) fn of(from: BorrowedFd<'_>, size: u64) -> Result<Self> {
         let from = from.as_fd().try_clone_to_owned();
         Ok(Self {
             from: Some(from.map_err(|error| {

@@ -32,6 +32,8 @@ const STRAY_DESCRIPTOR_MAX: Span = Span::from_millis(100);
 pub struct Writer {
     owner: Arc<Owner>,
     record: Arc<AllocationRecord>,
+    /// What was asked for; the same again gets what was granted again.
+    asked: v1::AllocateRequest,
     payload_id: PayloadId,
     size: u64,
     /// Absent for an allocation of no bytes, and once a commit has begun.
@@ -50,8 +52,17 @@ enum Room {
     Own(OwnedFd),
     /// Into a part of the session's stage, from which the commit copies them.
     Staged(StagedRoom),
-    /// Into memory of this process, from which the commit sends them to this address.
-    Away(OwnedFd, String),
+    /// Into memory of this process, from which the commit sends them to where the allocation is.
+    Away(OwnedFd, Target),
+}
+
+/// Where bytes are sent to that were put together here.
+#[derive(Debug)]
+enum Target {
+    /// To this address of the server's byte endpoint.
+    Server(String),
+    /// To the bucket.
+    Bucket(v1::SignedRequest),
 }
 
 impl Writer {
@@ -76,6 +87,7 @@ impl Writer {
         Ok(Self {
             owner,
             record,
+            asked: v1::AllocateRequest::default(),
             payload_id,
             size,
             room,
@@ -83,6 +95,12 @@ impl Writer {
             position: 0,
             hasher: Some(Hasher::new()),
         })
+    }
+
+    /// Notes what it was asked for with.
+    pub(crate) fn asked_with(mut self, request: v1::AllocateRequest) -> Self {
+        self.asked = request;
+        self
     }
 
     /// The payload's name, which it keeps.
@@ -144,11 +162,14 @@ impl Writer {
         let digest = self.digest(size, options.digest)?;
         // The server refuses to seal what somebody could still write to.
         self.mapping = None;
-        if let Some(Room::Away(fd, url)) = self.room.take() {
-            let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
-            transfers
-                .upload(&url, &self.record.token, fd.as_fd(), size, digest)
-                .await?;
+        match self.room.take() {
+            Some(Room::Away(fd, Target::Server(url))) => {
+                let transfers = self.owner.transfers().ok_or_else(connection_lost)?;
+                let token = &self.record.token;
+                transfers.upload(&url, token, fd.as_fd(), size, digest).await?;
+            }
+            Some(Room::Away(fd, Target::Bucket(request))) => self.store(&request, fd.as_fd(), size).await?,
+            Some(Room::Own(_) | Room::Staged(_)) | None => {}
         }
         let request = Request::Commit(v1::CommitRequest {
             namespace: self.owner.namespace(),
@@ -183,6 +204,23 @@ impl Writer {
             reason: reason.to_owned(),
         });
         self.owner.call(request, Expect::Message, Retry::Never).await.map(drop)
+    }
+
+    /// Stores the bytes in the bucket. A request that has expired while they were put together is replaced once.
+    async fn store(&self, request: &v1::SignedRequest, from: BorrowedFd<'_>, size: u64) -> Result<()> {
+        let bucket = self.owner.bucket()?;
+        match bucket.store(request, from, size).await {
+            Err(error) if error.reason() == Reason::ObjectStoreDenied => {}
+            result => return result,
+        }
+        let again = Request::Allocate(self.asked.clone());
+        match self.owner.call(again, Expect::Message, Retry::Safe).await? {
+            Answer::Message(Response::Allocate(v1::AllocateResponse {
+                to_bucket: Some(request),
+                ..
+            })) => bucket.store(&request, from, size).await,
+            _ => Err(nonsense("an allocation in the bucket without a way there")),
+        }
     }
 
     /// Asks for the commit. While another thread of this process starts a program, the child has a copy of every
@@ -264,8 +302,14 @@ fn take_room(
     if size == 0 {
         return Ok((None, None));
     }
+    if let Some(request) = granted.to_bucket {
+        return Ok((Some(Room::Away(memory(size)?, Target::Bucket(request))), None));
+    }
     if owner.is_remote() {
-        return Ok((Some(Room::Away(memory(size)?, granted.content_url)), None));
+        return Ok((
+            Some(Room::Away(memory(size)?, Target::Server(granted.content_url))),
+            None,
+        ));
     }
     if let Some(location) = granted.location.filter(|location| location.shared) {
         let staged = owner.stages.room(&location, fd, size);

@@ -130,6 +130,8 @@ reasons! {
     WriterMapped = "WRITER_MAPPED" => FailedPrecondition,
     /// The bytes do not have the digest that the client named.
     DigestMismatch = "DIGEST_MISMATCH" => FailedPrecondition,
+    /// Nothing was stored at the URL that the allocation came with.
+    NotUploaded = "NOT_UPLOADED" => FailedPrecondition,
     /// The request id was used before, for another request.
     RequestIdReused = "REQUEST_ID_REUSED" => FailedPrecondition,
     /// The metadata that a merge patch shall change is not JSON.

@@ -1,17 +1,16 @@
 //! Acquire: grant a lease, and with it the way to the bytes.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use parking_lot::MutexGuard;
 use payload_core::lease::{self, HolderKind, Term};
 use payload_core::{
-    Digest, Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result, Span,
-    StateKind, Tier, Timestamp, limits,
+    Error, ErrorKind, LeaseId, Namespace, Payload, PayloadId, Reason, Replica, ReplicaId, Result, Span, StateKind,
+    Tier, Timestamp, limits,
 };
 
+use crate::access::{Access, is_quick};
 use crate::engine::{Engine, not_found};
 use crate::entry::{Entry, LeaseRecord, Live};
 use crate::holder::Holder;
@@ -30,6 +29,18 @@ pub struct AcquireOptions {
     pub min_tier: Option<MinTier>,
     /// Whether a container's descriptor is sent even to a holder that was given it before.
     pub resend_descriptor: bool,
+    /// How a payload is reached that is in the bucket alone.
+    pub in_bucket: InBucket,
+}
+
+/// How a payload is reached that is in the bucket alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InBucket {
+    /// It is fetched first, and the lease is on the replica above.
+    #[default]
+    Fetched,
+    /// The lease is on the object, which the holder reads with a request of its own.
+    ByUrl,
 }
 
 /// A wish for a replica in a fast tier.
@@ -56,6 +67,11 @@ impl AcquireOptions {
         self.min_tier
             .is_some_and(|wish| tier > wish.tier && wish.otherwise == otherwise)
     }
+
+    /// Whether the holder can use a lease on a replica in this tier.
+    fn can_use(&self, tier: Tier) -> bool {
+        tier.is_local() || self.in_bucket == InBucket::ByUrl
+    }
 }
 
 /// A lease and the way to its bytes.
@@ -80,19 +96,6 @@ impl Grant {
             .replica(self.replica)
             .expect("a grant names a replica of its row")
     }
-}
-
-/// How to get at a leased payload's bytes.
-#[derive(Debug)]
-pub enum Access {
-    /// Here they are.
-    Content(Bytes),
-    /// In a container whose descriptor the client has already.
-    Known,
-    /// In a container with this descriptor. Call [`Holder::remember`] once the client has been sent it.
-    Descriptor(OwnedFd),
-    /// In a place that cannot be reached from where the holder is.
-    Elsewhere,
 }
 
 /// Somebody who waits for a payload to be committed.
@@ -148,7 +151,7 @@ impl Engine {
             Ok(grant) => grant,
             Err(error) => return Some(Err(error)),
         };
-        match self.access(holder, &grant.row, &replica, options) {
+        match self.access(holder, &grant, options) {
             Ok(access) => grant.access = access,
             Err(_) => {
                 self.end_lease(&entry, grant.lease.serial());
@@ -193,7 +196,7 @@ impl Engine {
             let mut grant = self.grant(holder, entry, &mut live, &replica, options.ttl)?;
             drop(live);
             self.promote_if_wished(entry, &replica, options);
-            match self.access(holder, &grant.row, &replica, options) {
+            match self.access(holder, &grant, options) {
                 Ok(access) => {
                     grant.access = access;
                     return Ok(grant);
@@ -224,8 +227,7 @@ impl Engine {
         let mut moment = self.leasing_moment(entry)?;
         let mut live = entry.live();
         let mut replica = live.leasable(moment)?.clone();
-        // Nobody holds a lease on what is in the bucket: there is no descriptor of it.
-        while is_too_low(&replica) || !replica.tier().is_local() {
+        while is_too_low(&replica) || !options.can_use(replica.tier()) {
             drop(live);
             match options.min_tier {
                 Some(wish) if is_too_low(&replica) => self.fetch(entry, wish.tier, Patience::InLine, "acquire")?,
@@ -370,50 +372,4 @@ impl Engine {
         let due = || Due::Lease(Arc::downgrade(entry), serial);
         term.ends_at.map(|end| self.timers.set(end, due()))
     }
-
-    /// The way to a leased replica's bytes.
-    pub(crate) fn access(
-        &self,
-        holder: &Holder,
-        row: &Payload,
-        replica: &Replica,
-        options: AcquireOptions,
-    ) -> Result<Access> {
-        let store = self.tier(replica.tier())?;
-        if row.size <= inline_max(options) {
-            let mut content = Vec::with_capacity(row.size as usize);
-            store.read(&replica.location, row.size, &mut content)?;
-            if row.digest.is_some_and(|digest| digest != Digest::of(&content)) {
-                return Err(Error::new(
-                    Reason::BytesCorrupt,
-                    "the bytes do not have the digest they were committed with",
-                ));
-            }
-            return Ok(Access::Content(content.into()));
-        }
-        if holder.kind == HolderKind::Remote {
-            return Ok(Access::Elsewhere);
-        }
-        if knows(holder, replica, options) {
-            return Ok(Access::Known);
-        }
-        store.open(&replica.location).map(Access::Descriptor)
-    }
-}
-
-fn inline_max(options: AcquireOptions) -> u64 {
-    options.inline_max.min(limits::INLINE_SIZE_MAX)
-}
-
-/// Whether the holder can do without the descriptor of the replica's container.
-fn knows(holder: &Holder, replica: &Replica, options: AcquireOptions) -> bool {
-    !options.resend_descriptor && holder.held().known.contains(&replica.location.container())
-}
-
-/// Whether the way to the bytes needs no I/O.
-fn is_quick(holder: &Holder, row: &Payload, replica: &Replica, options: AcquireOptions) -> bool {
-    let inline = row.size <= inline_max(options);
-    let local = replica.tier().is_local();
-    replica.tier() == Tier::Ram
-        || (local && !inline && (holder.kind == HolderKind::Remote || knows(holder, replica, options)))
 }

@@ -1,6 +1,5 @@
 //! Allocate: reserve room, write down that it is reserved, hand out the means to fill it.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::lease::HolderKind;
@@ -14,6 +13,7 @@ use payload_core::{
 
 use crate::engine::Engine;
 use crate::entry::Entry;
+use crate::filling::Filling;
 use crate::holder::Holder;
 use crate::placement::say_when;
 use crate::transition::{Along, Cause, Request};
@@ -50,9 +50,8 @@ pub struct Allocation {
     pub row: Arc<Payload>,
     /// Proves the right to finish it.
     pub token: AllocationToken,
-    /// What to write with; absent for an empty payload, for holders that no descriptor can be passed to, and if the
-    /// session has a descriptor of the container already.
-    pub writer: Option<OwnedFd>,
+    /// What to write with.
+    pub filling: Filling,
 }
 
 /// What became of a request for room.
@@ -127,14 +126,6 @@ impl Engine {
             }
         })?;
         self.prepare_later(self.tier(place.tier)?);
-        let writer = match self.writer(holder, &placed.location, request.size) {
-            Ok(writer) => writer,
-            Err(error) => {
-                self.discard(placed);
-                return Err(error);
-            }
-        };
-
         let draft = Draft {
             namespace: &request.namespace,
             owner: &holder.principal,
@@ -148,6 +139,13 @@ impl Engine {
             .after(request.timeout.unwrap_or(self.settings.allocation_timeout));
         let replicas = vec![self.replica(&placed, ReplicaState::Copying)];
         let row = self.draft(&draft, State::Allocated { until }, replicas);
+        let filling = match self.filling(holder, &row) {
+            Ok(filling) => filling,
+            Err(error) => {
+                self.discard(placed);
+                return Err(error);
+            }
+        };
         let _making = self.table.make(row.id);
         match self.create(&row, &holder.principal, identity, Durability::Volatile, (&place).into()) {
             Ok(CommitOutcome::Applied | CommitOutcome::Appended(_)) => {
@@ -155,8 +153,8 @@ impl Engine {
                 let mine = self.own(holder, &entry);
                 self.note_deadline(until);
                 let token = self.mint.allocation(&holder.principal, row.id);
-                let writer = writer.filter(|_| mine);
-                Ok(Made::Now(Allocation { row, token, writer }))
+                let filling = if mine { filling } else { Filling::Nothing };
+                Ok(Made::Now(Allocation { row, token, filling }))
             }
             Ok(CommitOutcome::Duplicate(record)) => {
                 self.discard(placed);
@@ -193,19 +191,11 @@ impl Engine {
         let mine = live.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, holder));
         drop(live);
         let token = self.mint.allocation(&holder.principal, row.id);
-        let writer = match open && mine {
-            true => self.writer(holder, &row.replicas[0].location, row.size)?,
-            false => None,
+        let filling = match open && mine {
+            true => self.filling(holder, &row)?,
+            false => Filling::Nothing,
         };
-        Ok(Allocation { row, token, writer })
-    }
-
-    /// What a holder needs to fill reserved bytes with, besides what it has.
-    pub(crate) fn writer(&self, holder: &Holder, location: &Location, size: u64) -> Result<Option<OwnedFd>> {
-        if size == 0 || holder.kind == HolderKind::Remote || holder.held().known.contains(&location.container()) {
-            return Ok(None);
-        }
-        self.tier(location.tier())?.writer(location).map(Some)
+        Ok(Allocation { row, token, filling })
     }
 
     /// The row of a new payload.

@@ -4,7 +4,7 @@
 //! many bytes) belongs into a thread that may, because whoever reads a session's calls also reads those that would end
 //! the waiting.
 
-use payload_core::{PayloadId, Tier};
+use payload_core::{Durability, PayloadId, Tier};
 
 use crate::engine::Engine;
 
@@ -21,8 +21,8 @@ impl Engine {
 
     /// The same for the commit of an allocation.
     pub fn commits_at_once(&self, id: PayloadId) -> bool {
-        let entry = self.table.get(id);
-        entry.is_some_and(|entry| self.makes_at_once(entry.row().size))
+        let row = self.table.get(id).map(|entry| entry.row());
+        row.is_some_and(|row| row.durability < Durability::Object && self.makes_at_once(row.size))
     }
 
     fn has_free_ram(&self) -> bool {

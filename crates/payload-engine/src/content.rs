@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use payload_core::lease::HolderKind;
 use payload_core::{Error, LeaseId, Namespace, Payload, PayloadId, Principal, Reason, Replica, Result};
 
-use crate::acquire::{Access, AcquireOptions, Grant};
+use crate::access::Access;
+use crate::acquire::{AcquireOptions, Grant};
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
 use crate::holder::{Holder, Notice, NoticeSink, Peer};
@@ -60,7 +61,7 @@ impl Engine {
             bytes: match grant.access {
                 Access::Descriptor(bytes) => Some(bytes),
                 // Only an empty payload comes without: nothing was asked for inline, and the holder knows no container.
-                Access::Content(_) | Access::Known | Access::Elsewhere => None,
+                Access::Content(_) | Access::Known | Access::Elsewhere | Access::Url(_) => None,
             },
             offset,
             ended,
@@ -82,9 +83,14 @@ impl Engine {
             let refusal = self.remote(&holder.principal).held().not_held(lease);
             return Err(refusal);
         };
+        if !replica.tier().is_local() {
+            // The holder reads it without the server; here it is fetched like for everybody.
+            drop(live);
+            return self.acquire_entry(holder, &entry, AcquireOptions::default());
+        }
         let mut grant = self.grant(holder, &entry, &mut live, &replica, None)?;
         drop(live);
-        match self.access(holder, &grant.row, &replica, AcquireOptions::default()) {
+        match self.access(holder, &grant, AcquireOptions::default()) {
             Ok(access) => {
                 grant.access = access;
                 Ok(grant)

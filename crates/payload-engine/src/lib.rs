@@ -5,6 +5,7 @@
 //! no executor. Every call may block, except those whose docs say that they do not.
 
 mod abort;
+mod access;
 mod acquire;
 mod allocate;
 mod append_event;
@@ -21,6 +22,7 @@ mod events;
 mod evict;
 mod expire;
 mod explain;
+mod filling;
 mod fuse;
 mod health;
 mod holder;
@@ -70,7 +72,8 @@ mod verify_bytes;
 mod watch;
 mod workers;
 
-pub use acquire::{Access, AcquireOptions, Grant, MinTier, Otherwise};
+pub use access::Access;
+pub use acquire::{AcquireOptions, Grant, InBucket, MinTier, Otherwise};
 pub use allocate::{AllocateRequest, Allocation};
 pub use append_event::{AppendEventRequest, Appended};
 pub use catalog::{ListRequest, Page};
@@ -82,6 +85,7 @@ pub use dependents::{Dependents, Impact, OnDependents};
 pub use engine::{Engine, Ports};
 pub use events::EventPage;
 pub use explain::{Arrival, Explanation, Plan, ReplicaView};
+pub use filling::Filling;
 pub use holder::{Holder, Notice, NoticeSink, Peer};
 pub use holders::HolderView;
 pub use leases::LeaseView;

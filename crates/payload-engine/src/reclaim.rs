@@ -79,8 +79,7 @@ impl Engine {
         })?;
         let mut grant = self.grant(holder, &entry, &mut live, &replica, None)?;
         drop(live);
-        let options = AcquireOptions::default();
-        match self.access(holder, &grant.row, &replica, options) {
+        match self.access(holder, &grant, AcquireOptions::default()) {
             Ok(access) => grant.access = access,
             Err(error) => {
                 self.end_lease(&entry, grant.lease.serial());
@@ -107,12 +106,12 @@ impl Engine {
         }
         let row = entry.row();
         payload_core::step(row.state, payload_core::LifecycleEvent::Abort, self.wall())?;
-        let writer = self.writer(holder, &row.replicas[0].location, row.size)?;
+        let filling = self.filling(holder, &row)?;
         self.move_ownership(holder, &entry)?;
         Ok(Allocation {
             row,
             token: claim.token,
-            writer,
+            filling,
         })
     }
 

@@ -129,6 +129,8 @@ impl Engine {
         };
         let sealed = || store.check(&replica.location, row.size).is_ok();
         match row.state.kind() {
+            // Whoever was given the URL of an object may still store it, and the bucket is not asked before anything is served.
+            _ if !replica.tier().is_local() => true,
             StateKind::Allocated if row.size > 0 => store.writer(&replica.location).is_ok() || sealed(),
             _ if replica.tier() == payload_core::Tier::Ram => sealed(),
             _ => true,

@@ -1,7 +1,7 @@
 //! Sweep: containers that no row names are freed. The only way by which shared containers and leftovers go.
 
-use payload_core::port::TierStore;
-use payload_core::{ChangeSet, Container, Reason, Result, Tier};
+use payload_core::port::{Left, TierStore};
+use payload_core::{ChangeSet, Container, Reason, ReplicaState, Result, Tier};
 
 use crate::engine::Engine;
 
@@ -39,6 +39,12 @@ impl Engine {
         self.ports.tiers.iter().map(|store| store.usage().zombie).sum()
     }
 
+    /// Whether there will be something to sweep that nobody tells of.
+    pub(crate) fn has_to_look_again(&self) -> bool {
+        let mut usages = self.ports.tiers.iter().map(|store| store.usage());
+        usages.any(|usage| usage.zombie > 0 || usage.waiting > 0)
+    }
+
     /// A container of whose bytes it is not known whether a row names them.
     pub(crate) fn sweep_later(&self, container: Container) {
         self.unswept.lock().insert(container);
@@ -52,7 +58,11 @@ impl Engine {
             for replica in before.filter(|replica| replica.tier() == Tier::Object) {
                 let stays = change.after.replica(replica.id);
                 if stays.is_none_or(|after| after.location != replica.location) {
-                    self.tier(Tier::Object)?.suspect(replica.location.container())?;
+                    let left = match replica.state {
+                        ReplicaState::Copying => Left::Writer,
+                        ReplicaState::Ready | ReplicaState::Draining => Left::Readers,
+                    };
+                    self.tier(Tier::Object)?.suspect(replica.location.container(), left)?;
                 }
             }
         }

@@ -49,6 +49,10 @@ impl Engine {
 
     fn upload_writer(&self, row: &Payload) -> Result<Option<File>> {
         match row.replicas.first() {
+            Some(replica) if !replica.tier().is_local() => {
+                let message = "the allocation is in the bucket: store the content at the URL that it came with";
+                Err(Error::invalid(Reason::BadRequest, message))
+            }
             Some(replica) if row.size > 0 => {
                 let writer = self.tier(row.tier)?.writer(&replica.location)?;
                 Ok(Some(File::from(writer)))

@@ -18,8 +18,8 @@ const DRAINS_AT_ONCE: usize = 16;
 const RETRY: Span = Span::from_secs(1);
 /// Removals that come within this time are swept together.
 const SWEEP_DELAY: Span = Span::from_millis(100);
-/// How often one looks whether freed memory that somebody still had is not had by anybody any more. Whoever is short of
-/// room looks at once.
+/// How often one looks whether freed memory that somebody still had is not had by anybody any more, and whether URLs have
+/// expired. Whoever is short of room looks at once.
 const ZOMBIE_LOOK: Span = Span::from_millis(400);
 /// Appends that come within this time are looked at together.
 const TRIM_DELAY: Span = Span::from_millis(200);
@@ -76,7 +76,8 @@ impl Workers {
             engine.expiry.signal.wait(engine.pause_after("expiry", pause));
         })?;
         workers.spawn("sweep", |engine| {
-            let swept = engine.sweep().map(|_| (engine.zombies() > 0).then_some(ZOMBIE_LOOK));
+            let swept = engine.sweep();
+            let swept = swept.map(|_| engine.has_to_look_again().then_some(ZOMBIE_LOOK));
             engine.sweep_signal.wait(engine.pause_after("sweep", swept));
             engine.sweep_signal.wait(Some(SWEEP_DELAY));
         })?;

@@ -308,13 +308,28 @@ fn whoever_has_a_signed_request_stores_one_object_and_replaces_none() {
     assert_eq!(rig.store.stat(&key(1)).unwrap(), None);
     assert_eq!(send(&signed, b"bytes").0, 200);
     assert_eq!(send(&signed, b"other").0, 412);
-    let get = rig.store.sign_get(&key(1), Span::from_secs(60)).unwrap();
+    let get = rig.store.sign_get(&key(1), None, Span::from_secs(60)).unwrap();
     assert_eq!(send(&get, b""), (200, b"bytes".to_vec()));
     let forged = SignedRequest {
         url: get.url.replace("X-Amz-Expires=60", "X-Amz-Expires=600"),
         ..get
     };
     assert_eq!(send(&forged, b"").0, 403);
+}
+
+#[test]
+fn whoever_has_a_request_for_a_range_reads_nothing_else() {
+    let rig = Rig::new();
+    rig.store.put(&key(1), Content::Bytes(b"0123456789")).unwrap();
+    let signed = rig.store.sign_get(&key(1), Some(2..5), Span::from_secs(60)).unwrap();
+    assert_eq!(send(&signed, b""), (206, b"234".to_vec()));
+    for headers in [Vec::new(), vec![("range".to_owned(), "bytes=0-9".to_owned())]] {
+        let greedy = SignedRequest {
+            headers,
+            ..signed.clone()
+        };
+        assert_eq!(send(&greedy, b"").0, 403);
+    }
 }
 
 #[test]
@@ -325,11 +340,11 @@ fn fault_38_nothing_is_signed_with_keys_that_have_ended() {
     std::fs::write(&rig.keys, keys).unwrap();
     let end = 1_769_860_800_000_000;
     rig.clock.set_wall(Timestamp::from_micros(end - 90_000_000));
-    let signed = rig.store.sign_get(&key(1), Span::from_secs(600)).unwrap();
+    let signed = rig.store.sign_get(&key(1), None, Span::from_secs(600)).unwrap();
     assert_eq!(signed.valid, Span::from_secs(90));
     assert!(signed.url.contains("X-Amz-Expires=90&"));
     rig.clock.set_wall(Timestamp::from_micros(end));
-    let error = rig.store.sign_get(&key(1), Span::from_secs(600)).unwrap_err();
+    let error = rig.store.sign_get(&key(1), None, Span::from_secs(600)).unwrap_err();
     assert_eq!(error.reason(), Reason::ObjectStoreDenied);
 }
 

@@ -103,7 +103,7 @@ pub fn run() -> ExitCode {
     if let Some(Mode::CheckConfig { probe }) = arguments.mode {
         let checked = check(config::check(file, &env, &set));
         return match Config::load(file, &env, &set) {
-            Ok(config) if probe => crate::probe::run(config.tiers.object),
+            Ok(config) if probe => crate::probe::run(config.tiers.object.map(|object| object.bucket)),
             Ok(_) | Err(_) => checked,
         };
     }

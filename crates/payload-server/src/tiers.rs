@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use payload_core::port::{Clock, Ids, ObjectStore, TierStore, Usage};
 use payload_core::{Reason, Span, Tier};
-use payload_object::{BucketOptions, Step};
+use payload_object::{BucketOptions, Place, Step};
 use payload_tier::{DiskOptions, DiskStore, ObjectOptions, ObjectTier, RamOptions, RamStore};
 
 use crate::config::Config;
@@ -68,14 +68,19 @@ pub(crate) fn open(
     keeping.set_source(move |segment| segments.upgrade()?.duplicate(segment));
     let disk = DiskStore::open(&config.disk_path, &disk, ids.clone())?;
     let mut tiers: Vec<Arc<dyn TierStore>> = vec![ram, Arc::new(disk)];
-    if let Some(bucket) = &config.object {
+    if let Some(object) = &config.object {
         let options = ObjectOptions {
             capacity: OBJECT_CAPACITY,
             charged: held_in(Tier::Object),
-            late: bucket.budget * LATE,
+            late: object.bucket.budget * LATE,
+            url_term: match object.bucket.place {
+                // It gives out none, so nothing has to outlive them.
+                Place::Directory(_) => Span::ZERO,
+                Place::S3 { .. } | Place::Gcs { .. } | Place::Azure { .. } => object.url_term,
+            },
         };
         let dir = data_dir.join("object");
-        let bucket = open_bucket(bucket, clock, ids)?;
+        let bucket = open_bucket(&object.bucket, clock, ids)?;
         let tier = ObjectTier::open(&dir, options, bucket, Arc::clone(clock), ids.clone())?;
         tiers.push(Arc::new(tier));
     }

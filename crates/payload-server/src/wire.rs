@@ -5,10 +5,11 @@ pub(crate) mod streams;
 use std::os::fd::OwnedFd;
 
 use payload_core::lease::HolderKind;
+use payload_core::port::SignedRequest;
 use payload_core::{Container, LeaseId, Namespace, PayloadId, PayloadRef, Principal, ReplicaId, Result, limits, name};
 use payload_engine::{
-    Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Grant,
-    LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, Published, PutRequest,
+    Access, AcquireOptions, AllocateRequest, Allocation, AllocationClaim, CommitRequest, DeleteRequest, Filling, Grant,
+    InBucket, LeaseClaim, LeaseView, MinTier, NameRequest, OnDependents, Otherwise, Peer, Published, PutRequest,
 };
 use payload_proto::convert::{self, batch, id, labels, millis, namespace, optional, request_id, span};
 use payload_proto::policy::{fallback, policy};
@@ -107,6 +108,10 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
             inline_max: request.inline_max.into(),
             min_tier: min_tier(request)?,
             resend_descriptor: request.resend_descriptor,
+            in_bucket: match request.from_bucket {
+                true => InBucket::ByUrl,
+                false => InBucket::Fetched,
+            },
         },
         wait,
         payloads: request.payload_ids.iter().map(|text| id(text)).collect(),
@@ -210,17 +215,34 @@ pub(crate) fn allocation(
 ) -> v1::AllocateResponse {
     let row = &allocation.row;
     let replica = row.replicas.first();
-    if allocation.writer.is_some() {
-        let shared = replica.filter(|replica| replica.location.is_shared());
-        sent.extend(shared.map(|replica| replica.location.container()));
-    }
-    v1::AllocateResponse {
+    let mut response = v1::AllocateResponse {
         payload_id: row.id.to_string(),
         tier: v1::Tier::from(row.tier).into(),
         location: replica.map(|replica| convert::location(&replica.location, row.size)),
         allocation_token: allocation.token.to_string(),
-        fd: allocation.writer.map(|writer| attach(writer, fds)),
+        fd: None,
         content_url: String::new(),
+        to_bucket: None,
+    };
+    match allocation.filling {
+        Filling::Nothing => {}
+        Filling::Descriptor(writer) => {
+            let shared = replica.filter(|replica| replica.location.is_shared());
+            sent.extend(shared.map(|replica| replica.location.container()));
+            response.fd = Some(attach(writer, fds));
+        }
+        Filling::Url(request) => response.to_bucket = Some(signed(request, None)),
+    }
+    response
+}
+
+fn signed(request: SignedRequest, etag: Option<Box<str>>) -> v1::SignedRequest {
+    v1::SignedRequest {
+        method: request.method.to_owned(),
+        url: request.url,
+        headers: request.headers.into_iter().collect(),
+        expires_in_ms: millis(request.valid),
+        etag: etag.map(String::from).unwrap_or_default(),
     }
 }
 
@@ -243,6 +265,7 @@ fn lease(grant: Grant, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1:
         content: None,
         fd: None,
         content_url: String::new(),
+        from_bucket: None,
     };
     match grant.access {
         Access::Content(content) => lease.content = Some(content),
@@ -250,6 +273,7 @@ fn lease(grant: Grant, fds: &mut Vec<OwnedFd>, sent: &mut Vec<Container>) -> v1:
             lease.fd = Some(attach(fd, fds));
             sent.push(container);
         }
+        Access::Url(read) => lease.from_bucket = Some(signed(read.request, read.etag)),
         Access::Known | Access::Elsewhere => {}
     }
     lease

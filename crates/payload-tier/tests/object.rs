@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use payload_core::port::{Ids, ObjectStore, TierStore};
+use payload_core::port::{Ids, Left, ObjectStore, TierStore};
 use payload_core::{Error, Namespace, Reason, Result, Span};
 use payload_testkit::clock::{ManualClock, TestEntropy};
 use payload_testkit::faulty::{FaultyBucket, MapBucket, Moment, Switch};
@@ -15,6 +15,7 @@ struct World {
     bucket: Arc<MapBucket>,
     clock: Arc<ManualClock>,
     switch: Arc<Switch>,
+    url_term: Span,
 }
 
 impl World {
@@ -24,6 +25,7 @@ impl World {
             bucket: Arc::default(),
             clock: Arc::default(),
             switch: Arc::default(),
+            url_term: Span::ZERO,
         }
     }
 
@@ -32,6 +34,7 @@ impl World {
             capacity: 10_000,
             charged: 0,
             late: Span::from_secs(60),
+            url_term: self.url_term,
         };
         let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
         let ids = Ids::new(Arc::clone(&self.clock) as _, Arc::new(TestEntropy::new(seed)));
@@ -78,7 +81,7 @@ fn a_suspicion_that_comes_while_rows_are_asked_is_not_lost() {
     drop(placed.claim);
     assert_eq!(tier.sweepable().unwrap(), [container]);
     // A row named it a moment ago; here it stops to.
-    tier.suspect(container).unwrap();
+    tier.suspect(container, Left::Readers).unwrap();
     tier.trust(container).unwrap();
     assert_eq!(tier.sweepable().unwrap(), [container]);
     tier.trust(container).unwrap();
@@ -150,4 +153,48 @@ fn a_journal_that_cannot_be_written_stops_what_would_not_be_found_again() {
     let refused: Error = tier.store(&namespace(), b"bytes").unwrap_err();
     assert_eq!(refused.reason(), Reason::TierUnavailable);
     assert_eq!(world.bucket.keys(), [], "nothing goes where nobody would look for it");
+}
+
+/// The rows' own words for it are the engine's to test; here a wait is kept, and kept over a restart.
+#[test]
+fn an_object_that_urls_may_be_out_for_is_left_alone_until_they_have_expired() {
+    for (left, wait) in [(Left::Readers, 60), (Left::Writer, 60 + 3_600)] {
+        let world = World {
+            url_term: Span::from_secs(60),
+            ..World::new()
+        };
+        let tier = world.open(1);
+        let placed = tier.store(&namespace(), b"bytes").unwrap();
+        let container = placed.location.container();
+        drop(placed.claim);
+        tier.suspect(container, left).unwrap();
+        tier.remove(&placed.location, placed.charged).unwrap();
+        assert_eq!(world.bucket.keys().is_empty(), left == Left::Writer);
+        let usage = tier.usage();
+        assert_eq!((usage.used, usage.zombie), (5, 5), "{left:?}");
+        drop(tier);
+        let tier = world.open(2);
+        world.clock.advance(Span::from_secs(wait - 1));
+        assert_eq!(tier.sweepable().unwrap(), [], "{left:?}");
+        assert_eq!(tier.usage().waiting, 1, "somebody has to look again");
+        world.clock.advance(Span::from_secs(1));
+        assert_eq!(tier.sweepable().unwrap(), [container], "{left:?}");
+        tier.drop_container(container).unwrap();
+        assert_eq!(world.bucket.keys(), []);
+    }
+}
+
+#[test]
+fn what_was_never_anybodys_goes_at_once() {
+    let world = World {
+        url_term: Span::from_secs(60),
+        ..World::new()
+    };
+    let tier = world.open(1);
+    let placed = tier.reserve(&namespace(), 1_000, None).unwrap();
+    assert_eq!(tier.usage().used, 1_000);
+    tier.remove(&placed.location, placed.charged).unwrap();
+    assert_eq!((tier.usage().used, tier.usage().zombie), (0, 0));
+    let refused = tier.reserve(&namespace(), 10_001, None).unwrap_err();
+    assert_eq!(refused.reason(), Reason::TierFull);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use payload_client::{AcquireOptions, Lease, PayloadRef, Verified};
+use payload_client::{AcquireOptions, InBucket, Lease, PayloadRef, Verified};
 use tempfile::NamedTempFile;
 
 use super::Server;
@@ -22,7 +22,14 @@ pub(super) async fn get(server: &Server, args: GetArgs, output: &Output) -> Resu
     if !args.force && path.symlink_metadata().is_ok() {
         return Err(in_the_way());
     }
-    let (lease, verified) = open(server, args.id, &what).await?;
+    let options = AcquireOptions {
+        in_bucket: match args.from_bucket {
+            true => InBucket::ByUrl,
+            false => InBucket::Fetched,
+        },
+        ..AcquireOptions::default()
+    };
+    let (lease, verified) = open(server, args.id, options, &what).await?;
     let written = write(&lease, &path, args.force).await;
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => in_the_way(),
@@ -40,7 +47,7 @@ pub(super) async fn get(server: &Server, args: GetArgs, output: &Output) -> Resu
 
 pub(super) async fn cat(server: &Server, id: PayloadRef) -> Result<(), Failure> {
     let what = format!("cat {id}");
-    let (lease, _) = open(server, id, &what).await?;
+    let (lease, _) = open(server, id, AcquireOptions::default(), &what).await?;
     let written = transfer::write_all(&lease, io::stdout()).await;
     written
         .map(drop)
@@ -55,10 +62,15 @@ fn file_named(payload: &PayloadRef) -> PathBuf {
     }
 }
 
-async fn open(server: &Server, id: PayloadRef, what: &str) -> Result<(Arc<Lease>, Verified), Failure> {
+async fn open(
+    server: &Server,
+    id: PayloadRef,
+    options: AcquireOptions,
+    what: &str,
+) -> Result<(Arc<Lease>, Verified), Failure> {
     let client = server.client().await?;
     let lease = client
-        .acquire(id, AcquireOptions::default())
+        .acquire(id, options)
         .await
         .map_err(|error| Failure::new(what, &error))?;
     let lease = Arc::new(lease);

@@ -18,6 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub struct World {
     dir: tempfile::TempDir,
+    /// What the server is told by its environment.
+    env: Vec<(&'static str, String)>,
     server: Option<Child>,
 }
 
@@ -34,6 +36,7 @@ impl World {
     pub fn empty() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            env: Vec::new(),
             server: None,
         }
     }
@@ -43,6 +46,15 @@ impl World {
         let mut world = Self::empty();
         let bucket = world.bucket();
         std::fs::create_dir(&bucket).unwrap();
+        world.env = vec![("PAYLOADD_TIERS_OBJECT_URL", format!("file://{}", bucket.display()))];
+        world.launch(&["serve"]);
+        world
+    }
+
+    /// With an environment of its own.
+    pub fn with_env(env: Vec<(&'static str, String)>) -> Self {
+        let mut world = Self::empty();
+        world.env = env;
         world.launch(&["serve"]);
         world
     }
@@ -88,15 +100,9 @@ impl World {
 
     fn launch(&mut self, mode: &[&str]) {
         let log = std::fs::File::create(self.path("server.log")).unwrap();
-        let mut server = Command::new(payloadd());
-        if self.bucket().exists() {
-            server.env(
-                "PAYLOADD_TIERS_OBJECT_URL",
-                format!("file://{}", self.bucket().display()),
-            );
-        }
-        let mut server = server
+        let mut server = Command::new(payloadd())
             .args(mode)
+            .envs(self.env.clone())
             .env("PAYLOADD_TIERS_RAM_POOL", "0B")
             .args([
                 "--drop-volatile",

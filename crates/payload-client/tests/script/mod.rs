@@ -220,6 +220,7 @@ pub fn lease_at(n: u8, container: &str, offset: u64, size: u64, fd: Option<u32>)
         content: None,
         fd,
         content_url: String::new(),
+        from_bucket: None,
     }
 }
 

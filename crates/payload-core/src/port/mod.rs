@@ -19,4 +19,4 @@ pub use object_store::{
 pub use repository::{EventListener, PeerListener, PeerNews, Repository, Usage};
 pub use retention::Retention;
 pub use streams::StreamReader;
-pub use tier_store::{Claim, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
+pub use tier_store::{Claim, Left, Placed, Receiver, Sealed, Sender, SignedRead, Source, TierStore, TierUsage};

@@ -44,8 +44,10 @@ pub trait ObjectStore: Send + Sync {
     /// could not keep an object from being replaced.
     fn sign_put(&self, key: &ObjectKey, size: u64, valid: Span) -> Result<SignedRequest>;
 
-    /// A request with which anybody can read an object, until `valid` is over or the store's credentials are.
-    fn sign_get(&self, key: &ObjectKey, valid: Span) -> Result<SignedRequest>;
+    /// A request with which anybody can read an object, or nothing but a range of it, until `valid` is over or the store's
+    /// credentials are. Stores that cannot sign refuse with `OBJECT_URLS_UNSUPPORTED`, and so do those whose signature could
+    /// not keep to the range.
+    fn sign_get(&self, key: &ObjectKey, range: Option<Range<u64>>, valid: Span) -> Result<SignedRequest>;
 
     /// At most `limit` objects in order of their keys, after `after`. It may be out of date: what is missing may be there and
     /// what is named may be gone, so nothing that matters rests on it alone.

@@ -4,11 +4,13 @@ use std::any::Any;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use super::SignedRequest;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::id::SessionId;
 use crate::name::Namespace;
 use crate::tier::{Container, Location, Tier};
+use crate::time::Span;
 
 /// Stores replicas' bytes in one tier.
 ///
@@ -67,8 +69,8 @@ pub trait TierStore: Send + Sync {
     /// one, or if they are not in memory.
     fn memory_node(&self, location: &Location) -> Option<u32>;
 
-    /// Frees the bytes. A container of their own goes at once; of a shared one it becomes sweepable. What is already
-    /// gone is fine. Memory that another process still has stays charged until it has not: the next call of `sweepable`,
+    /// Frees the bytes. A container of their own goes at once, unless requests that were signed for it may still come; of a
+    /// shared one it becomes sweepable. What is already gone is fine. Memory that another process still has stays charged until it has not: the next call of `sweepable`,
     /// or whoever is short of room, finds that out.
     fn remove(&self, location: &Location, charged: u64) -> Result<()>;
 
@@ -83,11 +85,24 @@ pub trait TierStore: Send + Sync {
     fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>>;
 
     /// Notes, so that also a later start knows it, that a container may soon have no replica any more: before the row that
-    /// names it stops to. The next call of [`sweepable`](Self::sweepable) names it.
-    fn suspect(&self, container: Container) -> Result<()>;
+    /// names it stops to. [`sweepable`](Self::sweepable) names it as soon as what may still come of signed requests is over.
+    fn suspect(&self, container: Container, left: Left) -> Result<()>;
 
     /// Forgets a suspicion: a row names the container.
     fn trust(&self, container: Container) -> Result<()>;
+
+    /// A request with which somebody can read the `size` bytes at `location` without the server, for `valid` at most. Only
+    /// tiers without descriptors have such; others refuse with `OBJECT_URLS_UNSUPPORTED`, and so does one that gives out none.
+    fn sign_read(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRead> {
+        let _ = (size, valid);
+        Err(no_urls(location))
+    }
+
+    /// The same for somebody who fills the `size` bytes that were reserved at `location`.
+    fn sign_write(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRequest> {
+        let _ = (size, valid);
+        Err(no_urls(location))
+    }
 
     /// Frees a container that no replica is in.
     fn drop_container(&self, container: Container) -> Result<()>;
@@ -108,6 +123,29 @@ pub trait TierStore: Send + Sync {
     fn attainable(&self) -> Option<u64> {
         None
     }
+}
+
+fn no_urls(location: &Location) -> Error {
+    let message = format!("what is in tier {} is not reached by a URL", location.tier());
+    Error::new(Reason::ObjectUrlsUnsupported, message)
+}
+
+/// What requests that were signed for a container can still do when no row names it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Somebody may read it.
+    Readers,
+    /// Somebody may fill it.
+    Writer,
+}
+
+/// A request with which bytes can be read without the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRead {
+    /// It answers with exactly the payload's bytes.
+    pub request: SignedRequest,
+    /// An answer with another one is not of the payload; absent if the store gives none.
+    pub etag: Option<Box<str>>,
 }
 
 /// Takes pieces of a payload and where in it they begin, in any order.
@@ -186,6 +224,8 @@ pub struct TierUsage {
     pub pool: u64,
     /// The part of `used` that was freed, and that somebody still has open or mapped.
     pub zombie: u64,
+    /// How many containers become [sweepable](TierStore::sweepable) when time has passed, without anybody's doing.
+    pub waiting: u64,
     /// The part of `used` in shared containers that take no more and that no payload uses any more.
     pub dead: u64,
     /// Whether the store does not answer at the moment: nothing can be added, and what is there cannot be reached.

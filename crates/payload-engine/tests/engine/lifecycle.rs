@@ -1,9 +1,9 @@
 //! A payload's life end to end, in each tier and durability.
 
 use payload_core::{Digest, Durability, EventKind, LogFilter, Namespace, Quota, Reason, StateKind, Tier};
-use payload_engine::{Access, AcquireOptions, ListRequest};
+use payload_engine::{Access, AcquireOptions, Filling, ListRequest};
 
-use crate::common::calls::{allocate_request, fill, put_request};
+use crate::common::calls::{allocate_request, fill, has_writer, put_request};
 use crate::common::{Backend, Rig, Setup, alice, bytes, refusal};
 
 /// Every combination that makes sense.
@@ -39,7 +39,7 @@ fn allocate_write_commit_acquire_release_delete() {
             let allocation = rig
                 .allocate(&session, &allocate_request(size, tier, durability))
                 .unwrap();
-            assert_eq!(allocation.writer.is_some(), size > 0);
+            assert_eq!(has_writer(&allocation), size > 0);
             let id = allocation.row.id;
             assert_eq!(refusal(rig.lease(&session, id)), Reason::PayloadNotCommitted);
             let filled = fill(allocation, size);
@@ -224,7 +224,7 @@ fn fault_23_a_commit_under_a_mapped_writer_is_refused_and_can_be_repeated() {
     let session = rig.session();
     let request = allocate_request(8 << 10, Tier::Disk, Durability::Host);
     let mut allocation = rig.allocate(&session, &request).unwrap();
-    let writer = allocation.writer.take().unwrap();
+    let writer = std::mem::replace(&mut allocation.filling, Filling::Nothing);
     let filled = fill(allocation, 1);
     assert_eq!(
         refusal(rig.commit(&session, &filled.commit_request())),

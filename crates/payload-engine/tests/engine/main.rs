@@ -40,5 +40,6 @@ mod soak;
 mod squeezed;
 mod streams;
 mod updates;
+mod urls;
 mod verifying;
 mod waiting;

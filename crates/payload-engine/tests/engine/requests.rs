@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use payload_core::{Durability, EventKind, Namespace, PayloadId, Reason, StateKind, Tier};
 
-use crate::common::calls::{allocate_request, bytes, fill, put_request};
+use crate::common::calls::{allocate_request, bytes, fill, has_writer, put_request};
 use crate::common::{Backend, Setup, refusal, secs};
 
 #[test]
@@ -22,7 +22,7 @@ fn retries_get_the_first_answer_and_change_nothing() {
         let again = rig.allocate(&session, &allocate).unwrap();
         assert_eq!((first.row.id, first.token), (again.row.id, again.token));
         assert!(
-            again.writer.is_some(),
+            has_writer(&again),
             "the producer may write with the descriptor of the retry"
         );
         assert_eq!(rig.stats().unwrap().allocations, 1);
@@ -37,7 +37,7 @@ fn retries_get_the_first_answer_and_change_nothing() {
         assert_eq!(rig.commit(&session, &commit).unwrap(), first);
         assert_eq!(rig.allocate(&session, &allocate).unwrap().row.id, first.id);
         assert!(
-            rig.allocate(&session, &allocate).unwrap().writer.is_none(),
+            !has_writer(&rig.allocate(&session, &allocate).unwrap()),
             "what is committed is not written"
         );
         assert_eq!(rig.kinds(first.id), [EventKind::Allocated, EventKind::Committed]);
@@ -167,7 +167,7 @@ fn eight_threads_with_one_id_make_one_payload() {
                             start.wait();
                             let put = rig.put(&session, &put).unwrap().id;
                             let allocation = rig.allocate(&session, &allocate).unwrap();
-                            assert!(allocation.writer.is_some(), "all of them are the producer");
+                            assert!(has_writer(&allocation), "all of them are the producer");
                             (put, allocation.row.id)
                         })
                     })

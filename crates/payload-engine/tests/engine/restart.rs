@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use payload_core::{Durability, EventKind, Namespace, Reason, StateKind, Tier};
 use payload_engine::{AllocationClaim, LeaseClaim};
 
-use crate::common::calls::{allocate_request, bytes, delete_request, fill, put_request};
+use crate::common::calls::{allocate_request, bytes, delete_request, fill, has_writer, put_request};
 use crate::common::{Backend, Rig, Setup, alice, bob, refusal, secs};
 
 const NS: fn() -> Namespace = Namespace::default;
@@ -298,10 +298,7 @@ fn a_retry_after_the_restart_gets_the_first_answer() {
         assert_eq!(rig.put(&session, &put).unwrap().id, small);
         let again = rig.allocate(&session, &allocate).unwrap();
         assert_eq!(again.row.id, open);
-        assert!(
-            again.writer.is_some(),
-            "an allocation that nobody owns is the retrier's"
-        );
+        assert!(has_writer(&again), "an allocation that nobody owns is the retrier's");
         let filled = fill(again, 3);
         rig.commit(&session, &filled.commit_request()).unwrap();
         let mut delete = delete_request(small);

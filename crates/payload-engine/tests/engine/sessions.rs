@@ -234,7 +234,7 @@ fn an_allocation_made_from_afar_moves_to_a_session_of_the_same_principal() {
         payload: allocation.row.id,
         token: allocation.token,
     };
-    allocation.writer = rig.reclaim_allocation(&session, &NS(), claim).unwrap().writer;
+    allocation.filling = rig.reclaim_allocation(&session, &NS(), claim).unwrap().filling;
     assert_eq!(rig.stats().unwrap().allocations, 1);
     let filled = fill(allocation, 3);
     assert_eq!(

@@ -155,8 +155,8 @@ impl ObjectStore for BucketStore {
         self.handle.block_on(self.signed_put(key, size, valid))
     }
 
-    fn sign_get(&self, key: &ObjectKey, valid: Span) -> Result<SignedRequest> {
-        self.handle.block_on(self.signed_get(key, valid))
+    fn sign_get(&self, key: &ObjectKey, range: Option<Range<u64>>, valid: Span) -> Result<SignedRequest> {
+        self.handle.block_on(self.signed_get(key, range, valid))
     }
 
     fn list(&self, after: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedObject>> {

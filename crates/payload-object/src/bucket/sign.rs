@@ -1,6 +1,8 @@
 //! Requests that anybody may send for a while.
 
-use http::header::{HeaderValue, IF_NONE_MATCH};
+use std::ops::Range;
+
+use http::header::{HeaderValue, IF_NONE_MATCH, RANGE};
 use http::{HeaderName, Method};
 use object_store::signer::SignedUrlOptions;
 use payload_core::port::{ObjectKey, SignedRequest};
@@ -33,9 +35,27 @@ impl BucketStore {
         self.sign(Method::PUT, key, valid, options, headers).await
     }
 
-    pub(super) async fn signed_get(&self, key: &ObjectKey, valid: Span) -> Result<SignedRequest> {
-        self.sign(Method::GET, key, valid, SignedUrlOptions::default(), Vec::new())
-            .await
+    /// The range is part of what is signed: the store refuses the request with another one, or with none.
+    pub(super) async fn signed_get(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+        valid: Span,
+    ) -> Result<SignedRequest> {
+        let mut options = SignedUrlOptions::default();
+        let mut headers = Vec::new();
+        if let Some(range) = range {
+            if matches!(self.options.place, Place::Azure { .. }) {
+                let message = "the store's signature could not keep a reader from what else is in the object";
+                return Err(Error::new(Reason::ObjectUrlsUnsupported, message));
+            }
+            let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+            let value = HeaderValue::try_from(&bytes)
+                .map_err(|error| Error::new(Reason::Internal, "a range is no header").source(error))?;
+            options = options.with_signed_header(RANGE, value);
+            headers.push((RANGE.to_string(), bytes));
+        }
+        self.sign(Method::GET, key, valid, options, headers).await
     }
 
     async fn sign(

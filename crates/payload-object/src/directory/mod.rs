@@ -129,7 +129,7 @@ impl ObjectStore for DirectoryStore {
         Err(no_urls())
     }
 
-    fn sign_get(&self, _: &ObjectKey, _: Span) -> Result<SignedRequest> {
+    fn sign_get(&self, _: &ObjectKey, _: Option<Range<u64>>, _: Span) -> Result<SignedRequest> {
         Err(no_urls())
     }
 

@@ -155,6 +155,8 @@ keys! {
         "Larger objects are stored in parts of this size, side by side, and read in parts always; 5 MiB to 1 GiB.";
     OBJECT_TIMEOUT: Span = "tiers.object.timeout", Is("30s"), Some((ms(SECOND), ms(HOUR))),
         "How long a request to the bucket may take with all its attempts.";
+    OBJECT_URL_TERM: Span = "tiers.object.url_term", Is("1m"), Some((ms(0), ms(HOUR))),
+        "How long a URL is good for with which a client reads or stores an object itself; objects are removed so much later. `0s`: there are none. Servers of one catalog must agree.";
 
     SCRUB_INTERVAL: Span = "scrub.interval", Is("7d"), Some((ms(0), ms(365 * DAY))),
         "How often all bytes are read to see whether they are right, and mended where there is a copy; `0s`: never.";

@@ -23,12 +23,12 @@ use std::path::{Path, PathBuf};
 
 use payload_core::Span;
 use payload_core::tiering::Watermarks;
-use payload_object::BucketOptions;
 
 use build::build;
 use reader::{Effective, Reader};
 
 pub use log_filter::LogFilter;
+pub use object::ObjectConfig;
 pub use problem::{Origin, Problem};
 pub use unit::Capacity;
 pub use value::{KeeperKind, LogFormat, Secret, UnsafeSettings};
@@ -112,8 +112,8 @@ pub struct Tiers {
     pub disk_capacity: Capacity,
     /// The disk tier's own directory; absolute.
     pub disk_path: PathBuf,
-    /// The bucket of the object tier; none: there is no such tier.
-    pub object: Option<BucketOptions>,
+    /// The object tier; none: there is no such tier.
+    pub object: Option<ObjectConfig>,
 }
 
 /// How bytes at rest are looked after.

@@ -14,8 +14,17 @@ use super::value::{Value, Written, one_of, quote};
 /// S3 takes no smaller parts, and 10,000 of the largest are more than the largest payload.
 const PART_SIZE: std::ops::RangeInclusive<u64> = 5 << 20..=1 << 30;
 
+/// The object tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectConfig {
+    /// How its bucket is reached.
+    pub bucket: BucketOptions,
+    /// How long requests last that clients send to the bucket themselves; zero: they get none.
+    pub url_term: Span,
+}
+
 /// The object tier; none without a URL.
-pub(super) fn object(reader: &mut Reader) -> Option<BucketOptions> {
+pub(super) fn object(reader: &mut Reader) -> Option<ObjectConfig> {
     let url = reader.find(&keys::OBJECT_URL);
     let section = Section {
         endpoint: reader.find(&keys::OBJECT_ENDPOINT),
@@ -27,6 +36,7 @@ pub(super) fn object(reader: &mut Reader) -> Option<BucketOptions> {
         concurrency: reader.get(&keys::OBJECT_CONCURRENCY),
         part_size: reader.get(&keys::OBJECT_PART_SIZE),
         timeout: reader.get(&keys::OBJECT_TIMEOUT),
+        url_term: reader.get(&keys::OBJECT_URL_TERM),
     };
     let Some(place) = url else {
         // A URL that was refused is one that somebody set.
@@ -42,7 +52,8 @@ pub(super) fn object(reader: &mut Reader) -> Option<BucketOptions> {
         let message = format!("cannot read {}: {error}", path.display());
         reader.refuse(&keys::OBJECT_CA_FILE, message, None);
     }
-    Some(BucketOptions {
+    let url_term = section.url_term;
+    let bucket = BucketOptions {
         place,
         part_size: part_size(reader, section.part_size),
         prefix: section.prefix.0,
@@ -53,7 +64,8 @@ pub(super) fn object(reader: &mut Reader) -> Option<BucketOptions> {
         credentials: section.credentials,
         concurrency: section.concurrency as usize,
         budget: section.timeout,
-    })
+    };
+    Some(ObjectConfig { bucket, url_term })
 }
 
 /// What stands beside the URL.
@@ -67,6 +79,7 @@ struct Section {
     concurrency: u32,
     part_size: Capacity,
     timeout: Span,
+    url_term: Span,
 }
 
 impl Section {
@@ -82,6 +95,7 @@ impl Section {
         refuse_changed(reader, &keys::OBJECT_CONCURRENCY, &self.concurrency, WHY);
         refuse_changed(reader, &keys::OBJECT_PART_SIZE, &self.part_size, WHY);
         refuse_changed(reader, &keys::OBJECT_TIMEOUT, &self.timeout, WHY);
+        refuse_changed(reader, &keys::OBJECT_URL_TERM, &self.url_term, WHY);
     }
 
     /// What only some buckets have.
@@ -93,6 +107,12 @@ impl Section {
         if matches!(place, Place::Directory(_)) {
             refuse_set(reader, &keys::OBJECT_ENDPOINT, "a directory has none");
             refuse_set(reader, &keys::OBJECT_CA_FILE, "a directory has none");
+            refuse_changed(
+                reader,
+                &keys::OBJECT_URL_TERM,
+                &self.url_term,
+                "a directory has no URLs",
+            );
             let instead = "name the directory below in tiers.object.url";
             refuse_changed(reader, &keys::OBJECT_PREFIX, &self.prefix, instead);
             refuse_changed(

@@ -449,6 +449,7 @@ fn the_object_tier_is_what_its_section_says() {
             "tiers.object.credentials" => "/etc/keys",
             "tiers.object.concurrency" => "7",
             "tiers.object.part_size" => "64MiB",
+            "tiers.object.url_term" => "2m",
             _ => "1m",
         };
         let changed = with("s3://bucket", &[(key.path(), value)]).unwrap();
@@ -471,6 +472,7 @@ fn the_object_tier_is_what_its_section_says() {
         ("s3://b", "tiers.object.ca_file", "/nowhere", "/nowhere"),
         ("gs://b", "tiers.object.region", "x", "only S3"),
         ("file:///b", "tiers.object.prefix", "x", "the directory below"),
+        ("file:///b", "tiers.object.url_term", "2m", "a directory has no URLs"),
     ] {
         let lines = with(url, &[(key, value)]).unwrap_err();
         assert!(lines.len() == 1 && lines[0].contains(why), "{url} {key}: {lines:?}");

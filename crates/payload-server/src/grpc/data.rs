@@ -33,7 +33,7 @@ impl Service {
     /// Tells a holder who was not given the content where it is.
     fn say_where(&self, namespace: &Namespace, result: &mut v1::AcquireResult) {
         if let Some(v1::acquire_result::Result::Lease(lease)) = &mut result.result
-            && let (None, Some(descriptor)) = (&lease.content, &lease.descriptor)
+            && let (None, None, Some(descriptor)) = (&lease.content, &lease.from_bucket, &lease.descriptor)
         {
             lease.content_url = bytes::url(self.bytes, namespace, &descriptor.payload_id);
         }
@@ -90,7 +90,9 @@ impl DataService for Service {
             let namespace = request.namespace.clone();
             let allocation = self.calls.run(move |engine| engine.allocate(&holder, &request)).await?;
             let mut response = wire::allocation(allocation, &mut Vec::new(), &mut Vec::new());
-            response.content_url = bytes::url(self.bytes, &namespace, &response.payload_id);
+            if response.to_bucket.is_none() {
+                response.content_url = bytes::url(self.bytes, &namespace, &response.payload_id);
+            }
             Ok(response)
         })
         .await

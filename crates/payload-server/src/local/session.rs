@@ -141,8 +141,14 @@ impl Session {
     fn thread_for(&self, connection: &Seqpacket, request: Option<&Request>) -> Thread {
         let engine = &self.calls.engine;
         let is_short = match request {
-            Some(Request::Put(request)) => engine.makes_at_once(request.content.len() as u64),
-            Some(Request::Allocate(request)) => engine.makes_at_once(request.size),
+            Some(Request::Put(request)) => {
+                let asks_bucket =
+                    request.tier() == v1::Tier::Object || request.durability() == v1::Durability::ObjectStorage;
+                !asks_bucket && engine.makes_at_once(request.content.len() as u64)
+            }
+            Some(Request::Allocate(request)) => {
+                request.tier() != v1::Tier::Object && engine.makes_at_once(request.size)
+            }
             Some(Request::Commit(request)) => id(&request.payload_id).is_ok_and(|id| engine.commits_at_once(id)),
             _ => false,
         };

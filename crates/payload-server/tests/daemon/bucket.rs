@@ -21,18 +21,23 @@ use crate::support::{CONFIG, World, data_dir, directory, setup};
 /// Big enough for a segment or a file of its own, and for one request.
 const SIZE: usize = 3 << 20;
 
-/// A section that names a server's bucket, with keys in a file.
+/// A section that names a server's bucket, with keys in a file. There are no URLs, so what is removed goes at once.
 fn section(endpoint: &str, keys: &Path) -> String {
+    section_with_urls(endpoint, keys, "0s")
+}
+
+/// The same with URLs that are good for so long.
+pub(crate) fn section_with_urls(endpoint: &str, keys: &Path, term: &str) -> String {
     S3Server::write_keys(keys);
     format!(
         "[tiers.object]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{endpoint}\"\naddressing = \"path\"\nprefix = \"a/b\"\n\
-         credentials = \"{}\"\ntimeout = \"2s\"\n",
+         credentials = \"{}\"\ntimeout = \"2s\"\nurl_term = \"{term}\"\n",
         keys.display()
     )
 }
 
 /// What is in the bucket, by a client of the test's own.
-fn objects(endpoint: &str, keys: &Path) -> Vec<ObjectKey> {
+pub(crate) fn objects(endpoint: &str, keys: &Path) -> Vec<ObjectKey> {
     let options = BucketOptions {
         place: Place::S3 {
             bucket: BUCKET.to_owned(),
@@ -52,7 +57,7 @@ fn objects(endpoint: &str, keys: &Path) -> Vec<ObjectKey> {
     listed.into_iter().map(|object| object.key).collect()
 }
 
-fn tiers(world: &World, id: &str) -> Vec<v1::Tier> {
+pub(crate) fn tiers(world: &World, id: &str) -> Vec<v1::Tier> {
     let row = world.grpc().get_payload(get(id)).unwrap().payload.unwrap();
     let mut tiers: Vec<v1::Tier> = row.replicas.iter().map(v1::Replica::tier).collect();
     tiers.sort_unstable();

@@ -9,6 +9,7 @@
 mod bad_input;
 mod batches;
 mod bucket;
+mod bucket_urls;
 mod bytes;
 mod catalog_faults;
 mod clients;

@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use payload_core::port::{Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
-use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SessionId, Tier};
+use payload_core::port::{
+    Left, Placed, Receiver, Sealed, Sender, SignedRead, SignedRequest, Source, TierStore, TierUsage,
+};
+use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SessionId, Span, Tier};
 
 use super::Switch;
 
@@ -124,12 +126,22 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.hollow", || self.inner.hollow(share, count))
     }
 
-    fn suspect(&self, container: Container) -> Result<()> {
-        self.switch.run("tier.suspect", || self.inner.suspect(container))
+    fn suspect(&self, container: Container, left: Left) -> Result<()> {
+        self.switch.run("tier.suspect", || self.inner.suspect(container, left))
     }
 
     fn trust(&self, container: Container) -> Result<()> {
         self.switch.run("tier.trust", || self.inner.trust(container))
+    }
+
+    fn sign_read(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRead> {
+        self.switch
+            .run("tier.sign_read", || self.inner.sign_read(location, size, valid))
+    }
+
+    fn sign_write(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRequest> {
+        self.switch
+            .run("tier.sign_write", || self.inner.sign_write(location, size, valid))
     }
 
     fn drop_container(&self, container: Container) -> Result<()> {

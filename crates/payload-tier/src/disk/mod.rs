@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::port::{Ids, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
+use payload_core::port::{Ids, Left, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use self::claims::Claims;
@@ -287,7 +287,7 @@ impl TierStore for DiskStore {
         Ok(self.packs.hollow(share).into_iter().map(Container::File).collect())
     }
 
-    fn suspect(&self, _container: Container) -> Result<()> {
+    fn suspect(&self, _container: Container, _left: Left) -> Result<()> {
         // The first sweep of a start names everything.
         Ok(())
     }

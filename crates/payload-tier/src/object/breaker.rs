@@ -35,6 +35,11 @@ impl Guarded {
         result
     }
 
+    /// What the bucket is not asked for: it tells nothing of how the bucket is.
+    pub(super) fn beside<T>(&self, work: impl FnOnce(&dyn ObjectStore) -> Result<T>) -> Result<T> {
+        work(&*self.bucket)
+    }
+
     /// Whether it is left alone at the moment.
     pub(super) fn is_open(&self) -> bool {
         self.breaker.lock().is_open()

@@ -3,17 +3,19 @@
 //! An object is in doubt from before its first byte goes to the bucket until a row that names it is committed, and again
 //! from before the row that names it stops to until its bytes are gone. So nothing is ever in the bucket that neither a row
 //! nor a doubt names, whenever the server dies; and no listing of the bucket is needed to find it.
+//!
+//! A doubt can have to wait: requests that were signed for the object may still come, and an upload that was given up too.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use payload_core::port::Claim;
+use payload_core::port::{Claim, Left};
 use payload_core::sync::Group;
-use payload_core::{Error, Instant, ObjectId, Result};
+use payload_core::{Error, Instant, ObjectId, Result, Span};
 
-use super::journal::{Journal, Record};
+use super::journal::{Journal, Record, Suspect};
 
 /// How many suspicions share a sync.
 const GROUP_MAX: usize = 256;
@@ -37,6 +39,10 @@ struct Doubt {
     unfinished: bool,
     /// The sweep is not told of it before.
     not_before: Option<Instant>,
+    /// How many seconds that was from the moment it was suspected.
+    wait: u32,
+    /// What the wait is for, if it is for somebody's request.
+    left: Option<Left>,
     /// Counts how often it was suspected.
     suspicions: u64,
     /// What that count was when the sweep was told of it.
@@ -45,14 +51,15 @@ struct Doubt {
 
 impl Doubts {
     /// Takes up what an earlier server was in doubt about.
-    pub(super) fn open(dir: &Path) -> Result<Self> {
+    pub(super) fn open(dir: &Path, now: Instant) -> Result<Self> {
         let (journal, records) = Journal::open(dir)?;
         let mut known = HashMap::new();
         for record in records {
             match record {
-                Record::Suspected(id) => {
+                Record::Suspected(Suspect { id, wait }) => {
                     let doubt: &mut Doubt = known.entry(id).or_default();
                     doubt.unfinished = true;
+                    doubt.wait(wait, now);
                 }
                 Record::Gone(id) => drop(known.remove(&id)),
             }
@@ -69,7 +76,7 @@ impl Doubts {
         self.add_claim(id);
         let claim = self.claim_of(id);
         self.set_unfinished(id, true);
-        self.write(Record::Suspected(id))?;
+        self.write(Record::Suspected(Suspect { id, wait: 0 }))?;
         Ok(claim)
     }
 
@@ -112,9 +119,16 @@ impl Doubts {
         })
     }
 
-    pub(super) fn suspect(&self, id: ObjectId) -> Result<()> {
-        self.known.lock().entry(id).or_default().suspicions += 1;
-        self.write(Record::Suspected(id))
+    /// Suspects an object that is there, and keeps the sweep from it for as long as what is left takes.
+    pub(super) fn suspect(&self, id: ObjectId, left: Left, wait: Span, now: Instant) -> Result<()> {
+        let wait = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+        let mut known = self.known.lock();
+        let doubt = known.entry(id).or_default();
+        doubt.suspicions += 1;
+        doubt.left = Some(left);
+        doubt.wait(wait, now);
+        drop(known);
+        self.write(Record::Suspected(Suspect { id, wait }))
     }
 
     /// A row names it, unless somebody has come to suspect it since the sweep was told. Nothing is written: a later start asks
@@ -149,8 +163,17 @@ impl Doubts {
     /// Keeps the sweep from an object for a while: bytes may still come.
     pub(super) fn linger(&self, id: ObjectId, until: Instant) {
         if let Some(doubt) = self.known.lock().get_mut(&id) {
-            doubt.not_before = Some(until);
+            doubt.not_before = doubt.not_before.max(Some(until));
         }
+    }
+
+    /// Whose requests the sweep is kept from it for, if it is. Then what it is charged is not given back before it is gone.
+    pub(super) fn waits_for(&self, id: ObjectId, charged: u64, now: Instant) -> Option<Left> {
+        let mut known = self.known.lock();
+        let doubt = known.get_mut(&id).filter(|doubt| doubt.is_waiting(now))?;
+        let left = doubt.left?;
+        doubt.charged = doubt.charged.max(charged);
+        Some(left)
     }
 
     /// What such objects are charged.
@@ -160,6 +183,12 @@ impl Doubts {
         lingering.map(|doubt| doubt.charged).sum()
     }
 
+    /// How many the sweep is told of only later.
+    pub(super) fn waiting(&self, now: Instant) -> u64 {
+        let known = self.known.lock();
+        known.values().filter(|doubt| doubt.is_waiting(now)).count() as u64
+    }
+
     pub(super) fn is_claimed(&self, id: ObjectId) -> bool {
         self.known.lock().get(&id).is_some_and(|doubt| doubt.claims > 0)
     }
@@ -167,7 +196,7 @@ impl Doubts {
     /// Tells the sweep those that no row is about to name.
     pub(super) fn tell(&self, now: Instant) -> Vec<ObjectId> {
         let mut known = self.known.lock();
-        let is_due = |doubt: &Doubt| doubt.claims == 0 && doubt.not_before.is_none_or(|until| until <= now);
+        let is_due = |doubt: &Doubt| doubt.claims == 0 && !doubt.is_waiting(now);
         let unclaimed = known.iter_mut().filter(|(_, doubt)| is_due(doubt));
         let told = unclaimed.map(|(id, doubt)| {
             doubt.told = doubt.suspicions;
@@ -179,7 +208,11 @@ impl Doubts {
     fn write(&self, record: Record) -> Result<()> {
         self.group.run(record, |records| {
             let is_gone = |id: &ObjectId| records.contains(&Record::Gone(*id));
-            let suspects = || self.known.lock().keys().copied().filter(|id| !is_gone(id)).collect();
+            let suspects = || {
+                let known = self.known.lock();
+                let left = known.iter().filter(|(id, _)| !is_gone(id));
+                left.map(|(id, doubt)| doubt.suspect(*id)).collect()
+            };
             let written = self.journal.append(&records, suspects);
             let again = |error: &Error| Error::new(error.reason(), error.message().to_owned());
             records
@@ -187,6 +220,24 @@ impl Doubts {
                 .map(|_| written.as_ref().copied().map_err(again))
                 .collect()
         })
+    }
+}
+
+impl Doubt {
+    fn wait(&mut self, seconds: u32, now: Instant) {
+        if seconds > 0 {
+            self.wait = self.wait.max(seconds);
+            let until = now.after(Span::from_secs(u64::from(seconds)));
+            self.not_before = self.not_before.max(Some(until));
+        }
+    }
+
+    fn is_waiting(&self, now: Instant) -> bool {
+        self.not_before.is_some_and(|until| until > now)
+    }
+
+    const fn suspect(&self, id: ObjectId) -> Suspect {
+        Suspect { id, wait: self.wait }
     }
 }
 

@@ -13,8 +13,10 @@ use payload_core::{Digest, Error, ObjectId, Reason, Result};
 
 const NAME: &str = "doubts";
 const NEW: &str = "doubts.new";
-/// A word, a checksum, an id.
+/// A word, how long to wait, a checksum, an id.
 const RECORD: usize = 24;
+/// The longest wait that a record can hold, in seconds: half a year.
+const WAIT_MAX: u32 = (1 << 24) - 1;
 /// A file with so many records, of which less than half still matter, is written anew.
 const REWRITE_MIN: usize = 1_024;
 
@@ -22,9 +24,18 @@ const REWRITE_MIN: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// The object may be without a row.
-    Suspected(ObjectId),
+    Suspected(Suspect),
     /// It is gone, and its id never comes back.
     Gone(ObjectId),
+}
+
+/// An object that may be without a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Suspect {
+    pub(super) id: ObjectId,
+    /// For so many seconds requests that were signed for it may still come. A later start counts them anew: nobody knows when
+    /// the server before it stopped.
+    pub(super) wait: u32,
 }
 
 /// The file.
@@ -59,7 +70,7 @@ impl Journal {
 
     /// Appends records; suspicions are on the device when it returns. `suspects` gives all that there are, should the file
     /// have to be written anew; those of `records` are among them already.
-    pub(super) fn append(&self, records: &[Record], suspects: impl Fn() -> Vec<ObjectId>) -> Result<()> {
+    pub(super) fn append(&self, records: &[Record], suspects: impl Fn() -> Vec<Suspect>) -> Result<()> {
         let mut tail = self.tail.lock();
         let Some(mut open) = tail.take() else {
             *tail = Some(self.rewrite(&suspects())?);
@@ -80,11 +91,14 @@ impl Journal {
         Ok(())
     }
 
-    fn rewrite(&self, suspects: &[ObjectId]) -> Result<Tail> {
+    fn rewrite(&self, suspects: &[Suspect]) -> Result<Tail> {
         let write = || -> std::io::Result<Tail> {
             let path = self.dir.join(NEW);
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-            let bytes: Vec<u8> = suspects.iter().flat_map(|id| Record::Suspected(*id).bytes()).collect();
+            let bytes: Vec<u8> = suspects
+                .iter()
+                .flat_map(|one| Record::Suspected(*one).bytes())
+                .collect();
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&path, self.dir.join(NAME))?;
@@ -97,16 +111,17 @@ impl Journal {
 }
 
 impl Record {
-    const fn parts(self) -> (u8, ObjectId) {
+    const fn parts(self) -> (u8, u32, ObjectId) {
         match self {
-            Self::Suspected(id) => (1, id),
-            Self::Gone(id) => (2, id),
+            Self::Suspected(Suspect { id, wait }) => (1, wait, id),
+            Self::Gone(id) => (2, 0, id),
         }
     }
 
     fn bytes(self) -> [u8; RECORD] {
-        let (word, id) = self.parts();
+        let (word, wait, id) = self.parts();
         let mut bytes = [0; RECORD];
+        bytes[..4].copy_from_slice(&wait.min(WAIT_MAX).to_be_bytes());
         bytes[0] = word;
         bytes[8..].copy_from_slice(id.as_bytes());
         let sum = checksum(&bytes);
@@ -118,7 +133,10 @@ impl Record {
         let bytes: [u8; RECORD] = bytes.try_into().ok()?;
         let id = ObjectId::from_bytes(bytes[8..].try_into().ok()?)?;
         let record = match bytes[0] {
-            1 => Self::Suspected(id),
+            1 => {
+                let wait = u32::from_be_bytes([0, bytes[1], bytes[2], bytes[3]]);
+                Self::Suspected(Suspect { id, wait })
+            }
             2 => Self::Gone(id),
             _ => return None,
         };
@@ -151,26 +169,35 @@ mod tests {
         ObjectId::from_parts(u64::from(number), [number; 10])
     }
 
+    fn suspect(number: u8) -> Suspect {
+        Suspect {
+            id: id(number),
+            wait: u32::from(number) << 16,
+        }
+    }
+
     #[test]
     fn records_come_back_and_a_torn_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, records) = Journal::open(dir.path()).unwrap();
         assert_eq!(records, []);
-        journal.append(&[Record::Suspected(id(1))], || vec![id(1)]).unwrap();
-        let more = [Record::Suspected(id(2)), Record::Gone(id(1))];
-        journal.append(&more, || vec![id(2)]).unwrap();
+        journal
+            .append(&[Record::Suspected(suspect(1))], || vec![suspect(1)])
+            .unwrap();
+        let more = [Record::Suspected(suspect(2)), Record::Gone(id(1))];
+        journal.append(&more, || vec![suspect(2)]).unwrap();
         let read = || Journal::open(dir.path()).unwrap().1;
-        assert_eq!(read(), [Record::Suspected(id(1)), more[0], more[1]]);
+        assert_eq!(read(), [Record::Suspected(suspect(1)), more[0], more[1]]);
         let path = dir.path().join(NAME);
         let whole = std::fs::read(&path).unwrap();
         for len in [2 * RECORD + 1, 3 * RECORD - 1] {
             std::fs::write(&path, &whole[..len]).unwrap();
-            assert_eq!(read(), [Record::Suspected(id(1)), more[0]]);
+            assert_eq!(read(), [Record::Suspected(suspect(1)), more[0]]);
         }
         let mut damaged = whole;
         damaged[RECORD + 9] ^= 1;
         std::fs::write(&path, damaged).unwrap();
-        assert_eq!(read(), [Record::Suspected(id(1))]);
+        assert_eq!(read(), [Record::Suspected(suspect(1))]);
     }
 
     #[test]
@@ -178,9 +205,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path()).unwrap();
         for round in 0..REWRITE_MIN / 2 + 10 {
-            let one = id(u8::try_from(round % 250 + 1).unwrap());
+            let one = suspect(u8::try_from(round % 250 + 1).unwrap());
             journal.append(&[Record::Suspected(one)], || vec![one]).unwrap();
-            journal.append(&[Record::Gone(one)], Vec::new).unwrap();
+            journal.append(&[Record::Gone(one.id)], Vec::new).unwrap();
         }
         assert!(Journal::open(dir.path()).unwrap().1.len() < REWRITE_MIN);
     }

@@ -4,13 +4,15 @@
 //! bucket and not in a row is known by [doubts](doubts), which are on this host's device before the bucket hears of the
 //! object; the sweep asks the rows about each and frees what none names. Listings are for what no server remembers.
 //!
-//! There are no descriptors here: bytes come in from another tier and go out to one. A bucket that does not answer is left
+//! There are no descriptors here: bytes come in from another tier and go out to one, or with requests that clients send
+//! themselves (`urls.rs`). A bucket that does not answer is left
 //! alone for a while (`breaker.rs`), so that nobody waits for it again and again.
 
 mod breaker;
 mod doubts;
 mod journal;
 mod pack;
+mod urls;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -18,8 +20,8 @@ use std::sync::Arc;
 
 use payload_core::digest::Hasher;
 use payload_core::port::{
-    Clock, Content, Ids, ObjectKey, ObjectStore, Placed, PutObject, Receiver, Sealed, Sender, Source, TierStore,
-    TierUsage,
+    Clock, Content, Ids, Left, ObjectKey, ObjectStat, ObjectStore, Placed, PutObject, Receiver, Sealed, Sender,
+    SignedRead, SignedRequest, Source, TierStore, TierUsage,
 };
 use payload_core::{
     Container, Digest, Error, Location, Namespace, ObjectId, Outcome, Reason, Result, SessionId, Span, Tier,
@@ -41,6 +43,8 @@ pub struct ObjectOptions {
     pub charged: u64,
     /// An upload whose answer was lost may still become an object for so long: longer than any request takes.
     pub late: Span,
+    /// The longest that a request lasts which is signed for a client; zero if none is.
+    pub url_term: Span,
 }
 
 /// Bytes in a bucket.
@@ -51,6 +55,7 @@ pub struct ObjectTier {
     budget: Budget,
     doubts: Doubts,
     late: Span,
+    url_term: Span,
 }
 
 impl std::fmt::Debug for ObjectTier {
@@ -70,13 +75,15 @@ impl ObjectTier {
         clock: Arc<dyn Clock>,
         ids: Ids,
     ) -> Result<Self> {
+        let doubts = Doubts::open(dir, clock.now())?;
         Ok(Self {
             bucket: Guarded::new(bucket, Arc::clone(&clock)),
             clock,
             ids,
             budget: Budget::new(options.capacity, options.charged),
-            doubts: Doubts::open(dir)?,
+            doubts,
             late: options.late,
+            url_term: options.url_term,
         })
     }
 
@@ -121,6 +128,19 @@ impl ObjectTier {
         Ok(())
     }
 
+    /// What the bucket says of the object, if it is one that can hold the bytes.
+    fn look(&self, location: &Location, size: u64) -> Result<ObjectStat> {
+        let id = object_of(location)?;
+        let stat = self.bucket.call(|bucket| bucket.stat(&key(id)))?;
+        let stat = stat.ok_or_else(|| missing("the bucket has no such object"))?;
+        let there = location.offset().checked_add(size).is_some_and(|end| end <= stat.size);
+        let whole = location.is_shared() || stat.size == size;
+        match there && whole {
+            true => Ok(stat),
+            false => Err(missing("the object is not as long as its row says")),
+        }
+    }
+
     fn get(&self, location: &Location, from: u64, size: u64, to: Receiver<'_>) -> Result<()> {
         let (id, start) = (object_of(location)?, location.offset() + from);
         if size == 0 {
@@ -136,12 +156,8 @@ impl TierStore for ObjectTier {
         Tier::Object
     }
 
-    fn reserve(&self, _namespace: &Namespace, _size: u64, _producer: Option<SessionId>) -> Result<Placed> {
-        Err(Error::invalid(
-            Reason::BadRequest,
-            "nobody can be handed room in tier object to fill; allocate above it, with durability object",
-        )
-        .field("tier"))
+    fn reserve(&self, _namespace: &Namespace, size: u64, _producer: Option<SessionId>) -> Result<Placed> {
+        self.reserve_object(size)
     }
 
     fn writer(&self, location: &Location) -> Result<OwnedFd> {
@@ -150,7 +166,7 @@ impl TierStore for ObjectTier {
     }
 
     fn seal(&self, _namespace: &Namespace, location: &Location, size: u64) -> Result<Sealed> {
-        object_of(location)?;
+        self.check_filled(location, size)?;
         Ok(Sealed::InPlace { charged: size })
     }
 
@@ -179,14 +195,7 @@ impl TierStore for ObjectTier {
     }
 
     fn check(&self, location: &Location, size: u64) -> Result<()> {
-        let id = object_of(location)?;
-        let stat = self.bucket.call(|bucket| bucket.stat(&key(id)))?;
-        let len = stat.ok_or_else(|| missing("the bucket has no such object"))?.size;
-        let there = location.offset().checked_add(size).is_some_and(|end| end <= len);
-        let whole = location.is_shared() || len == size;
-        (there && whole)
-            .then_some(())
-            .ok_or_else(|| missing("the object is not as long as its row says"))
+        self.look(location, size).map(drop)
     }
 
     fn read(&self, location: &Location, size: u64, out: &mut Vec<u8>) -> Result<()> {
@@ -220,6 +229,11 @@ impl TierStore for ObjectTier {
 
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         let id = object_of(location)?;
+        if !location.is_shared()
+            && let Some(left) = self.doubts.waits_for(id, charged, self.clock.now())
+        {
+            return self.leave_alone(id, left);
+        }
         self.budget.give(charged);
         self.doubts.given_back(id, charged);
         if location.is_shared() {
@@ -242,8 +256,17 @@ impl TierStore for ObjectTier {
         Ok(Vec::new())
     }
 
-    fn suspect(&self, container: Container) -> Result<()> {
-        self.doubts.suspect(object_in(container)?)
+    fn suspect(&self, container: Container, left: Left) -> Result<()> {
+        let wait = self.wait_for(left);
+        self.doubts.suspect(object_in(container)?, left, wait, self.clock.now())
+    }
+
+    fn sign_read(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRead> {
+        self.signed_read(location, size, valid)
+    }
+
+    fn sign_write(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRequest> {
+        self.signed_write(location, size, valid)
     }
 
     fn trust(&self, container: Container) -> Result<()> {
@@ -278,6 +301,7 @@ impl TierStore for ObjectTier {
         TierUsage {
             unavailable: self.bucket.is_open(),
             zombie: self.doubts.lingering(),
+            waiting: self.doubts.waiting(self.clock.now()),
             ..self.budget.usage(0)
         }
     }

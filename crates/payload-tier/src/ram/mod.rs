@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use payload_core::port::{Claim, FdStore, Ids, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
+use payload_core::port::{Claim, FdStore, Ids, Left, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SegmentId, SessionId, Tier};
 
 use self::memory::Memory;
@@ -389,7 +389,7 @@ impl TierStore for RamStore {
         Ok(hollow)
     }
 
-    fn suspect(&self, _container: Container) -> Result<()> {
+    fn suspect(&self, _container: Container, _left: Left) -> Result<()> {
         // The first sweep of a start names everything.
         Ok(())
     }

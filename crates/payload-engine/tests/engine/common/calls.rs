@@ -9,8 +9,8 @@ use payload_core::{
     StateKind, Tier,
 };
 use payload_engine::{
-    Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Grant, Holder,
-    OnDependents, Peer, PutRequest,
+    Access, AcquireOptions, AllocateRequest, Allocation, CommitRequest, DeleteRequest, Deletion, Filling, Grant,
+    Holder, OnDependents, Peer, PutRequest,
 };
 
 use super::{Rig, Told, alice};
@@ -53,7 +53,7 @@ impl Filled {
 /// Writes all the bytes and lets go of the descriptor.
 pub(crate) fn fill(allocation: Allocation, seed: u64) -> Filled {
     let content = bytes(seed, allocation.row.size);
-    if let Some(writer) = allocation.writer {
+    if let Filling::Descriptor(writer) = allocation.filling {
         let start = allocation.row.replicas[0].location.offset();
         File::from(writer).write_all_at(&content, start).unwrap();
     }
@@ -62,6 +62,11 @@ pub(crate) fn fill(allocation: Allocation, seed: u64) -> Filled {
         token: allocation.token,
         content,
     }
+}
+
+/// Whether the producer was handed a descriptor.
+pub(crate) fn has_writer(allocation: &Allocation) -> bool {
+    matches!(allocation.filling, Filling::Descriptor(_))
 }
 
 pub(crate) fn allocate_request(size: u64, tier: Tier, durability: Durability) -> AllocateRequest {

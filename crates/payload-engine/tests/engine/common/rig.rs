@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) disk: u64,
     /// Bytes of the object tier, if there is one.
     pub(crate) object: Option<u64>,
+    /// How long requests last that clients send to the bucket.
+    pub(crate) url_term: Span,
     pub(crate) settings: Settings,
 }
 
@@ -49,6 +51,7 @@ impl Default for Setup {
             ram: 64 << 20,
             disk: 64 << 20,
             object: None,
+            url_term: Span::ZERO,
             settings: Settings {
                 node: NodeId::from_parts(1, [1; 10]),
                 lease_terms: LeaseTerms {
@@ -265,11 +268,14 @@ impl Rig {
     }
 
     fn open_object_tier(&self, repository: &dyn Repository, capacity: u64) -> ObjectTier {
-        let usage = repository.usage(NodeId::NONE).unwrap();
+        // What is complete is nobody's, and what somebody is storing is the node's that allocated it.
+        let usage = [NodeId::NONE, self.setup.settings.node].map(|node| repository.usage(node).unwrap());
+        let held = usage.iter().flatten().filter(|usage| usage.tier == Tier::Object);
         let options = ObjectOptions {
             capacity,
-            charged: usage.iter().map(|usage| usage.charged).sum(),
+            charged: held.map(|usage| usage.charged).sum(),
             late: Span::from_secs(60),
+            url_term: self.setup.url_term,
         };
         let bucket = FaultyBucket::new(Arc::clone(&self.bucket) as _, Arc::clone(&self.switch));
         let clock = Arc::clone(&self.clock) as _;
