@@ -272,6 +272,9 @@ pub(crate) struct TierStats {
     pub(crate) charged_bytes: u64,
     pub(crate) huge_pages: bool,
     pub(crate) unavailable: bool,
+    pub(crate) failing: bool,
+    pub(crate) ceiling_bytes: u64,
+    pub(crate) pinned_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -462,6 +465,9 @@ impl From<v1::TierStats> for TierStats {
             zombie_bytes: stats.zombie_bytes,
             huge_pages: stats.huge_pages,
             unavailable: stats.unavailable,
+            failing: stats.failing,
+            ceiling_bytes: stats.ceiling_bytes,
+            pinned_bytes: stats.pinned_bytes,
             slack_bytes: stats.slack_bytes,
             containers: stats.containers,
             replicas: stats.replicas,

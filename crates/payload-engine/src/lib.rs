@@ -86,6 +86,7 @@ pub use engine::{Engine, Ports};
 pub use events::EventPage;
 pub use explain::{Arrival, Explanation, Plan, ReplicaView};
 pub use filling::Filling;
+pub use health::Impairment;
 pub use holder::{Holder, Notice, NoticeSink, Peer};
 pub use holders::HolderView;
 pub use leases::LeaseView;

@@ -78,6 +78,11 @@ impl Pins {
         self.0.lock().check(payload, tier, size, most)
     }
 
+    /// How much is pinned in a tier.
+    pub(crate) fn bytes(&self, tier: Tier) -> u64 {
+        self.0.lock().bytes[tier as usize]
+    }
+
     /// Those of which a pin has ended, and when the next one ends.
     fn due(&self, now: Timestamp) -> (Vec<PayloadId>, Option<Timestamp>) {
         let book = self.0.lock();

@@ -39,6 +39,8 @@ pub struct TierStats {
     pub replicas: u64,
     /// What those are charged for.
     pub charged: u64,
+    /// The part of that which is pinned.
+    pub pinned: u64,
 }
 
 impl TierStats {
@@ -66,6 +68,7 @@ impl Engine {
                 ceiling: self.ceiling(&**store, &usage),
                 replicas,
                 charged,
+                pinned: self.pins.bytes(store.tier()),
             }
         });
         Ok(Stats {

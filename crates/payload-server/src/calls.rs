@@ -282,7 +282,7 @@ impl Drop for SlowCall {
     }
 }
 
-/// What calls tell about the parts behind them: one that fails for lack of a part makes the server unready, the next
+/// What calls tell about the repository: one that fails for lack of it makes the server unready, the next
 /// write that works makes it ready again.
 struct Health {
     readiness: Arc<Readiness>,
@@ -302,19 +302,14 @@ impl Health {
             if rpc.writes() && self.unwell.load(Ordering::Relaxed) {
                 self.unwell.store(false, Ordering::Relaxed);
                 self.readiness.clear(Condition::Repository);
-                self.readiness.clear(Condition::Tiers);
             }
             return;
         };
-        let condition = match error.reason() {
-            Reason::RepositoryUnavailable | Reason::RepositoryReadOnly | Reason::RepositoryCorrupt => {
-                Condition::Repository
-            }
-            Reason::TierUnavailable => Condition::Tiers,
-            _ => return,
-        };
-        self.unwell.store(true, Ordering::Relaxed);
-        self.readiness.set(condition, error.message().to_owned());
+        // Who fails for a tier says nothing about the others: see `Engine::degraded`.
+        if let Reason::RepositoryUnavailable | Reason::RepositoryReadOnly | Reason::RepositoryCorrupt = error.reason() {
+            self.unwell.store(true, Ordering::Relaxed);
+            self.readiness.set(Condition::Repository, error.message().to_owned());
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Gauges {
     tiers: IntGaugeVec,
     huge_pages: IntGaugeVec,
     unavailable: IntGaugeVec,
+    failing: IntGaugeVec,
     replicas: IntGaugeVec,
     sessions: IntGauge,
     leases: IntGauge,
@@ -34,7 +35,7 @@ impl Gauges {
             tiers: IntGaugeVec::new(
                 Opts::new(
                     "payload_tier_bytes",
-                    "Bytes of a tier: capacity, ceiling (what the machine lets it have of that), used, slack (used but charged to no replica), charged, staging, pool, zombie, dead.",
+                    "Bytes of a tier: capacity, ceiling (what the machine lets it have of that), used, slack (used but charged to no replica), charged, staging, pool, zombie, dead, pinned.",
                 ),
                 &["tier", "kind"],
             )?,
@@ -49,6 +50,13 @@ impl Gauges {
                 Opts::new(
                     "payload_tier_unavailable",
                     "Whether a tier's store does not answer at the moment.",
+                ),
+                &["tier"],
+            )?,
+            failing: IntGaugeVec::new(
+                Opts::new(
+                    "payload_tier_failing",
+                    "Whether the last attempt to add something to a tier failed, and not for want of room.",
                 ),
                 &["tier"],
             )?,
@@ -76,12 +84,16 @@ impl Gauges {
             set("pool", tier.usage.pool);
             set("zombie", tier.usage.zombie);
             set("dead", tier.usage.dead);
+            set("pinned", tier.pinned);
             self.huge_pages
                 .with_label_values(&[name])
                 .set(i64::from(tier.usage.huge_pages));
             self.unavailable
                 .with_label_values(&[name])
                 .set(i64::from(tier.usage.unavailable));
+            self.failing
+                .with_label_values(&[name])
+                .set(i64::from(tier.usage.failing));
             self.replicas.with_label_values(&[name]).set(gauge(tier.replicas));
         }
         self.sessions.set(gauge(stats.sessions as u64));
@@ -91,11 +103,12 @@ impl Gauges {
         self.room_waiting.set(gauge(stats.room_waiting as u64));
     }
 
-    fn parts(&self) -> [&dyn Collector; 11] {
+    fn parts(&self) -> [&dyn Collector; 12] {
         [
             &self.tiers,
             &self.huge_pages,
             &self.unavailable,
+            &self.failing,
             &self.replicas,
             &self.sessions,
             &self.leases,

@@ -157,7 +157,10 @@ impl Start {
         // Before rows are read: what others do to them after that is told.
         engine.hear_peers()?;
         let degraded = Arc::clone(&engine);
-        readiness.ask_tiers_by(move || degraded.degraded());
+        readiness.ask_tiers_by(move || {
+            let degraded = degraded.degraded().into_iter();
+            degraded.map(|(tier, why)| (tier, why.to_string())).collect()
+        });
         let recovered = engine.recover()?;
         let workers = Workers::start(&engine)?;
 

@@ -99,10 +99,12 @@ async fn readiness_lists_what_is_in_the_way_until_nothing_is() {
 async fn a_server_whose_bucket_does_not_answer_is_ready_and_says_so() {
     let world = World::start().await;
     world.readiness.clear(Condition::Starting);
-    world.readiness.ask_tiers_by(|| vec![Tier::Object]);
+    world
+        .readiness
+        .ask_tiers_by(|| vec![(Tier::Object, "it is away".to_owned())]);
     let answer = world.get("/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let degraded = r#""degraded":[{"message":"its store does not answer","tier":"object"}]"#;
+    let degraded = r#""degraded":[{"message":"it is away","tier":"object"}]"#;
     assert!(answer.contains(degraded), "{answer}");
 }
 

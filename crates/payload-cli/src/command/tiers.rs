@@ -29,6 +29,16 @@ fn tier(view: &TierView) -> String {
     if stats.unavailable {
         lines.push(line("", "it does not answer; what would go there waits", ""));
     }
+    if stats.failing {
+        lines.push(line("", "it takes no writes; what is there can be read", ""));
+    }
+    if stats.ceiling_bytes < stats.capacity_bytes {
+        lines.push(line(
+            "ceiling",
+            &human::size(stats.ceiling_bytes),
+            "all that the machine can give now",
+        ));
+    }
     let mut replicas = counted(stats.replicas, "replica");
     // Only who lists a bucket knows how many objects are in it.
     if stats.containers > 0 {
@@ -40,6 +50,7 @@ fn tier(view: &TierView) -> String {
             stats.charged_bytes - view.reserved_bytes.min(stats.charged_bytes),
             &*replicas,
         ),
+        ("pinned", stats.pinned_bytes, "stays in any case; counted above"),
         ("reserved", view.reserved_bytes, "allocated and not committed yet"),
         ("staging", stats.staging_bytes, "where producers put payloads together"),
         (

@@ -230,6 +230,9 @@ pub struct TierUsage {
     pub dead: u64,
     /// Whether the store does not answer at the moment: nothing can be added, and what is there cannot be reached.
     pub unavailable: bool,
+    /// Whether the last attempt to add something failed for another reason than want of room: the device is broken, or does
+    /// not take writes. What is there can be read.
+    pub failing: bool,
     /// Whether memory comes in huge pages.
     pub huge_pages: bool,
     /// How many memfds or files, without those that were made ready.

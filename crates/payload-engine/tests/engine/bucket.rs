@@ -6,7 +6,7 @@ use payload_core::port::ObjectStore;
 use payload_core::{
     Durability, ErrorKind, Namespace, Payload, PayloadId, Reason, Replica, Span, SpillTarget, StateKind, Tier,
 };
-use payload_engine::{AcquireOptions, Holder};
+use payload_engine::{AcquireOptions, Holder, Impairment};
 use payload_testkit::faulty::Moment;
 
 use crate::common::calls::{allocate_request, fill, put_request};
@@ -293,7 +293,7 @@ fn a_bucket_that_is_down_for_a_minute_harms_nobody_and_loses_nothing() {
         let _paused = rig.make_room(Tier::Disk).unwrap();
         id
     }));
-    assert_eq!(rig.degraded(), [Tier::Object]);
+    assert_eq!(rig.degraded(), [(Tier::Object, Impairment::Silent)]);
     for (seed, id) in (0..).zip(&ids) {
         assert_eq!(rig.content(&session, *id), bytes(seed, MIB), "readable all the while");
     }

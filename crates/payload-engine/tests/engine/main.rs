@@ -36,6 +36,7 @@ mod requests;
 mod restart;
 mod retention;
 mod sessions;
+mod sinking;
 mod soak;
 mod squeezed;
 mod streams;

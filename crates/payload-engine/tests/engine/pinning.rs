@@ -189,6 +189,7 @@ fn only_a_part_of_a_tier_can_be_pinned_and_what_ends_gives_its_part_back() {
         pin_in_ram(&rig, *id);
     }
     assert_eq!(refusal(pin(&rig, ids[5], Tier::Ram, None)), Reason::PinLimit);
+    assert_eq!(rig.stats().unwrap().tiers[0].pinned, 5 * MIB);
     // One that is pinned already needs no more for another term.
     pin(&rig, ids[4], Tier::Ram, Some(secs(60))).unwrap();
     rig.remove(ids[0]).unwrap();

@@ -1,7 +1,7 @@
 //! A machine on which others take what the RAM tier was promised.
 
 use payload_core::{Durability, PayloadId, Tier};
-use payload_engine::AllocateRequest;
+use payload_engine::{AllocateRequest, Impairment};
 
 use crate::common::calls::{allocate_request, bytes, fill, secs};
 use crate::common::{Rig, Setup, wait_until};
@@ -50,6 +50,11 @@ fn ram_gives_way_to_others_and_nothing_is_lost() {
     rig.switch.set_attainable(Tier::Ram, Some(5 * MIB));
     rig.look_at_machine();
     assert_eq!(ceiling(&rig), 5 * MIB);
+    let short = Impairment::Short {
+        ceiling: 5 * MIB,
+        capacity: 10 * MIB,
+    };
+    assert_eq!(rig.degraded(), [(Tier::Ram, short)]);
     rig.evict();
     assert_eq!(in_ram(&rig, &ids), 4, "80 % of what there is");
     let session = rig.session();
@@ -59,7 +64,7 @@ fn ram_gives_way_to_others_and_nothing_is_lost() {
 
     rig.switch.set_attainable(Tier::Ram, None);
     rig.look_at_machine();
-    assert_eq!(ceiling(&rig), 10 * MIB);
+    assert_eq!((ceiling(&rig), rig.degraded()), (10 * MIB, vec![]));
     rig.check_invariants();
 }
 

@@ -319,5 +319,8 @@ pub(super) fn tier_message(tier: &TierStats) -> v1::TierStats {
         zombie_bytes: tier.usage.zombie,
         huge_pages: tier.usage.huge_pages,
         unavailable: tier.usage.unavailable,
+        failing: tier.usage.failing,
+        ceiling_bytes: tier.ceiling,
+        pinned_bytes: tier.pinned,
     }
 }

@@ -17,8 +17,6 @@ pub enum Condition {
     Repository,
     /// The fd keeper does not answer.
     Keeper,
-    /// A tier cannot be used.
-    Tiers,
     /// The server is about to stop.
     ShuttingDown,
 }
@@ -30,11 +28,13 @@ impl Condition {
             Self::Starting => "starting",
             Self::Repository => "repository",
             Self::Keeper => "keeper",
-            Self::Tiers => "tiers",
             Self::ShuttingDown => "shutting_down",
         }
     }
 }
+
+/// Says of which tiers less can be had than was promised, and why.
+type AskTiers = dyn Fn() -> Vec<(Tier, String)> + Send + Sync;
 
 /// What is in the way at the moment.
 pub struct Readiness {
@@ -42,7 +42,7 @@ pub struct Readiness {
     /// Finds out whether the repository works.
     ask_repository: OnceLock<Box<dyn Fn() -> payload_core::Result<()> + Send + Sync>>,
     /// Finds out which tiers do without their store.
-    ask_tiers: OnceLock<Box<dyn Fn() -> Vec<Tier> + Send + Sync>>,
+    ask_tiers: OnceLock<Box<AskTiers>>,
 }
 
 impl Readiness {
@@ -62,14 +62,14 @@ impl Readiness {
         let _ = self.ask_repository.set(Box::new(ask));
     }
 
-    /// Says how to find out which tiers do without their store. The first one counts.
-    pub fn ask_tiers_by(&self, ask: impl Fn() -> Vec<Tier> + Send + Sync + 'static) {
+    /// Says how to find out of which tiers less can be had than was promised, and why. The first one counts.
+    pub fn ask_tiers_by(&self, ask: impl Fn() -> Vec<(Tier, String)> + Send + Sync + 'static) {
         // A second one would be the same.
         let _ = self.ask_tiers.set(Box::new(ask));
     }
 
-    /// The tiers whose store does not answer at the moment. Nobody else has to do without: the server is ready all the same.
-    pub fn degraded(&self) -> Vec<Tier> {
+    /// The tiers of which less can be had than was promised, and why. All else goes on: the server is ready all the same.
+    pub fn degraded(&self) -> Vec<(Tier, String)> {
         self.ask_tiers.get().map_or_else(Vec::new, |ask| ask())
     }
 

@@ -51,7 +51,7 @@ async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     let degraded: Vec<_> = readiness
         .degraded()
         .into_iter()
-        .map(|tier| json!({ "tier": tier.as_str(), "message": "its store does not answer" }))
+        .map(|(tier, message)| json!({ "tier": tier.as_str(), "message": message }))
         .collect();
     let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "degraded": degraded });
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()

@@ -90,6 +90,8 @@ pub struct DiskStore {
     packs: Packs,
     claims: Claims,
     swept: AtomicBool,
+    /// Whether the last attempt to write something failed, and not for want of room.
+    failing: AtomicBool,
 }
 
 impl std::fmt::Debug for DiskStore {
@@ -111,13 +113,29 @@ impl DiskStore {
             packs,
             claims: Claims::default(),
             swept: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
             root,
             ids,
         })
     }
 
+    /// Notes from what became of a write whether the device takes any.
+    fn note<T>(&self, written: Result<T>) -> Result<T> {
+        match &written {
+            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Err(error) if error.reason() == Reason::TierUnavailable => self.failing.store(true, Ordering::Relaxed),
+            // Neither a full tier nor a source that is damaged tells anything about the device.
+            Err(_) => {}
+        }
+        written
+    }
+
     /// A new file with bytes that `write` puts in, complete and synced.
     fn store_file<T>(&self, size: u64, write: impl FnOnce(&Draft<'_>) -> Result<T>) -> Result<(Placed, T)> {
+        self.note(self.make_file(size, write))
+    }
+
+    fn make_file<T>(&self, size: u64, write: impl FnOnce(&Draft<'_>) -> Result<T>) -> Result<(Placed, T)> {
         let id = self.ids.file();
         let claim = self.claims.claim(id);
         let hold = self.ledger.budget().take(pages(size))?;
@@ -148,8 +166,10 @@ impl DiskStore {
             Location::Pack { .. } => return Ok(room(size)),
             _ => return Err(foreign()),
         };
-        if self.reservations.seal(&self.root, &self.ledger, id, size)? {
-            return Ok(pages(size));
+        match self.reservations.seal(&self.root, &self.ledger, id, size) {
+            // It was sealed before.
+            Ok(false) => {}
+            sealed => return self.note(sealed).map(|_| pages(size)),
         }
         Ok(pages(root::size_of(self.root.open_file(id)?.as_fd())?))
     }
@@ -164,7 +184,7 @@ impl TierStore for DiskStore {
         let id = self.ids.file();
         let claim = self.claims.claim(id);
         let hold = self.ledger.budget().take(pages(size))?;
-        self.reservations.add(&self.root, id, size)?;
+        self.note(self.reservations.add(&self.root, id, size))?;
         hold.keep();
         Ok(Placed {
             location: Location::File(id),
@@ -193,14 +213,15 @@ impl TierStore for DiskStore {
 
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
         if length(bytes) <= INLINE_SIZE_MAX {
-            return self.store_small(namespace, bytes.into());
+            return self.note(self.store_small(namespace, bytes.into()));
         }
         Ok(self.store_file(length(bytes), |draft| draft.write(bytes, 0))?.0)
     }
 
     fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
         if payloads.iter().all(|bytes| length(bytes) <= INLINE_SIZE_MAX) {
-            return self.store_small_ones(namespace, payloads);
+            let stored = self.store_small_ones(namespace, payloads);
+            return stored.into_iter().map(|placed| self.note(placed)).collect();
         }
         payloads.iter().map(|bytes| self.store(namespace, bytes)).collect()
     }
@@ -210,7 +231,7 @@ impl TierStore for DiskStore {
             let mut bytes = vec![0; index(source.size)];
             read_exact(source.fd, &mut bytes, source.offset)?;
             let digest = Digest::of(&bytes);
-            return Ok((self.store_small(namespace, bytes.into())?, digest));
+            return Ok((self.note(self.store_small(namespace, bytes.into()))?, digest));
         }
         self.store_file(source.size, |draft| transfer::transfer(source, draft))
     }
@@ -219,7 +240,7 @@ impl TierStore for DiskStore {
         if size <= INLINE_SIZE_MAX {
             let mut bytes = vec![0; index(size)];
             let digest = gather(&mut bytes, from)?;
-            return Ok((self.store_small(namespace, bytes.into())?, digest));
+            return Ok((self.note(self.store_small(namespace, bytes.into()))?, digest));
         }
         self.store_file(size, |draft| transfer::receive(from, draft, size))
     }
@@ -326,6 +347,7 @@ impl TierStore for DiskStore {
         let containers = self.packs.len() + self.reservations.len() + self.ledger.files();
         TierUsage {
             dead: self.packs.dead(),
+            failing: self.failing.load(Ordering::Relaxed),
             ..self.ledger.budget().usage(containers)
         }
     }
