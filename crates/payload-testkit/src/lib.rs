@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod faulty;
 pub mod object;
+pub mod power;
 pub mod process;
 pub mod repository;
 pub mod tier;

@@ -1,15 +1,11 @@
 //! The catalog is busy or its disk is full: writes are refused, reads go on, readiness tells, and it passes.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use rusqlite::Connection;
 use tonic::Code;
 
+use crate::support::mount::Mount;
 use crate::support::samples::{get, put};
-use crate::support::{World, directory, http, is_root};
+use crate::support::{World, directory, http};
 
 fn readiness(world: &World) -> String {
     http::get(&world.daemon.endpoint().http, "/readyz")
@@ -46,18 +42,15 @@ fn fault_33_a_busy_catalog_makes_writes_unavailable_and_is_forgotten_when_it_is_
 
 #[test]
 fn fault_34_a_full_disk_under_the_catalog_refuses_writes_until_there_is_room() {
-    if !is_root() {
-        return;
-    }
     let dir = directory();
-    let Some(mount) = Mount::new(&dir.path().join("small")) else {
+    let Some(mount) = Mount::new(&dir.path().join("small"), 16) else {
         return;
     };
-    let catalog = mount.0.join("catalog.db");
+    let catalog = mount.path().join("catalog.db");
     let world = World::with(&format!("[repository]\nurl = \"sqlite:{}\"\n", catalog.display()));
     let session = world.session();
     let payload_id = session.put_id(b"before");
-    let ballast = mount.fill();
+    let ballast = mount.fill_but(0);
 
     let refusal = (0..10_000).find_map(|_| session.put(put(b"x")).err()).unwrap();
     assert_eq!(
@@ -71,32 +64,4 @@ fn fault_34_a_full_disk_under_the_catalog_refuses_writes_until_there_is_room() {
     std::fs::remove_file(ballast).unwrap();
     session.put_id(b"after");
     assert!(readiness(&world).starts_with("HTTP/1.1 200 "));
-}
-
-/// A small file system of its own.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// `None` where even root may not mount.
-    fn new(path: &Path) -> Option<Self> {
-        std::fs::create_dir(path).unwrap();
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(path);
-        command.status().unwrap().success().then(|| Self(path.to_owned()))
-    }
-
-    /// Writes a file that takes up all room.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("ballast");
-        let mut file = File::create(&path).unwrap();
-        while file.write_all(&[0; 4_096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: the server that uses it may end after this.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

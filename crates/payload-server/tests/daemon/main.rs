@@ -3,6 +3,7 @@
 //! Each test starts a server of its own in a directory of its own, and kills only what it started.
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "the lint's exception for tests does not reach helpers"
 )]
 
@@ -13,8 +14,10 @@ mod bucket_urls;
 mod bytes;
 mod catalog_faults;
 mod clients;
+mod crowds;
 mod grpc;
 mod kept;
+mod killed_moves;
 mod lineage;
 mod listing;
 mod malformed;
@@ -25,9 +28,11 @@ mod notices;
 mod operation;
 mod peers;
 mod postgres;
+mod power;
 mod pressure;
 mod roles;
 mod shared;
+mod sick_disk;
 mod story;
 mod streams;
 mod subscriptions;

@@ -24,6 +24,7 @@ pub struct Setup {
     mode: Option<&'static str>,
     environment: Vec<(&'static str, String)>,
     descriptors: Arc<Vec<OwnedFd>>,
+    trace: Option<PathBuf>,
 }
 
 /// What `endpoint.json` says.
@@ -63,7 +64,14 @@ impl Setup {
             mode: Some("serve"),
             environment: Vec::new(),
             descriptors: Arc::default(),
+            trace: None,
         }
+    }
+
+    /// With every system call that changes a file written down, for [`crate::power`].
+    pub fn traced(mut self, log: impl Into<PathBuf>) -> Self {
+        self.trace = Some(log.into());
+        self
     }
 
     /// With this text as its configuration file, next to the data directory.
@@ -169,9 +177,10 @@ impl Setup {
     }
 
     fn command(&self, mode: Option<&str>) -> Command {
-        let mut command = match self.descriptors.is_empty() {
-            true => Command::new(&self.binary),
-            false => hand_over(self.binary.as_os_str(), &self.descriptors),
+        let mut command = match (&self.trace, self.descriptors.is_empty()) {
+            (Some(log), _) => traced(log, &self.binary),
+            (None, true) => Command::new(&self.binary),
+            (None, false) => hand_over(self.binary.as_os_str(), &self.descriptors),
         };
         command.args(mode);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -322,6 +331,12 @@ impl Endpoint {
             pid: value("pid")?.parse().ok()?,
         })
     }
+}
+
+fn traced(log: &Path, binary: &Path) -> Command {
+    let mut command = Command::new("strace");
+    command.args(crate::power::TRACED).arg("-o").arg(log).arg(binary);
+    command
 }
 
 fn send(pid: u32, signal: Signal) {

@@ -9,6 +9,7 @@ mod manager;
 mod numbers;
 mod postgres;
 mod proxy;
+mod strace;
 mod wait;
 
 pub use daemon::{Daemon, Endpoint, Setup};
@@ -17,4 +18,5 @@ pub use manager::Manager;
 pub use numbers::{cpu_time, descriptors, memory, memory_peak, parent, sleeps, threads};
 pub use postgres::Postgres;
 pub use proxy::{Cut, Proxy};
+pub use strace::Strace;
 pub use wait::{elapsed, pass, until};

@@ -48,6 +48,13 @@ pub fn sleeps(pid: u32) -> u64 {
     tasks(pid).iter().map(count).sum()
 }
 
+/// Whether a process is there and has not ended.
+pub(super) fn is_running(pid: u32) -> bool {
+    let status = status(&format!("/proc/{pid}/status"));
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Every process that there is.
 pub(super) fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();

@@ -5,6 +5,7 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod local;
 pub(crate) mod map;
+pub(crate) mod mount;
 pub(crate) mod refusal;
 pub(crate) mod samples;
 
