@@ -30,7 +30,7 @@ fn fault_37_what_a_killed_writer_left_is_listed_and_given_up() {
     std::fs::write(&left, bytes(1, 1_000)).unwrap();
     assert_eq!(store.list(None, 10).unwrap(), []);
     assert_eq!(store.stat(&key(1)).unwrap(), None);
-    let [upload] = &store.uploads(10).unwrap()[..] else {
+    let [upload] = &store.uploads(None, 10).unwrap()[..] else {
         panic!("one upload was begun")
     };
     assert_eq!(upload.key, Some(key(1)));

@@ -93,15 +93,15 @@ fn fault_37_an_unfinished_upload_is_listed_and_given_up() {
     let store = store(&server, &keys, "a");
     let other = self::store(&server, &keys, "ab");
     begin_upload(&server, &format!("a/{}", key(1)));
-    assert_eq!(other.uploads(10).unwrap(), []);
-    let [upload] = &store.uploads(10).unwrap()[..] else {
+    assert_eq!(other.uploads(None, 10).unwrap(), []);
+    let [upload] = &store.uploads(None, 10).unwrap()[..] else {
         panic!("one upload was begun")
     };
     assert_eq!(upload.key, Some(key(1)));
     assert_eq!(store.stat(&key(1)).unwrap(), None);
     store.abort(upload).unwrap();
     store.abort(upload).unwrap();
-    assert_eq!(store.uploads(10).unwrap(), []);
+    assert_eq!(store.uploads(None, 10).unwrap(), []);
     let bytes = bytes(1, 6 << 20);
     store.put(&key(1), Content::Bytes(&bytes)).unwrap();
     assert!(read(&store, &key(1), 0..6 << 20).unwrap() == bytes);

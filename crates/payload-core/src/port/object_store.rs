@@ -53,9 +53,9 @@ pub trait ObjectStore: Send + Sync {
     /// what is named may be gone, so nothing that matters rests on it alone.
     fn list(&self, after: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedObject>>;
 
-    /// At most `limit` uploads that were begun and not finished, also those that go on. Stores that drop them by themselves,
-    /// and those that do not say, name none.
-    fn uploads(&self, limit: u32) -> Result<Vec<ListedUpload>>;
+    /// At most `limit` uploads, of one object or of any, that were begun and not finished, also those that go on. Stores that drop
+    /// them by themselves, and those that do not say, name none.
+    fn uploads(&self, of: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedUpload>>;
 
     /// Gives an unfinished upload up, with its parts. What is already gone is fine.
     fn abort(&self, upload: &ListedUpload) -> Result<()>;

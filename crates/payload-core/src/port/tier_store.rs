@@ -59,6 +59,16 @@ pub trait TierStore: Send + Sync {
     /// Appends the `size` bytes at `location` to `out`. For small payloads.
     fn read(&self, location: &Location, size: u64, out: &mut Vec<u8>) -> Result<()>;
 
+    /// The same for many, each with its own result; what lies side by side may be read in one go.
+    fn read_all(&self, wanted: &[(Location, u64)]) -> Vec<Result<Vec<u8>>> {
+        let read = |(location, size): &(Location, u64)| {
+            let mut bytes = Vec::new();
+            self.read(location, *size, &mut bytes)?;
+            Ok(bytes)
+        };
+        wanted.iter().map(read).collect()
+    }
+
     /// Digests the `size` bytes at `location`.
     fn digest(&self, location: &Location, size: u64) -> Result<Digest>;
 

@@ -177,8 +177,8 @@ impl ObjectStore for BucketStore {
         self.handle.block_on(self.request("list objects", page))
     }
 
-    fn uploads(&self, limit: u32) -> Result<Vec<ListedUpload>> {
-        self.handle.block_on(self.list_uploads(limit))
+    fn uploads(&self, of: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedUpload>> {
+        self.handle.block_on(self.list_uploads(of, limit))
     }
 
     fn abort(&self, upload: &ListedUpload) -> Result<()> {

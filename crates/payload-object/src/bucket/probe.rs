@@ -120,7 +120,7 @@ impl BucketStore {
             }
             ask(Step::List, self.list(None, 1).map(drop));
             if self.has_conditional_multipart() {
-                ask(Step::Uploads, self.uploads(1).map(drop));
+                ask(Step::Uploads, self.uploads(None, 1).map(drop));
             }
             ask(Step::Delete, self.remove(&[small, large]));
         }

@@ -9,7 +9,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use payload_core::port::{ObjectKey, Sink};
 use payload_core::{Error, Reason, Result, Span};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::BucketStore;
@@ -20,6 +21,10 @@ use crate::fault::missing;
 /// the network and not the memory.
 const PIECES: usize = 8;
 
+/// Parts of one read that are under way: those that wait for a slow caller have given their places up, and would let ever more
+/// begin.
+const PARTS: usize = 8;
+
 /// Attempts to get a part whose bytes ended too early; the library has its own for what fails before.
 const ATTEMPTS: usize = 3;
 
@@ -27,8 +32,8 @@ const ATTEMPTS: usize = 3;
 type Arrived = Result<(u64, Bytes)>;
 
 impl BucketStore {
-    /// The requests run on the store's threads and the sink on the caller's, where it may wait for whatever it likes but other
-    /// reads of this store: those would wait for the places that this one has.
+    /// The requests run on the store's threads and the sink on the caller's, where it may wait for whatever it likes: a part that
+    /// waits for it leaves its place to others.
     pub(super) fn read_range(&self, key: &ObjectKey, range: Range<u64>, sink: Sink<'_>) -> Result<()> {
         if range.is_empty() {
             return match self.handle.block_on(self.head(key))? {
@@ -43,16 +48,12 @@ impl BucketStore {
             path: self.path(key),
             start: range.start,
             etag: parking_lot::Mutex::default(),
+            permits: Arc::clone(&self.permits),
             to,
         };
         // Dropped at the end, whatever it is, and with it what is still on its way.
         let mut fetching = JoinSet::new();
-        let fetch = fetch_parts(
-            Arc::new(part),
-            range.clone(),
-            self.options.part_size,
-            Arc::clone(&self.permits),
-        );
+        let fetch = fetch_parts(Arc::new(part), range.clone(), self.options.part_size);
         fetching.spawn_on(fetch, &self.handle);
         let mut left = range.end - range.start;
         while let Some(arrived) = from.blocking_recv() {
@@ -71,18 +72,18 @@ impl BucketStore {
 }
 
 /// Begins a part whenever there is a place for one, so that a large object keeps nobody else's parts waiting behind all of its own.
-async fn fetch_parts(part: Arc<Part>, range: Range<u64>, part_size: u64, permits: Arc<Semaphore>) {
+async fn fetch_parts(part: Arc<Part>, range: Range<u64>, part_size: u64) {
     let mut parts = JoinSet::new();
     let mut at = range.start;
     while at < range.end {
         let end = range.end.min(at + part_size);
-        let permit = Arc::clone(&permits).acquire_owned().await;
+        let place = part.place().await;
         let part = Arc::clone(&part);
-        parts.spawn(async move {
-            part.fetch(at..end).await;
-            drop(permit);
-        });
+        parts.spawn(async move { part.fetch(at..end, place).await });
         while parts.try_join_next().is_some() {}
+        if parts.len() == PARTS {
+            parts.join_next().await;
+        }
         at = end;
     }
     while parts.join_next().await.is_some() {}
@@ -96,23 +97,31 @@ struct Part {
     start: u64,
     /// Of the object that the first answer was from.
     etag: parking_lot::Mutex<Option<String>>,
+    permits: Arc<Semaphore>,
     to: mpsc::Sender<Arrived>,
 }
 
+/// A place among the requests of all callers; none once the store ends.
+type Place = Option<OwnedSemaphorePermit>;
+
 impl Part {
-    async fn fetch(&self, range: Range<u64>) {
-        if let Err(error) = self.send(range).await {
+    async fn place(&self) -> Place {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    async fn fetch(&self, range: Range<u64>, place: Place) {
+        if let Err(error) = self.send(range, place).await {
             // Nobody is there any more if another part has failed before.
             let _sent = self.to.send(Err(error)).await;
         }
     }
 
     /// Goes on after what has arrived, if an answer ends too early.
-    async fn send(&self, range: Range<u64>) -> Result<()> {
+    async fn send(&self, range: Range<u64>, mut place: Place) -> Result<()> {
         let mut at = range.start;
         let mut more = 1..ATTEMPTS;
         loop {
-            match self.get(at..range.end, &mut at).await {
+            match self.get(at..range.end, &mut at, &mut place).await {
                 Ok(()) if at == range.end => return Ok(()),
                 Ok(()) if more.next().is_some() => {}
                 Ok(()) => return Err(late("read an object")),
@@ -122,7 +131,7 @@ impl Part {
         }
     }
 
-    async fn get(&self, range: Range<u64>, at: &mut u64) -> Result<()> {
+    async fn get(&self, range: Range<u64>, at: &mut u64, place: &mut Place) -> Result<()> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
             ..GetOptions::default()
@@ -152,12 +161,26 @@ impl Part {
                             "the store sends more than was asked for",
                         ));
                     }
-                    if self.to.send(Ok((offset, piece))).await.is_err() {
+                    if !self.give((offset, piece), place).await {
                         return Ok(());
                     }
                 }
                 Ok(Some(Err(error))) => return Err(fault("read an object", error)),
                 Err(_) => return Err(late("read an object")),
+            }
+        }
+    }
+
+    /// Gives a piece to the caller; false if it wants no more. The place is left to others while it takes none.
+    async fn give(&self, piece: (u64, Bytes), place: &mut Place) -> bool {
+        match self.to.try_send(Ok(piece)) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(piece)) => {
+                *place = None;
+                let taken = self.to.send(piece).await.is_ok();
+                *place = self.place().await;
+                taken
             }
         }
     }

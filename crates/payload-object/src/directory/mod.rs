@@ -151,9 +151,10 @@ impl ObjectStore for DirectoryStore {
         Ok(found)
     }
 
-    fn uploads(&self, limit: u32) -> Result<Vec<ListedUpload>> {
-        let drafts = self.root.drafts()?.into_iter().take(limit as usize);
-        let uploads = drafts.map(|(name, stat)| ListedUpload {
+    fn uploads(&self, of: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedUpload>> {
+        let drafts = self.root.drafts()?.into_iter();
+        let wanted = drafts.filter(|(name, _)| of.is_none() || root::key_of(name).as_ref() == of);
+        let uploads = wanted.take(limit as usize).map(|(name, stat)| ListedUpload {
             key: root::key_of(&name),
             id: name.into(),
             begun_at: modified_at(&stat),

@@ -144,7 +144,7 @@ impl ObjectStore for MapBucket {
         Ok(listed.collect())
     }
 
-    fn uploads(&self, _limit: u32) -> Result<Vec<ListedUpload>> {
+    fn uploads(&self, _of: Option<&ObjectKey>, _limit: u32) -> Result<Vec<ListedUpload>> {
         Ok(Vec::new())
     }
 
@@ -216,8 +216,8 @@ impl ObjectStore for FaultyBucket {
         self.switch.run("bucket.list", || self.inner.list(after, limit))
     }
 
-    fn uploads(&self, limit: u32) -> Result<Vec<ListedUpload>> {
-        self.switch.run("bucket.uploads", || self.inner.uploads(limit))
+    fn uploads(&self, of: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedUpload>> {
+        self.switch.run("bucket.uploads", || self.inner.uploads(of, limit))
     }
 
     fn abort(&self, upload: &ListedUpload) -> Result<()> {

@@ -102,6 +102,11 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.read", || self.inner.read(location, size, out))
     }
 
+    fn read_all(&self, wanted: &[(Location, u64)]) -> Vec<Result<Vec<u8>>> {
+        self.switch.count("tier.read_all");
+        self.inner.read_all(wanted)
+    }
+
     fn digest(&self, location: &Location, size: u64) -> Result<Digest> {
         self.switch.run("tier.digest", || self.inner.digest(location, size))
     }

@@ -48,7 +48,7 @@ pub fn finished_uploads_leave_nothing_to_abort(make: Make<'_>) {
     let store = make();
     store.put(&key(1), Content::Bytes(&bytes(1, 12 << 20))).unwrap();
     store.put(&key(1), Content::Bytes(&bytes(2, 12 << 20))).unwrap_err();
-    assert_eq!(store.uploads(10).unwrap(), []);
+    assert_eq!(store.uploads(None, 10).unwrap(), []);
 }
 
 /// And it leaves nothing behind.

@@ -59,7 +59,7 @@ pub fn a_source_that_is_too_short_leaves_nothing(make: Make<'_>) {
         assert_eq!(error.reason(), Reason::BytesMissing);
         assert_eq!(store.stat(&key(n)).unwrap(), None);
     }
-    assert_eq!(store.uploads(10).unwrap(), []);
+    assert_eq!(store.uploads(None, 10).unwrap(), []);
 }
 
 /// Somebody who did not hear the answer asks again.

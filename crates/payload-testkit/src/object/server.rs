@@ -12,10 +12,17 @@ use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::weather::{Fault, Weather};
+use crate::process::Identity;
 
 /// Who may use the server.
 pub const ACCESS_KEY: &str = "tester";
@@ -28,6 +35,7 @@ pub const BUCKET: &str = "payloads";
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
+    scheme: &'static str,
     weather: Arc<Weather>,
     dir: tempfile::TempDir,
     _runtime: Runtime,
@@ -40,6 +48,27 @@ impl S3Server {
     ///
     /// If there is no port or no directory.
     pub fn start() -> Self {
+        Self::of("http", None)
+    }
+
+    /// The same, and it proves to its clients who it is.
+    ///
+    /// # Panics
+    ///
+    /// If that is no proof.
+    pub fn start_tls(identity: &Identity) -> Self {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("the key is one");
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("there are versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(chain.expect("the certificate is one"), key)
+            .expect("the key is the certificate's");
+        Self::of("https", Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn of(scheme: &'static str, tls: Option<TlsAcceptor>) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         std::fs::create_dir(dir.path().join(BUCKET)).expect("a directory can be made");
         let files = s3s_fs::FileSystem::new(dir.path()).expect("the directory is there");
@@ -62,9 +91,10 @@ impl S3Server {
             root: dir.path().into(),
             turn: tokio::sync::Mutex::default(),
         };
-        runtime.spawn(accept(listener, Arc::new(front)));
+        runtime.spawn(accept(listener, tls, Arc::new(front)));
         Self {
             address,
+            scheme,
             weather,
             dir,
             _runtime: runtime,
@@ -73,7 +103,7 @@ impl S3Server {
 
     /// Its URL, for requests with the bucket in the path.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// What goes wrong from now on, and how many requests came.
@@ -106,14 +136,25 @@ struct Front {
     turn: tokio::sync::Mutex<()>,
 }
 
-async fn accept(listener: TcpListener, front: Arc<Front>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, front: Arc<Front>) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve(stream, Arc::clone(&front)));
+        let (tls, front) = (tls.clone(), Arc::clone(&front));
+        tokio::spawn(async move {
+            match tls {
+                None => serve(stream, front).await,
+                // Who does not believe the server goes away.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, front).await;
+                    }
+                }
+            }
+        });
     }
 }
 
 /// A connection ends at once when a fault says so: an error of the service would be answered.
-async fn serve(stream: TcpStream, front: Arc<Front>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, front: Arc<Front>) {
     let cut = Arc::new(tokio::sync::Notify::new());
     let answer = {
         let cut = Arc::clone(&cut);
@@ -131,6 +172,7 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
 
 impl Front {
     async fn respond(&self, request: hyper::Request<Incoming>, cut: &tokio::sync::Notify) -> HttpResponse {
+        let _under_way = self.weather.enter(request.method().as_str());
         let query = request.uri().query().unwrap_or_default();
         match self.weather.next(request.method().as_str(), query) {
             Fault::None => self.ask(request.map(Body::from)).await,

@@ -57,6 +57,18 @@ struct State {
     /// How many requests of which kind still meet which fault.
     coming: Option<(Which, Fault, u32)>,
     requests: u64,
+    puts: u64,
+    puts_peak: u64,
+}
+
+/// A request to store that has come and is not done with; ends when dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay<'a>(&'a Weather);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.state().puts -= 1;
+    }
 }
 
 impl Weather {
@@ -78,6 +90,20 @@ impl Weather {
     /// How many requests came so far.
     pub fn requests(&self) -> u64 {
         self.state().requests
+    }
+
+    /// How many requests that store an object or a part were under way at the same time, at most.
+    pub fn puts_peak(&self) -> u64 {
+        self.state().puts_peak
+    }
+
+    pub(super) fn enter(&self, method: &str) -> Option<UnderWay<'_>> {
+        let mut state = self.state();
+        (method == "PUT").then(|| {
+            state.puts += 1;
+            state.puts_peak = state.puts_peak.max(state.puts);
+            UnderWay(self)
+        })
     }
 
     /// How often the fault will still happen.

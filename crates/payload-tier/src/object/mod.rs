@@ -121,8 +121,9 @@ impl ObjectTier {
 
     /// Gives parts up that were uploaded and never became an object.
     fn abort_uploads(&self, id: ObjectId) -> Result<()> {
-        let uploads = self.bucket.call(|bucket| bucket.uploads(UPLOADS_MAX))?;
-        for upload in uploads.iter().filter(|upload| upload.key == Some(key(id))) {
+        let key = key(id);
+        let uploads = self.bucket.call(|bucket| bucket.uploads(Some(&key), UPLOADS_MAX))?;
+        for upload in &uploads {
             self.bucket.call(|bucket| bucket.abort(upload))?;
         }
         Ok(())
@@ -206,6 +207,10 @@ impl TierStore for ObjectTier {
             out.truncate(start);
         }
         read.map(drop)
+    }
+
+    fn read_all(&self, wanted: &[(Location, u64)]) -> Vec<Result<Vec<u8>>> {
+        self.read_together(wanted)
     }
 
     fn digest(&self, location: &Location, size: u64) -> Result<Digest> {
@@ -307,8 +312,8 @@ impl TierStore for ObjectTier {
     }
 }
 
-/// So many unfinished uploads are looked through for one's own.
-const UPLOADS_MAX: u32 = 1_000;
+/// So many unfinished uploads of one object are given up at a time; there is one, as its id is used once.
+const UPLOADS_MAX: u32 = 10;
 
 /// Bytes that are digested where they are come in pieces of this size.
 const DIGESTED: u64 = 8 << 20;

@@ -1,10 +1,19 @@
 //! Objects that hold many small payloads: written once, with all of them, and removed when the last one is gone.
 
-use payload_core::port::{Content, Placed};
+use payload_core::port::{Content, Placed, TierStore};
 use payload_core::{Error, Location, ObjectId, Result};
 
 use super::ObjectTier;
 use crate::{index, length, room};
+
+/// Bytes between two payloads that are read with them rather than with a request more.
+const GAP: u64 = 256 << 10;
+
+/// Whether the second of two payloads, in order of their places, is read together with the first.
+fn are_close((a, size): &(Location, u64), (b, _): &(Location, u64)) -> bool {
+    let same = a.container() == b.container() && a.is_shared();
+    same && b.offset().saturating_sub(a.offset() + size) <= GAP
+}
 
 impl ObjectTier {
     /// One object with all the bytes, one payload after the other; each gets its place, or all get the same refusal.
@@ -34,6 +43,29 @@ impl ObjectTier {
         payloads.iter().for_each(|_| self.doubts.add_claim(pack));
         drop(claim);
         Ok(pack)
+    }
+
+    /// Reads what lies close to each other in a pack with one request for all of it.
+    pub(super) fn read_together(&self, wanted: &[(Location, u64)]) -> Vec<Result<Vec<u8>>> {
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_unstable_by_key(|at| (wanted[*at].0.container(), wanted[*at].0.offset()));
+        let mut results: Vec<Option<Result<Vec<u8>>>> = wanted.iter().map(|_| None).collect();
+        for run in order.chunk_by(|a, b| are_close(&wanted[*a], &wanted[*b])) {
+            let start = wanted[run[0]].0;
+            let end = run.iter().map(|at| wanted[*at].0.offset() + wanted[*at].1).max();
+            let size = end.unwrap_or(start.offset()) - start.offset();
+            let mut bytes = Vec::new();
+            let read = self.read(&start, size, &mut bytes);
+            for at in run {
+                let (location, size) = &wanted[*at];
+                let from = index(location.offset() - start.offset());
+                results[*at] = Some(match &read {
+                    Ok(()) => Ok(bytes[from..from + index(*size)].to_vec()),
+                    Err(error) => Err(Error::new(error.reason(), error.message().to_owned())),
+                });
+            }
+        }
+        results.into_iter().flatten().collect()
     }
 
     /// Places whose claims have been taken.
