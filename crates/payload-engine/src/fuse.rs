@@ -1,4 +1,5 @@
-//! Many small payloads on their way down together: one write and one sync for all of them, or one request.
+//! Many small payloads on their way together: down with one write and one sync for all of them, or one request; up from an object that
+//! they share with one request.
 //!
 //! Each is what it would be alone: copied under its own mover, verified, and named by a change of its own row. Only the wait
 //! for the device is shared. The bytes are staged in memory of the server, not in the tier that is to be emptied.
@@ -7,12 +8,13 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::{Digest, Error, Namespace, Payload, Reason, Replica, Result, Tier};
+use payload_core::{Container, Digest, Error, Namespace, Payload, Reason, Replica, Result, Tier};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::paths::Way;
 use crate::replicate::Patience;
+use crate::room::is_shortage;
 
 /// How many bytes are written at a time: as much as keeps a device busy for longer than a sync takes.
 const FUSED_BYTES: u64 = 16 << 20;
@@ -29,21 +31,45 @@ struct Passenger<'a> {
     _mover: MutexGuard<'a, ()>,
 }
 
-/// What is copied in one go: a payload, or many small ones of a namespace. The numbers are places in the batch.
+/// What is copied in one go: a payload, or many small ones of a namespace or of an object. The numbers are places in the batch.
 pub(crate) type Ride = Vec<usize>;
+
+/// What those who go together have in common.
+#[derive(PartialEq, Eq)]
+enum Party {
+    /// They are written into one container.
+    Of(Namespace),
+    /// They are read out of one object.
+    From(Container),
+}
+
+impl Party {
+    fn of(entry: &Entry, row: &Payload, to: Tier) -> Option<Self> {
+        match to {
+            _ if row.size > INLINE_SIZE_MAX => None,
+            // Memory asks for no company; an object does.
+            Tier::Ram => {
+                let live = entry.live();
+                let source = live.readable().min_by_key(|replica| replica.tier())?.location;
+                (!source.tier().is_local() && source.is_shared()).then(|| Self::From(source.container()))
+            }
+            Tier::Disk | Tier::Object => Some(Self::Of(row.namespace.clone())),
+        }
+    }
+}
 
 /// Cuts a batch into what is copied in one go. Those that are copied alone keep their order.
 pub(crate) fn rides(batch: &[Arc<Entry>], to: Tier) -> Vec<Ride> {
     let mut rides: Vec<Ride> = Vec::new();
-    let mut open: Vec<(Namespace, usize, u64)> = Vec::new();
+    let mut open: Vec<(Party, usize, u64)> = Vec::new();
     for (at, entry) in batch.iter().enumerate() {
         let row = entry.row();
-        if to == Tier::Ram || row.size > INLINE_SIZE_MAX {
+        let Some(party) = Party::of(entry, &row, to) else {
             rides.push(vec![at]);
             continue;
-        }
-        let found = open.iter_mut().find(|(namespace, ride, bytes)| {
-            *namespace == row.namespace && *bytes + row.size <= FUSED_BYTES && rides[*ride].len() < FUSED_LEN
+        };
+        let found = open.iter_mut().find(|(other, ride, bytes)| {
+            *other == party && *bytes + row.size <= FUSED_BYTES && rides[*ride].len() < FUSED_LEN
         });
         match found {
             Some((_, ride, bytes)) => {
@@ -51,8 +77,8 @@ pub(crate) fn rides(batch: &[Arc<Entry>], to: Tier) -> Vec<Ride> {
                 *bytes += row.size;
             }
             None => {
-                open.retain(|(namespace, ..)| *namespace != row.namespace);
-                open.push((row.namespace.clone(), rides.len(), row.size));
+                open.retain(|(other, ..)| *other != party);
+                open.push((party, rides.len(), row.size));
                 rides.push(vec![at]);
             }
         }
@@ -132,7 +158,7 @@ impl Engine {
             return;
         };
         let Ok(target) = self.tier(to) else { return };
-        let read: Vec<_> = passengers.iter().map(|one| self.read_whole(one)).collect();
+        let read = self.read_whole(passengers);
         let each = passengers.iter().zip(&running).zip(&read);
         let sound: Vec<_> = each
             .filter_map(|((one, running), read)| Some((one, running, read.as_ref().ok()?)))
@@ -142,7 +168,10 @@ impl Engine {
         // The rows wait for no device that others could use meanwhile.
         drop(place);
         for ((one, running, (_, digest)), placed) in sound.into_iter().zip(stored) {
-            // What the tier refuses is no fault of one payload, and would be refused again.
+            // Who goes up alone waits in line for room; what is refused on the way down would be refused again.
+            if to == Tier::Ram && placed.as_ref().is_err_and(is_shortage) {
+                continue;
+            }
             let result = placed.and_then(|placed| self.write_added(one.entry, &one.source, placed, *digest, running));
             self.metrics.moved(
                 one.source.tier(),
@@ -156,13 +185,39 @@ impl Engine {
         }
     }
 
-    /// The bytes, if they are those that were committed.
-    fn read_whole(&self, one: &Passenger<'_>) -> Result<(Vec<u8>, Digest)> {
-        let mut bytes = Vec::new();
-        let store = self.tier(one.source.tier())?;
-        store.read(&one.source.location, one.row.size, &mut bytes)?;
+    /// Everybody's bytes, if they are those that were committed.
+    fn read_whole(&self, passengers: &[Passenger<'_>]) -> Vec<Result<(Vec<u8>, Digest)>> {
+        let mut read: Vec<_> = passengers.iter().map(|_| None).collect();
+        for tier in Tier::ALL {
+            let from = || {
+                passengers
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, one)| one.source.tier() == tier)
+            };
+            let wanted: Vec<_> = from().map(|(_, one)| (one.source.location, one.row.size)).collect();
+            let Ok(store) = self.tier(tier) else { continue };
+            if wanted.is_empty() {
+                continue;
+            }
+            for ((at, one), bytes) in from().zip(store.read_all(&wanted)) {
+                read[at] = Some(bytes.and_then(|bytes| one.check(bytes)));
+            }
+        }
+        let unread = || {
+            Err(Error::new(
+                Reason::TierNotConfigured,
+                "the tier of the bytes is not here",
+            ))
+        };
+        read.into_iter().map(|read| read.unwrap_or_else(unread)).collect()
+    }
+}
+
+impl Passenger<'_> {
+    fn check(&self, bytes: Vec<u8>) -> Result<(Vec<u8>, Digest)> {
         let digest = Digest::of(&bytes);
-        match one.row.digest {
+        match self.row.digest {
             Some(committed) if committed != digest => Err(Error::new(
                 Reason::BytesCorrupt,
                 "the bytes do not have the digest they were committed with",

@@ -12,6 +12,7 @@ use payload_core::{Error, Namespace, Payload, PayloadId, Policy, Reason, Replica
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Live};
+use crate::fuse::rides;
 use crate::mover::only;
 use crate::replicate::Patience;
 use crate::room::is_shortage;
@@ -62,14 +63,28 @@ impl Engine {
     pub fn promote_all(&self, namespace: &Namespace, ids: &[PayloadId], to: Tier) -> Vec<Result<Arc<Payload>>> {
         let found = ids.iter().map(|id| self.promotable(namespace, *id, to)).collect();
         self.move_found(found, |entries| {
-            self.in_crew(entries, |entry| {
-                let is_above = entry.live().readable().any(|replica| replica.tier() < to);
-                match is_above {
-                    true => Ok(()),
-                    false => self.fetch(entry, to, Patience::InLine, "promotion"),
+            let rides = rides(entries, to);
+            let moved = self.in_crew(&rides, |ride| match &ride[..] {
+                [at] => vec![(*at, self.promote_entry(&entries[*at], to))],
+                ride => {
+                    let added = self.add_replicas(entries, ride, to, Patience::InLine, "promotion");
+                    let each = ride.iter().zip(added);
+                    each.map(|(at, added)| (*at, added.map(|added| self.fetched(&entries[*at], to, added))))
+                        .collect()
                 }
-            })
+            });
+            let mut moved: Vec<_> = moved.into_iter().flatten().collect();
+            moved.sort_unstable_by_key(|(at, _)| *at);
+            moved.into_iter().map(|(_, result)| result).collect()
         })
+    }
+
+    fn promote_entry(&self, entry: &Arc<Entry>, to: Tier) -> Result<()> {
+        let is_above = entry.live().readable().any(|replica| replica.tier() < to);
+        match is_above {
+            true => Ok(()),
+            false => self.fetch(entry, to, Patience::InLine, "promotion"),
+        }
     }
 
     /// Has payloads brought into RAM when there is time and room, and does not wait for it.
@@ -110,7 +125,14 @@ impl Engine {
 
     /// Makes sure that there is a replica in a tier.
     pub(crate) fn fetch(&self, entry: &Arc<Entry>, to: Tier, patience: Patience, why: &'static str) -> Result<()> {
-        match self.add_replica(entry, to, patience, why)? {
+        let added = self.add_replica(entry, to, patience, why)?;
+        self.fetched(entry, to, added);
+        Ok(())
+    }
+
+    /// What follows from there being a replica that somebody asked for.
+    fn fetched(&self, entry: &Arc<Entry>, to: Tier, added: bool) {
+        match added {
             true if to == Tier::Ram => entry.live().promoted_at = Some(self.now()),
             true => {}
             // One that was to go when its leases end stays. The gate is there so that it is not going at this moment.
@@ -123,7 +145,6 @@ impl Engine {
             }
         }
         self.consider(entry);
-        Ok(())
     }
 
     /// Makes sure that there is a replica that a descriptor can be had of: in RAM, or on disk if RAM has no room for it. A

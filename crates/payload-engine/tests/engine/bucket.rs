@@ -226,6 +226,64 @@ fn small_payloads_share_objects_and_an_object_goes_with_the_last_of_them() {
     come_to_rest(&rig, &session);
 }
 
+/// They went down together, and one request brings them back together; whoever is wrong, or has no room, stays alone with it.
+#[test]
+fn small_payloads_of_one_object_come_back_with_one_request() {
+    let rig = Setup::with_bucket().start();
+    let session = rig.session();
+    let ids: Vec<PayloadId> = (0..40).map(|seed| rig.put_small(&session, seed).id).collect();
+    let contents: Vec<_> = ids.iter().map(|id| rig.content(&session, *id)).collect();
+    for moved in rig.spill_all(&default(), &ids, Tier::Object) {
+        assert_eq!(tiers(&moved.unwrap()), [Tier::Object]);
+    }
+    rig.remove(ids[7]).unwrap();
+    let reads = rig.switch.calls("bucket.read");
+    let moved = rig.promote_all(&default(), &ids, Tier::Ram);
+    for (at, row) in moved.into_iter().enumerate() {
+        match at {
+            7 => assert_eq!(row.unwrap_err().reason(), Reason::PayloadDeleted),
+            _ => assert_eq!(tiers(&row.unwrap()), [Tier::Ram, Tier::Object]),
+        }
+    }
+    assert_eq!(rig.switch.calls("bucket.read"), reads + 1);
+    for (at, id) in ids.iter().enumerate().filter(|(at, _)| *at != 7) {
+        assert_eq!(rig.content(&session, *id), contents[at]);
+    }
+    assert_eq!(rig.switch.calls("bucket.read"), reads + 1);
+    come_to_rest(&rig, &session);
+}
+
+#[test]
+fn of_those_that_come_back_together_the_damaged_one_is_lost_alone() {
+    let rig = Setup::with_bucket().start();
+    let session = rig.session();
+    let ids: Vec<PayloadId> = (0..10).map(|seed| rig.put_small(&session, seed).id).collect();
+    rig.spill_all(&default(), &ids, Tier::Object)
+        .into_iter()
+        .for_each(|moved| drop(moved.unwrap()));
+    let [object] = &rig.bucket.keys()[..] else {
+        panic!("one object")
+    };
+    let row = rig.repository().get(ids[3]).unwrap().unwrap();
+    let mut bytes = Vec::new();
+    let size = rig.bucket.stat(object).unwrap().unwrap().size;
+    rig.bucket
+        .read(object, 0..size, &mut |at, piece| {
+            bytes.resize(bytes.len().max(at as usize + piece.len()), 0);
+            bytes[at as usize..at as usize + piece.len()].copy_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+    bytes[row.replicas[0].location.offset() as usize] ^= 1;
+    rig.bucket.tamper(object, Some(bytes));
+    let moved = rig.promote_all(&default(), &ids, Tier::Ram);
+    for (at, row) in moved.into_iter().enumerate() {
+        assert_eq!(row.is_ok(), at != 3, "{at}: {row:?}");
+    }
+    assert_eq!(rig.state(ids[3]), StateKind::Lost);
+    come_to_rest(&rig, &session);
+}
+
 #[test]
 fn what_was_put_on_disk_before_a_restart_is_found_when_room_is_short() {
     let mut rig = small_disk().start();
