@@ -3,24 +3,35 @@
 
 mod world;
 
+use std::path::Path;
+
 use payload_client::{
     AcquireOptions, AllocateOptions, Client, CommitOptions, Endpoint, InBucket, PayloadId, Reason, Tier, v1,
 };
 use payload_testkit::object::S3Server;
 use payload_testkit::object::server::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use payload_testkit::object::weather::{Fault, Which};
+use payload_testkit::process::Authority;
 use world::{World, bytes};
 
 /// A server with an S3 server in this process for its bucket.
 fn start() -> (World, S3Server) {
-    let server = S3Server::start();
-    let world = World::with_env(vec![
-        ("PAYLOADD_TIERS_OBJECT_URL", format!("s3://{BUCKET}")),
-        ("PAYLOADD_TIERS_OBJECT_ENDPOINT", server.endpoint()),
-        ("PAYLOADD_TIERS_OBJECT_ADDRESSING", "path".to_owned()),
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
-    ]);
+    start_with(S3Server::start(), |_| Vec::new())
+}
+
+/// With more environment for the server, made of the world's directory.
+fn start_with(server: S3Server, more: impl Fn(&Path) -> Vec<(&'static str, String)>) -> (World, S3Server) {
+    let world = World::with_env(|dir| {
+        let mut env = vec![
+            ("PAYLOADD_TIERS_OBJECT_URL", format!("s3://{BUCKET}")),
+            ("PAYLOADD_TIERS_OBJECT_ENDPOINT", server.endpoint()),
+            ("PAYLOADD_TIERS_OBJECT_ADDRESSING", "path".to_owned()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+        ];
+        env.extend(more(dir));
+        env
+    });
     (world, server)
 }
 
@@ -144,6 +155,32 @@ fn the_command_line_stores_and_reads_past_the_server() {
         shown.contains("\"OBJECT\"") && !shown.contains("\"RAM\""),
         "nothing was fetched: {shown}"
     );
+}
+
+/// The client trusts whom its machine trusts.
+#[test]
+fn the_command_line_reaches_a_bucket_behind_tls() {
+    let authority = Authority::new();
+    let (world, _server) = start_with(S3Server::start_tls(&authority.identity("127.0.0.1")), |dir| {
+        let ca_file = dir.join("ca.pem");
+        std::fs::write(&ca_file, authority.certificate()).unwrap();
+        vec![("PAYLOADD_TIERS_OBJECT_CA_FILE", ca_file.display().to_string())]
+    });
+    let file = world.file("put", &bytes(300_000));
+    let put = ["put", file.to_str().unwrap(), "--tier", "object"];
+    let refused = world.run(&put);
+    assert!(refused.code != 0, "{refused:?}");
+    let run = |args: &[&str]| {
+        world
+            .command(args)
+            .env("SSL_CERT_FILE", world.path("ca.pem"))
+            .output()
+            .unwrap()
+    };
+    let id = String::from_utf8(run(&put).stdout).unwrap();
+    let got = run(&["get", id.trim(), "--from-bucket", "-O", "out"]);
+    assert!(got.status.success(), "{got:?}");
+    assert!(std::fs::read(world.path("out")).unwrap() == bytes(300_000));
 }
 
 #[test]

@@ -25,7 +25,7 @@ async fn explain_tells_a_payloads_story() {
         "ram",
         "here since",
         "allocated by",
-        "may go when room is short: copied to disk first",
+        "may go when room is short: copied to a tier below first",
     ];
     reads(&world.ok(&["explain", &id]), &free);
     let client = Client::connect(world.endpoint()).await.unwrap();
@@ -86,7 +86,7 @@ fn tiers_and_transfers_are_shown() {
         "may go",
         "first",
         &id,
-        "copied to disk first",
+        "copied to a tier below first",
         "disk",
     ];
     reads(&world.ok(&["tiers"]), &words);

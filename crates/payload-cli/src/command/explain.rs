@@ -94,7 +94,7 @@ pub(super) fn exit(exit: &str) -> &'static str {
     match exit {
         "DROP" => "dropped, there is a copy below",
         "DISCARD" => "the payload ends with it",
-        _ => "copied to disk first",
+        _ => "copied to a tier below first",
     }
 }
 

@@ -51,10 +51,10 @@ impl World {
         world
     }
 
-    /// With an environment of its own.
-    pub fn with_env(env: Vec<(&'static str, String)>) -> Self {
+    /// With an environment that is made of its directory.
+    pub fn with_env(env: impl FnOnce(&Path) -> Vec<(&'static str, String)>) -> Self {
         let mut world = Self::empty();
-        world.env = env;
+        world.env = env(world.dir.path());
         world.launch(&["serve"]);
         world
     }

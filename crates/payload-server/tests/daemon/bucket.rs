@@ -11,7 +11,7 @@ use payload_testkit::clock::ManualClock;
 use payload_testkit::object::server::BUCKET;
 use payload_testkit::object::weather::{Fault, Which};
 use payload_testkit::object::{S3Server, SeaweedFs};
-use payload_testkit::process::{Postgres, until};
+use payload_testkit::process::{Authority, Postgres, until};
 use tempfile::TempDir;
 
 use crate::support::refusal::moved;
@@ -36,8 +36,14 @@ pub(crate) fn section_with_urls(endpoint: &str, keys: &Path, term: &str) -> Stri
     )
 }
 
-/// What is in the bucket, by a client of the test's own.
+/// What is in the bucket.
 pub(crate) fn objects(endpoint: &str, keys: &Path) -> Vec<ObjectKey> {
+    let listed = client(endpoint, keys).list(None, 1_000).unwrap();
+    listed.into_iter().map(|object| object.key).collect()
+}
+
+/// A client of the test's own.
+pub(crate) fn client(endpoint: &str, keys: &Path) -> BucketStore {
     let options = BucketOptions {
         place: Place::S3 {
             bucket: BUCKET.to_owned(),
@@ -52,9 +58,7 @@ pub(crate) fn objects(endpoint: &str, keys: &Path) -> Vec<ObjectKey> {
         part_size: 8 << 20,
         budget: Span::from_secs(30),
     };
-    let store = BucketStore::open(options, std::sync::Arc::new(ManualClock::default())).unwrap();
-    let listed = store.list(None, 1_000).unwrap();
-    listed.into_iter().map(|object| object.key).collect()
+    BucketStore::open(options, std::sync::Arc::new(ManualClock::default())).unwrap()
 }
 
 pub(crate) fn tiers(world: &World, id: &str) -> Vec<v1::Tier> {
@@ -271,6 +275,25 @@ fn what_ram_and_disk_cannot_hold_goes_to_a_bucket_and_comes_back() {
     until("the bucket to be empty", || {
         objects(&server.endpoint(), &keys).is_empty().then_some(())
     });
+}
+
+/// The server's certificate is vouched for by somebody whom this machine does not know.
+#[test]
+fn a_bucket_behind_tls_is_used_by_who_trusts_its_authority() {
+    let (dir, authority) = (directory(), Authority::new());
+    let server = S3Server::start_tls(&authority.identity("127.0.0.1"));
+    let config = section(&server.endpoint(), &dir.path().join("keys"));
+    let world = World::with(&config);
+    let id = world.session().publish(&content(SIZE, 1)).payload_id;
+    let refused = moved(world.grpc().spill(to_tier(&id, Object)).unwrap()).unwrap_err();
+    assert_eq!(refused.reason, "OBJECT_STORE_UNAVAILABLE");
+    drop(world);
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.certificate()).unwrap();
+    let world = World::with(&format!("{config}ca_file = \"{}\"\n", ca_file.display()));
+    let id = world.session().publish(&content(SIZE, 1)).payload_id;
+    spill(&world, &id);
+    reads(&world, &id, 1);
 }
 
 /// What is in the bucket belongs to no server in particular.

@@ -10,6 +10,7 @@
 mod bad_input;
 mod batches;
 mod bucket;
+mod bucket_trouble;
 mod bucket_urls;
 mod bytes;
 mod catalog_faults;

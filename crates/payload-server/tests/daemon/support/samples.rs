@@ -159,6 +159,12 @@ impl Local {
 }
 
 impl Held {
+    /// Writes all bytes into an allocation and lets go of its descriptor.
+    pub(crate) fn fill(allocation: &v1::AllocateResponse, fd: Option<OwnedFd>, bytes: &[u8]) {
+        let start = allocation.location.as_ref().unwrap().offset;
+        std::fs::File::from(fd.unwrap()).write_all_at(bytes, start).unwrap();
+    }
+
     /// The leased bytes, read through the descriptor that came with the lease.
     pub(crate) fn read(&self) -> Vec<u8> {
         read(&self.lease, self.fd.as_ref().unwrap())
