@@ -75,7 +75,12 @@ fn fault_28_readiness_goes_with_the_database_and_comes_back() {
     let mut server = Postgres::start();
     let world = world(&server);
     let session = world.session();
-    let payload_id = session.put_id(b"before");
+    // A volatile one may go with the database: nobody waits for that to write it down.
+    let before = v1::PutRequest {
+        durability: v1::Durability::Host.into(),
+        ..put(b"before")
+    };
+    let payload_id = session.put(before).unwrap().payload.unwrap().payload_id;
     let ready = || http::get(&world.daemon.endpoint().http, "/readyz");
     server.stop(Signal::QUIT);
     let refusal = session.put(put(b"x")).unwrap_err();
