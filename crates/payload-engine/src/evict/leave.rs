@@ -129,8 +129,11 @@ impl Evictor {
     pub(super) fn next_pause(&self, tier: Tier, error: &Error) -> payload_core::Span {
         let mut pause = self.pause.lock();
         let next = pause.map_or(PAUSE_MIN, |last| (last * 2).min(PAUSE_MAX));
-        *pause = Some(next);
-        tracing::warn!(%tier, %error, again_in = ?next, "could not make room");
+        // Whoever commits or waits for room wakes the evictor before its time. That it is as bad as it was need not be said again.
+        match pause.replace(next) == Some(next) {
+            true => tracing::debug!(%tier, %error, again_in = ?next, "could not make room"),
+            false => tracing::warn!(%tier, %error, again_in = ?next, "could not make room"),
+        }
         next
     }
 }

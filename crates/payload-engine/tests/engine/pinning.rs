@@ -276,3 +276,43 @@ fn a_pin_keeps_bytes_where_they_are_and_not_from_ending() {
     rig.quiesce();
     rig.check_at_rest();
 }
+
+#[test]
+fn kill_at_every_step_of_a_pin() {
+    for moment in [Moment::Before, Moment::After] {
+        let steps = (0..40)
+            .find(|number| !killed_in_pin(*number, moment))
+            .expect("the pin does not end");
+        assert!(steps >= 4, "only {steps} steps");
+    }
+}
+
+/// Pins what has to be copied first, and dies at one call to the outside; false if there are not so many.
+fn killed_in_pin(number: u64, moment: Moment) -> bool {
+    let mut rig = setup().start();
+    let session = rig.session();
+    let id = rig.put_large(&session, MIB, 1).id;
+    rig.spill(&Namespace::default(), id, Tier::Disk).unwrap();
+    rig.sweep().unwrap();
+    rig.switch.kill_at(number, moment);
+    let pinned = pin(&rig, id, Tier::Ram, None).is_ok();
+    let killed = rig.switch.is_dead();
+    rig.restart();
+    let now = row(&rig, id);
+    assert!(
+        !pinned || pins(&now) == [(Tier::Ram, Pin::Unlimited)],
+        "what was acknowledged holds"
+    );
+    let bytes_pinned = if pins(&now).is_empty() { 0 } else { MIB };
+    assert_eq!(
+        rig.stats().unwrap().tiers[0].pinned,
+        bytes_pinned,
+        "kill {number} {moment:?}"
+    );
+    assert_eq!(rig.content(&rig.session(), id), bytes(1, MIB));
+    assert_eq!(pins(&unpin(&rig, id)), []);
+    assert_eq!(rig.stats().unwrap().tiers[0].pinned, 0);
+    rig.quiesce();
+    rig.check_at_rest();
+    killed
+}
