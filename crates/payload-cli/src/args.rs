@@ -204,6 +204,9 @@ pub(crate) struct PutArgs {
     /// How long it stays in RAM at least, such as 30s [default: not at all]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     pub(crate) min_residency: Option<Duration>,
+    /// What it is to survive soon after the put, which does not wait for that [default: no more than the put promises]
+    #[arg(long, value_parser = words(&["host", "object"]).try_map(|word| word.parse::<Durability>()))]
+    pub(crate) write_behind: Option<Durability>,
     /// How long the payload lives, such as 90s, 10m, 12h or 7d [default: for ever]
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     pub(crate) ttl: Option<Duration>,
@@ -262,6 +265,7 @@ impl PutArgs {
             rederivable: self.rederivable,
             min_tier: self.min_tier,
             min_residency: self.min_residency,
+            write_behind: self.write_behind,
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Policy {
     pub(crate) min_tier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) min_residency_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) write_behind: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -331,6 +333,9 @@ impl From<v1::Policy> for Policy {
                 .filter(|tier| *tier != v1::Tier::Unspecified)
                 .map(|tier| tier.as_str_name()),
             min_residency_ms: policy.min_residency_ms,
+            write_behind: Some(policy.write_behind())
+                .filter(|soon| *soon != v1::Durability::Unspecified)
+                .map(|soon| soon.as_str_name()),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod world;
 
 use payload_client::{AcquireOptions, Client, PayloadId};
+use payload_testkit::process::until;
 use world::{World, bytes};
 
 /// Each of the words, in this order.
@@ -69,6 +70,20 @@ fn a_payload_is_pinned_and_unpinned() {
         world.ok(&["unpin", &id, "--tier", "ram"]),
         format!("{id}  not pinned\n")
     );
+}
+
+#[test]
+fn what_is_written_behind_is_shown_until_it_is_there_and_then_as_what_it_is() {
+    let world = World::new();
+    let id = world.put(&bytes(3_000_000), &["--write-behind", "host"]);
+    reads(&world.ok(&["show", &id]), &["written behind, to survive as host soon"]);
+    until("the copy to be made", || {
+        let shown = world.json(&["show", &id]);
+        (shown["payload"]["durability"] == "HOST").then_some(())
+    });
+    reads(&world.ok(&["explain", &id]), &["disk", "write-behind"]);
+    let refused = world.run(&["put", "--durability", "host", "--write-behind", "host", "-"]);
+    assert_ne!(refused.code, 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::digest::Digest;
 use crate::id::{NodeId, PayloadId, ReplicaId};
-use crate::lifecycle::State;
+use crate::lifecycle::{State, StateKind};
 use crate::metadata::Revision;
 use crate::name::{Label, Namespace, Principal};
 use crate::policy::Policy;
@@ -58,7 +58,7 @@ pub struct Payload {
     pub digest: Option<Digest>,
     /// The tier that it was made in.
     pub tier: Tier,
-    /// What its commit promises to survive.
+    /// What it is promised to survive: by its commit, or since it was written behind.
     pub durability: Durability,
     /// How it is kept when room is short.
     pub policy: Policy,
@@ -102,6 +102,14 @@ impl Payload {
     /// Whether a node has any of its replicas.
     pub fn is_on(&self, node: NodeId) -> bool {
         self.replicas_of(node).next().is_some()
+    }
+
+    /// What it is to survive soon, and does not yet.
+    pub fn owes(&self) -> Option<Durability> {
+        let is_active = self.state.kind() == StateKind::Active;
+        self.policy
+            .write_behind
+            .filter(|soon| is_active && *soon != self.durability)
     }
 
     /// One of its replicas.

@@ -21,6 +21,8 @@ pub struct Policy {
     pub min_tier: Option<Tier>,
     /// How long it stays in RAM at least, from its commit and from each time it is fetched; absent: not at all.
     pub min_residency: Option<Span>,
+    /// What it is to survive soon after its commit, which does not wait for that; absent: no more than the commit promises.
+    pub write_behind: Option<Durability>,
 }
 
 /// Lower ones are evicted before higher ones.
@@ -75,6 +77,12 @@ impl Policy {
             (SpillTarget::Void, _) if self.min_tier.is_some() => {
                 refuse("what ends rather than sink to a slower tier has no slowest tier")
             }
+            (SpillTarget::Void, _) if self.write_behind.is_some() => {
+                refuse("what ends when memory is short is not to survive more")
+            }
+            _ if self.write_behind.is_some_and(|soon| soon <= durability) => {
+                refuse("what the commit promises already is not written behind")
+            }
             _ => self.check_residency(),
         }
     }
@@ -82,6 +90,13 @@ impl Policy {
     /// Whether it may be in a tier without anybody's saying so.
     pub fn may_sink_to(self, tier: Tier) -> bool {
         self.min_tier.is_none_or(|slowest| tier <= slowest)
+    }
+
+    /// What is promised when it is in a tier, to which nothing has to be added any more: `promised`, or more if that tier gives
+    /// all that was to be reached.
+    pub fn reached_in(self, tier: Tier, promised: Durability) -> Durability {
+        let reached = self.write_behind.filter(|soon| *soon <= tier.durability());
+        reached.map_or(promised, |soon| promised.max(soon))
     }
 
     fn check_residency(self) -> Result<(), Error> {
@@ -221,6 +236,44 @@ mod tests {
         assert!(stays(limits::MIN_RESIDENCY_MAX).check(Durability::Volatile).is_ok());
         let long = stays(limits::MIN_RESIDENCY_MAX * 2).check(Durability::Volatile);
         assert_eq!(long.unwrap_err().reason(), Reason::BadDuration);
+    }
+
+    #[test]
+    fn what_comes_behind_is_more_than_the_commit_promises_and_nothing_for_what_may_end() {
+        let behind = |soon| Policy {
+            write_behind: Some(soon),
+            ..Policy::default()
+        };
+        for soon in Durability::ALL {
+            for durability in Durability::ALL {
+                let checked = behind(soon).check(durability).map_err(|error| error.reason());
+                let expected = if soon > durability {
+                    Ok(())
+                } else {
+                    Err(Reason::PolicyContradiction)
+                };
+                assert_eq!(checked, expected, "{soon} behind {durability}");
+            }
+        }
+        let void = Policy {
+            spill_to: SpillTarget::Void,
+            ..behind(Durability::Host)
+        };
+        let refused = void.check(Durability::Volatile).unwrap_err();
+        assert_eq!(refused.reason(), Reason::PolicyContradiction);
+    }
+
+    #[test]
+    fn a_tier_that_gives_all_that_was_to_come_makes_it_a_promise() {
+        let behind = Policy {
+            write_behind: Some(Durability::Host),
+            ..Policy::default()
+        };
+        let reached = |policy: Policy, tier| policy.reached_in(tier, Durability::Volatile);
+        assert_eq!(reached(behind, Tier::Ram), Durability::Volatile);
+        assert_eq!(reached(behind, Tier::Disk), Durability::Host);
+        assert_eq!(reached(behind, Tier::Object), Durability::Host);
+        assert_eq!(reached(Policy::default(), Tier::Disk), Durability::Volatile);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use payload_core::lineage::Derivation;
 use payload_core::placement::writes_through;
 use payload_core::port::{Placed, Sealed};
 use payload_core::{
-    AllocationToken, Digest, Document, Error, LifecycleEvent, Location, Namespace, Naming, Operation, Payload,
-    PayloadId, Reason, ReplicaState, RequestId, Result, Revision, StateKind, Tier, limits,
+    AllocationToken, Digest, Document, Durability, Error, LifecycleEvent, Location, Namespace, Naming, Operation,
+    Payload, PayloadId, Reason, ReplicaState, RequestId, Result, Revision, StateKind, Tier, limits,
 };
 
 use crate::engine::Engine;
@@ -94,13 +94,15 @@ impl Engine {
         let size = request.content_size(&row)?;
         let edges = self.edges(row.id, request.lineage.as_ref(), &holder.principal)?;
 
-        let finished = self.finish(&row, size, request.digest)?;
+        let promised = self.promise_now(row.policy, row.durability, size);
+        let finished = self.finish(&row, size, promised, request.digest)?;
         let durable = finished
             .durable
             .as_ref()
             .map(|placed| self.replica(placed, ReplicaState::Ready));
         let change = self.decide(&row, event, &Cause::principal(&holder.principal), |after| {
             after.size = size;
+            after.durability = promised;
             after.digest = finished.digest;
             after.committed_at = Some(self.wall());
             after.replicas[0].state = ReplicaState::Ready;
@@ -111,6 +113,7 @@ impl Engine {
             after.metadata = request.metadata.as_ref().map(|_| Revision::FIRST);
         })?;
         let (streams, durability) = self.publication(request.publish.as_ref(), &row);
+        let durability = durability.max(promised);
         let durability = self.durability_with(durability, request.metadata.as_ref());
         let decision = Decision {
             along: Along {
@@ -162,10 +165,10 @@ impl Engine {
         entry.row()
     }
 
-    /// Seals the bytes, digests them if somebody wants that, and writes them through if that was promised.
-    fn finish(&self, row: &Payload, size: u64, named: Option<Digest>) -> Result<Finished> {
+    /// Seals the bytes, digests them if somebody wants that, and writes them through if that is promised.
+    fn finish(&self, row: &Payload, size: u64, promised: Durability, named: Option<Digest>) -> Result<Finished> {
         let mut finished = self.seal(row, size)?;
-        if let Err(error) = self.digest_and_write_through(row, size, named, &mut finished) {
+        if let Err(error) = self.digest_and_write_through(row, size, promised, named, &mut finished) {
             finished.places().for_each(|placed| self.discard(placed));
             return Err(error);
         }
@@ -217,10 +220,11 @@ impl Engine {
         &self,
         row: &Payload,
         size: u64,
+        promised: Durability,
         named: Option<Digest>,
         finished: &mut Finished,
     ) -> Result<()> {
-        if let Some(below) = writes_through(row.tier, row.durability) {
+        if let Some(below) = writes_through(row.tier, promised) {
             let copy = || self.copy_bytes(&row.namespace, &finished.location, size, below);
             let (placed, digest) = self.in_tier(below, &row.namespace, size, copy)?;
             finished.durable = Some(placed);

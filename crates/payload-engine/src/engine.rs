@@ -31,6 +31,7 @@ use crate::timers::{Due, Timers};
 use crate::token::{Key, Mint};
 use crate::transfers::Transfers;
 use crate::watch::Watchers;
+use crate::write_behind::Owed;
 
 /// The outside world.
 pub struct Ports {
@@ -79,6 +80,8 @@ pub struct Engine {
     pub(crate) compact_signal: Signal,
     pub(crate) peers: Peers,
     pub(crate) pins: Pins,
+    pub(crate) owed: Owed,
+    pub(crate) write_behind_signal: Signal,
     pub(crate) fetch_signal: Signal,
     pub(crate) streams: Streams,
     /// Raised when something that was ready may have been used.
@@ -163,6 +166,8 @@ impl Engine {
             compact_signal: Signal::new(),
             peers: Peers::default(),
             pins: Pins::default(),
+            owed: Owed::default(),
+            write_behind_signal: Signal::default(),
             fetch_signal: Signal::new(),
             streams: Streams::default(),
             prepare_signal: Signal::new(),

@@ -86,6 +86,8 @@ pub enum Plan {
     LeavesWhenReleased(Tier),
     /// A replica is added above when there is time and room.
     Fetched(Wish),
+    /// A replica is added in the tier when it is its turn, because it is to survive more than it does.
+    WrittenBehind(Tier),
     /// The tier is above its high watermark, and the replica in it is chosen or among the next to go.
     Leaves(Tier),
     /// The replica in the tier goes when the tier is above its high watermark and its turn comes.
@@ -190,6 +192,9 @@ impl Engine {
         }
         if let Some(wish) = live.wished {
             return Plan::Fetched(wish);
+        }
+        if let Some(soon) = live.row.owes() {
+            return Plan::WrittenBehind(soon.tier());
         }
         let may_go = |tier: Tier| {
             let replica = live.replica_in(tier);

@@ -71,6 +71,7 @@ mod verify;
 mod verify_bytes;
 mod watch;
 mod workers;
+mod write_behind;
 
 pub use access::Access;
 pub use acquire::{AcquireOptions, Grant, InBucket, MinTier, Otherwise};

@@ -24,6 +24,7 @@ pub struct Metrics {
     room_waits: IntCounterVec,
     fallbacks: IntCounterVec,
     scrubbed_bytes: IntCounter,
+    written_through: IntCounter,
     compacted_bytes: IntCounterVec,
     entries_appended: IntCounter,
     entries_trimmed: IntCounter,
@@ -120,12 +121,20 @@ impl Metrics {
                 "Bytes copied out of shared containers of which little was used any more, by tier.",
                 "tier",
             )?,
+            written_through: one(
+                "payload_write_behind_full_total",
+                "Commits that were written through because too much was to be written behind already.",
+            )?,
             room_waits: vec(
                 "payload_room_waits_total",
                 "Requests that waited for room in RAM, by result.",
                 "result",
             )?,
         })
+    }
+
+    pub(crate) fn written_through(&self) {
+        self.written_through.inc();
     }
 
     pub(crate) fn scrubbed(&self, bytes: u64) {

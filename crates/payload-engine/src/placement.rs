@@ -69,6 +69,9 @@ impl Engine {
         if let Some(below) = request.writes_through() {
             self.tier(below)?;
         }
+        if let Some(soon) = request.policy.write_behind {
+            self.tier(soon.tier())?;
+        }
         let (quota, used) = match attempts.0.is_empty() {
             true => self.budget(namespace, request)?.unzip(),
             // What was allowed a moment ago; the transaction looks again.

@@ -130,6 +130,7 @@ impl Engine {
         match self.create(&row, &holder.principal, identity, durability, along) {
             Ok(outcome @ (CommitOutcome::Applied | CommitOutcome::Appended(_))) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
+                self.note_owed(&row);
                 self.consider(&entry);
                 if let Some(at) = expires_at {
                     self.note_deadline(at);
@@ -173,7 +174,8 @@ impl Engine {
     fn store_all(&self, request: &PutRequest) -> Result<(Place, Vec<Placed>)> {
         let (namespace, content) = (&request.namespace, &request.content);
         let store = |place: &Place| self.tier(place.tier)?.store(namespace, content);
-        let (place, placed) = self.in_place(namespace, &request.placement(), store)?;
+        let (mut place, placed) = self.in_place(namespace, &request.placement(), store)?;
+        place.durability = self.promise_now(place.policy, place.durability, content.len() as u64);
         let mut placed = vec![placed];
         self.prepare_later(self.tier(place.tier)?);
         if let Some(below) = place.writes_through() {

@@ -108,6 +108,7 @@ impl Engine {
     fn take_up(&self, row: Arc<Payload>, found: &mut Recovered) {
         let kind = row.state.kind();
         self.note_pins(&row, &row);
+        self.note_owed(&row);
         let entry = self.table.insert(row, true);
         match kind {
             StateKind::Allocated => found.allocations += 1,

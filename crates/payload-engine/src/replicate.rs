@@ -181,12 +181,14 @@ impl Engine {
         }
         let mut after = Payload::clone(&row);
         after.digest = Some(digest);
+        after.durability = row.policy.reached_in(placed.location.tier(), row.durability);
+        let promised = after.durability;
         after.replicas.push(self.replica(&placed, ReplicaState::Ready));
         let decision = Decision {
             over_quota: over_quota(placed.location.tier()),
             ..vec![self.change(&row, after, EventKind::ReplicaAdded, &mover_because(running.why()))].into()
         };
-        match self.apply(&gate, decision, row.durability, &row.owner, None) {
+        match self.apply(&gate, decision, promised, &row.owner, None) {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.discard_unless_unknown(placed, &error);

@@ -27,6 +27,8 @@ pub struct Settings {
     pub watermarks: PerTier<Watermarks>,
     /// How much of a tier may be pinned, in per cent.
     pub pinned_max: u8,
+    /// How much may be written behind at a time, in per cent of what RAM may hold.
+    pub write_behind_max: u8,
     /// How long a request waits for room in RAM, or on disk if that is emptied into a bucket; zero: it is refused at once.
     pub room_wait: Span,
     /// How many payloads are copied down at a time, and how many up.

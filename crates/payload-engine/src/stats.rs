@@ -24,6 +24,10 @@ pub struct Stats {
     pub room_waiting: usize,
     /// Payloads in memory.
     pub payloads_known: usize,
+    /// Payloads that are to survive more than they do yet.
+    pub owing: usize,
+    /// Their bytes.
+    pub owed_bytes: u64,
 }
 
 /// Numbers of one tier.
@@ -71,7 +75,10 @@ impl Engine {
                 pinned: self.pins.bytes(store.tier()),
             }
         });
+        let (owing, owed_bytes) = self.owed.totals();
         Ok(Stats {
+            owing,
+            owed_bytes,
             uptime: self.now().since(self.started_at),
             tiers: tiers.collect(),
             sessions: self.sessions.lock().len(),

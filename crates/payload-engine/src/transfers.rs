@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use payload_core::{Error, Instant, Namespace, Payload, PayloadId, PayloadRef, Reason, Result, Span, Tier};
+use payload_core::{Durability, Error, Instant, Namespace, Payload, PayloadId, PayloadRef, Reason, Result, Span, Tier};
 
 use crate::PerTier;
 use crate::engine::Engine;
@@ -72,7 +72,7 @@ pub struct Queued {
     pub size: u64,
     /// To which tier; none: it is only to leave the one that it is in.
     pub to: Option<Tier>,
-    /// `eviction`, `prefetch` or `heat`.
+    /// `eviction`, `prefetch`, `heat` or `write-behind`.
     pub why: &'static str,
 }
 
@@ -193,7 +193,13 @@ impl Engine {
         let is_running = |id: &PayloadId| running.iter().any(|copy| copy.payload == *id);
         let (wishes, wished) = self.wishes.first(QUEUED_MAX);
         let waiting: Vec<(Tier, PayloadId)> = leaving.filter(|(_, id)| !is_running(id)).collect();
-        let queued_total = waiting.len() + wished;
+        let (owing, _) = self.owed.totals();
+        let owed = self.owed.first(QUEUED_MAX).into_iter().filter(|id| !is_running(id));
+        let behind = owed.filter_map(|id| {
+            let row = self.table.get(id)?.row();
+            Some(queued(&row, row.owes().map(Durability::tier), "write-behind"))
+        });
+        let queued_total = waiting.len() + wished + owing;
         let leaving = waiting.into_iter().filter_map(|(tier, id)| self.leaving(tier, id));
         let coming = wishes.into_iter().map(|entry| {
             let live = entry.live();
@@ -204,7 +210,7 @@ impl Engine {
             queued(&live.row, Some(Tier::Ram), why)
         });
         TransferList {
-            queued: leaving.chain(coming).take(QUEUED_MAX).collect(),
+            queued: leaving.chain(coming).chain(behind).take(QUEUED_MAX).collect(),
             queued_total,
             running,
         }

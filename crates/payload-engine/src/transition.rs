@@ -232,6 +232,7 @@ impl Engine {
     fn show(&self, entry: &Entry, row: &Arc<Payload>) {
         let before = std::mem::replace(&mut entry.live().row, Arc::clone(row));
         self.note_pins(&before, row);
+        self.note_owed(row);
     }
 
     /// Commits a change set; a server that has been replaced stops here.
@@ -334,6 +335,7 @@ impl Engine {
         live.in_doubt = false;
         drop(live);
         self.note_pins(&before, &row);
+        self.note_owed(&row);
         entry.read_in(era);
         self.settle(gate, &before, &row);
         Ok(())

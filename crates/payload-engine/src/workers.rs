@@ -101,6 +101,11 @@ impl Workers {
             engine.fetch_wishes();
             engine.fetch_signal.wait(None);
         })?;
+        workers.spawn("write-behind", |engine| {
+            let pause = engine.write_behind();
+            let pause = engine.pause_after("write-behind", pause);
+            engine.write_behind_signal.wait(pause);
+        })?;
         workers.spawn("retention", |engine| {
             let trimmed = engine.trim_streams();
             engine.streams.signal.wait(engine.pause_after("retention", trimmed));
@@ -171,6 +176,7 @@ impl Drop for Workers {
             &self.engine.evict_signals.disk,
             &self.engine.machine_signal,
             &self.engine.fetch_signal,
+            &self.engine.write_behind_signal,
             &self.engine.scrub_signal,
             &self.engine.compact_signal,
             &self.engine.streams.signal,

@@ -3,7 +3,7 @@
 use payload_core::placement::Fallback;
 use payload_core::{Error, Policy, Priority, Reason, Result, Span, SpillTarget};
 
-use crate::convert::{millis, tier};
+use crate::convert::{durability, millis, tier};
 use crate::v1;
 
 /// A policy; what it leaves open is as usual.
@@ -15,6 +15,7 @@ pub fn policy(wire: Option<&v1::Policy>) -> Result<Policy> {
         rederivable: wire.rederivable,
         min_tier: tier(wire.min_tier).map_err(|error| error.field("policy.min_tier"))?,
         min_residency: wire.min_residency_ms.map(Span::from_millis),
+        write_behind: durability(wire.write_behind).map_err(|error| error.field("policy.write_behind"))?,
     })
 }
 
@@ -68,6 +69,10 @@ impl From<Policy> for v1::Policy {
             rederivable: policy.rederivable,
             min_tier: policy.min_tier.map_or(v1::Tier::Unspecified, v1::Tier::from).into(),
             min_residency_ms: policy.min_residency.map(millis),
+            write_behind: policy
+                .write_behind
+                .map_or(v1::Durability::Unspecified, v1::Durability::from)
+                .into(),
         }
     }
 }
@@ -95,7 +100,7 @@ impl From<SpillTarget> for v1::SpillTarget {
 
 #[cfg(test)]
 mod tests {
-    use payload_core::Tier;
+    use payload_core::{Durability, Tier};
 
     use super::*;
 
@@ -118,6 +123,7 @@ mod tests {
                     rederivable: true,
                     min_tier: Some(Tier::Ram),
                     min_residency: Some(Span::from_millis(1_500)),
+                    write_behind: Some(Durability::Host),
                 };
                 assert_eq!(policy(Some(&there.into())).unwrap(), there);
             }
@@ -131,6 +137,10 @@ mod tests {
             },
             v1::Policy {
                 spill_to: -1,
+                ..v1::Policy::default()
+            },
+            v1::Policy {
+                write_behind: 9,
                 ..v1::Policy::default()
             },
         ] {

@@ -38,6 +38,8 @@ const METADATA: u8 = 14;
 const PINNED: u8 = 15;
 /// A policy that says where or for how long the payload stays at least.
 const POLICY_RESIDENT: u8 = 16;
+/// A policy that says what comes after the commit.
+const POLICY_BEHIND: u8 = 17;
 const NOTE: u8 = 64;
 
 /// What an event has to say beyond its columns.
@@ -120,6 +122,10 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
         }
         Edit::Tier(tier) => out.extend([TIER, tier.code()]),
         Edit::Durability(durability) => out.extend([DURABILITY, durability.code()]),
+        Edit::Policy(policy) if policy.write_behind.is_some() => {
+            out.push(POLICY_BEHIND);
+            policy::put_behind(out, policy);
+        }
         Edit::Policy(policy) if policy::is_resident(policy) => {
             out.push(POLICY_RESIDENT);
             policy::put_resident(out, policy);
@@ -180,6 +186,7 @@ fn edit(tag: u8, reader: &mut Reader<'_>) -> Option<Edit> {
         TIER => Edit::Tier(Word::read(reader)?),
         DURABILITY => Edit::Durability(Word::read(reader)?),
         POLICY => Edit::Policy(policy::read(reader)?),
+        POLICY_BEHIND => Edit::Policy(policy::read_behind(reader)?),
         POLICY_RESIDENT => Edit::Policy(policy::read_resident(reader)?),
         COMMITTED_AT => Edit::CommittedAt(reader.maybe(Reader::time)?),
         TTL => Edit::Ttl(reader.maybe(span)?),

@@ -326,7 +326,7 @@ impl Repository for MemoryRepository {
         let rows = tables.payloads.values();
         Ok(rows
             .filter(|row| after.is_none_or(|after| row.id > after))
-            .filter(|row| row.is_on(node) && unsettled(row) || in_mind(row))
+            .filter(|row| row.is_on(node) && (unsettled(row) || row.owes().is_some()) || in_mind(row))
             .take(limit as usize)
             .cloned()
             .collect())

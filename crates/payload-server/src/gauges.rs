@@ -24,6 +24,8 @@ pub(crate) struct Gauges {
     payloads_known: IntGauge,
     slow_calls: IntGauge,
     room_waiting: IntGauge,
+    owing: IntGauge,
+    owed_bytes: IntGauge,
     event_watches: IntGauge,
 }
 
@@ -67,6 +69,14 @@ impl Gauges {
             payloads_known: IntGauge::new("payload_entries", "Payloads that the server has in memory.")?,
             slow_calls: IntGauge::new("payload_slow_calls", "Calls that wait for I/O or for their turn.")?,
             room_waiting: IntGauge::new("payload_room_waiting", "Requests that wait for room in a tier.")?,
+            owing: IntGauge::new(
+                "payload_write_behind_payloads",
+                "Payloads that are to survive more than they do yet.",
+            )?,
+            owed_bytes: IntGauge::new(
+                "payload_write_behind_bytes",
+                "Bytes of the payloads that are written behind.",
+            )?,
             event_watches: IntGauge::new("payload_event_watches", "Open watches of events.")?,
         })
     }
@@ -101,9 +111,11 @@ impl Gauges {
         self.allocations.set(gauge(stats.allocations as u64));
         self.payloads_known.set(gauge(stats.payloads_known as u64));
         self.room_waiting.set(gauge(stats.room_waiting as u64));
+        self.owing.set(gauge(stats.owing as u64));
+        self.owed_bytes.set(gauge(stats.owed_bytes));
     }
 
-    fn parts(&self) -> [&dyn Collector; 12] {
+    fn parts(&self) -> [&dyn Collector; 14] {
         [
             &self.tiers,
             &self.huge_pages,
@@ -116,6 +128,8 @@ impl Gauges {
             &self.payloads_known,
             &self.slow_calls,
             &self.room_waiting,
+            &self.owing,
+            &self.owed_bytes,
             &self.event_watches,
         ]
     }

@@ -329,6 +329,7 @@ fn settings(config: &Config, node: NodeId) -> Settings {
             disk: config.tiers.disk_watermarks,
         },
         pinned_max: u8::try_from(config.tiers.pinned_max).unwrap_or(u8::MAX),
+        write_behind_max: u8::try_from(config.tiers.write_behind_max).unwrap_or(u8::MAX),
         room_wait: config.room_wait,
         movers: config.tiers.movers as usize,
         spill_rate: rate(config.tiers.spill_mib_per_second),

@@ -82,6 +82,7 @@ fn kept_by(keep: &str, leases: u64) -> String {
         "MAY_RETURN" => "whoever held it before the restart may still come back".to_owned(),
         "SET_ASIDE" => "copies of it failed or were cancelled, it is left alone for a while".to_owned(),
         "PINNED" => "somebody has pinned it".to_owned(),
+        "WRITE_BEHIND" => "the copy that its policy asks for is not made yet".to_owned(),
         "MIN_RESIDENCY" => "it has not been there for as long as its policy says".to_owned(),
         "MIN_TIER" => "its policy lets it sink no further".to_owned(),
         "PRIORITY" => "its priority is never".to_owned(),
@@ -119,6 +120,10 @@ fn plan(plan: &Plan) -> String {
         ),
         Plan::MayLeave(tier) => format!(
             "nothing, until {} is short of room and its turn comes",
+            tier.to_lowercase()
+        ),
+        Plan::WrittenBehind(tier) => format!(
+            "it is copied to {} when it is its turn, because it is to survive more",
             tier.to_lowercase()
         ),
         Plan::Stays {} => "nothing, as long as it is left alone".to_owned(),

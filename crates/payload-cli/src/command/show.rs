@@ -135,6 +135,9 @@ pub(super) fn policy(policy: &Policy) -> String {
     if let Some(span) = policy.min_residency_ms {
         words.push(format!("in RAM for {span} ms at least"));
     }
+    if let Some(soon) = policy.write_behind {
+        words.push(format!("written behind, to survive as {} soon", soon.to_lowercase()));
+    }
     match words.is_empty() {
         true => "as usual".to_owned(),
         false => words.join(", "),

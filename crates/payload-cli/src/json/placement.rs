@@ -50,6 +50,7 @@ pub(crate) enum Plan {
     Fetched(&'static str),
     Leaves(&'static str),
     MayLeave(&'static str),
+    WrittenBehind(&'static str),
     Stays {},
 }
 
@@ -204,6 +205,7 @@ impl From<Option<Next>> for Plan {
             }
             Some(Next::Leaves(number)) => Self::Leaves(tier(number)),
             Some(Next::MayLeave(number)) => Self::MayLeave(tier(number)),
+            Some(Next::WrittenBehind(number)) => Self::WrittenBehind(tier(number)),
             Some(Next::Stays(_)) | None => Self::Stays {},
         }
     }

@@ -175,7 +175,7 @@ fn decide(request: &Request, world: &World<'_>, tiers: impl IntoIterator<Item = 
         capacity_max = capacity_max.max(Some(state.capacity));
         let place = |passed| Place {
             tier: state.tier,
-            durability: terms.durability,
+            durability: request.policy.reached_in(state.tier, terms.durability),
             policy: request.policy,
             passed,
         };

@@ -57,9 +57,10 @@ impl Request {
             let message = format!("tier {tier} is slower than {slowest}, below which the payload may not sink");
             return Err(contradiction(message).field("policy.min_tier"));
         }
-        if durability.min(Durability::Host) > strongest {
+        let most = self.policy.write_behind.map_or(durability, |soon| soon.max(durability));
+        if most.min(Durability::Host) > strongest {
             let message = format!(
-                "this server's repository keeps nothing over a restart, so it cannot promise durability {durability}"
+                "this server's repository keeps nothing over a restart, so it cannot promise durability {most}"
             );
             return Err(contradiction(message).field("durability"));
         }

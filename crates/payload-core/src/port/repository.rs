@@ -104,8 +104,9 @@ pub trait Repository: StreamReader + Retention {
     fn forget_requests(&self, before: Timestamp, limit: u32) -> Result<u32>;
 
     /// What a node must know before it serves, in order of ids, after `after`: of the payloads with a replica of the node
-    /// those that are allocated or being deleted, those with one in the RAM tier, and those with one that is pinned. The
-    /// cost depends on their number alone, and on that of all payloads that are allocated or being deleted.
+    /// those that are allocated or being deleted, those with one in the RAM tier, those with one that is pinned, and those that
+    /// [owe](Payload::owes) something. The cost depends on their number alone, and on that of all payloads that are allocated, being
+    /// deleted or owing.
     fn resident(&self, node: NodeId, after: Option<PayloadId>, limit: u32) -> Result<Vec<Payload>>;
 
     /// Payloads with a replica of the node that are being deleted, in order of ids, after `after`.

@@ -22,6 +22,8 @@ pub enum Keep {
     SetAside,
     /// Somebody has pinned it.
     Pinned,
+    /// It is to survive more soon, and the copy that this needs is not made yet.
+    WriteBehind,
     /// It has not been there for as long as its policy says.
     MinResidency,
     /// It is in the slowest tier that its policy lets it sink to.
@@ -55,6 +57,8 @@ pub struct Facts {
     pub set_aside: bool,
     /// It is pinned, or is about to be.
     pub pinned: bool,
+    /// The copy that its policy asks for is not made yet.
+    pub owing: bool,
     /// The time for which it stays at least is not over.
     pub settling: bool,
     /// There is another complete replica in a tier below.
@@ -76,7 +80,7 @@ pub enum Exit {
 
 impl Keep {
     /// Every reason there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unsettled,
         Self::InDoubt,
         Self::Elsewhere,
@@ -85,6 +89,7 @@ impl Keep {
         Self::MayReturn,
         Self::SetAside,
         Self::Pinned,
+        Self::WriteBehind,
         Self::MinResidency,
         Self::MinTier,
         Self::Priority,
@@ -101,6 +106,7 @@ impl Keep {
             Self::MayReturn => facts.may_return,
             Self::SetAside => facts.set_aside,
             Self::Pinned => facts.pinned,
+            Self::WriteBehind => facts.owing,
             Self::MinResidency => facts.settling,
             Self::MinTier => facts.policy.min_tier == Some(facts.tier),
             Self::Priority => facts.policy.rank().is_none(),
@@ -149,6 +155,7 @@ mod tests {
             may_return: false,
             set_aside: false,
             pinned: false,
+            owing: false,
             settling: false,
             copy_below: false,
             below: Some(Tier::Disk),
@@ -198,6 +205,7 @@ mod tests {
                 },
             ),
             (Keep::Pinned, Facts { pinned: true, ..free() }),
+            (Keep::WriteBehind, Facts { owing: true, ..free() }),
             (
                 Keep::MinResidency,
                 Facts {

@@ -98,6 +98,7 @@ impl Engine {
             may_return: self.may_be_held_unknown(entry),
             set_aside: self.is_set_aside(live),
             pinned: live.is_pinned(replica),
+            owing: live.row.owes().is_some(),
             settling: tier == Tier::Ram && self.stays_for(live).is_some(),
             copy_below: live.has_copy_below(tier),
             below: self.below(tier, live.row.policy),

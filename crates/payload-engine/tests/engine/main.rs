@@ -4,6 +4,7 @@
 mod at_once;
 mod common;
 
+mod behind;
 mod bucket;
 mod cold;
 mod compacting;

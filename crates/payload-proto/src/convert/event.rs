@@ -89,6 +89,12 @@ fn edits(edit: &Edit) -> Vec<v1::EventEdit> {
                 "policy/min_residency_ms",
                 policy.min_residency.map(|span| millis(span).to_string()),
             ),
+            maybe(
+                "policy/write_behind",
+                policy
+                    .write_behind
+                    .map(|soon| v1::Durability::from(soon).as_str_name().to_owned()),
+            ),
         ],
         Edit::CommittedAt(at) => vec![maybe("committed_at_us", at.map(micros))],
         Edit::Ttl(ttl) => vec![maybe("ttl_ms", ttl.map(|ttl| millis(ttl).to_string()))],

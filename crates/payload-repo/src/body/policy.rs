@@ -1,4 +1,5 @@
-//! Policies as bytes: what most have in one form, and where or for how long a payload stays at least in another.
+//! Policies as bytes: what most have in one form, where or for how long a payload stays at least in another, and what is written
+//! behind in a third.
 
 use payload_core::Policy;
 
@@ -25,6 +26,11 @@ pub(super) fn put_resident(out: &mut Vec<u8>, policy: &Policy) {
     put_maybe(out, policy.min_residency.as_ref(), put_span);
 }
 
+pub(super) fn put_behind(out: &mut Vec<u8>, policy: &Policy) {
+    put_resident(out, policy);
+    put_maybe(out, policy.write_behind.as_ref(), |out, soon| out.push(soon.code()));
+}
+
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Policy> {
     Some(Policy {
         priority: Word::read(reader)?,
@@ -32,6 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Policy> {
         rederivable: reader.flag()?,
         min_tier: None,
         min_residency: None,
+        write_behind: None,
     })
 }
 
@@ -40,6 +47,14 @@ pub(super) fn read_resident(reader: &mut Reader<'_>) -> Option<Policy> {
     Some(Policy {
         min_tier: reader.maybe(Word::read)?,
         min_residency: reader.maybe(span)?,
+        ..shorter
+    })
+}
+
+pub(super) fn read_behind(reader: &mut Reader<'_>) -> Option<Policy> {
+    let shorter = read_resident(reader)?;
+    Some(Policy {
+        write_behind: reader.maybe(Word::read)?,
         ..shorter
     })
 }

@@ -6,8 +6,8 @@ use futures_util::future;
 use payload_core::delta;
 use payload_core::stream::Appended;
 use payload_core::{
-    Change, Document, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Pin, Replica,
-    RequestRecord, Revision, Tier, Timestamp, Version,
+    Change, Document, Durability, Edge, Label, NameChange, NameMove, Namespace, NodeId, Payload, PayloadId, Pin,
+    Replica, RequestRecord, Revision, Tier, Timestamp, Version,
 };
 use tokio_postgres::types::ToSql;
 
@@ -234,6 +234,7 @@ pub(super) fn insert_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
         row.metadata.map(|revision| int(revision.as_u64())),
         row.policy.min_tier.map(Tier::as_str),
         row::span_ns(row.policy.min_residency),
+        row.policy.write_behind.map(Durability::as_str),
     )
 }
 
@@ -257,6 +258,7 @@ pub(super) fn update_payloads<'a>(rows: &[&'a Payload]) -> Write<'a> {
         row.metadata.map(|revision| int(revision.as_u64())),
         row.policy.min_tier.map(Tier::as_str),
         row::span_ns(row.policy.min_residency),
+        row.policy.write_behind.map(Durability::as_str),
     )
 }
 

@@ -64,6 +64,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "residency",
         sql: include_str!("../../migrations/postgres/0011_residency.sql"),
     },
+    Migration {
+        number: 12,
+        name: "write_behind",
+        sql: include_str!("../../migrations/postgres/0012_write_behind.sql"),
+    },
 ];
 
 /// Two servers that start together migrate one after the other. The number is nobody else's: it spells "payloads". An

@@ -158,6 +158,7 @@ pub(super) fn payload(row: &Row) -> Result<Payload, Fault> {
             rederivable: get(row, "rederivable")?,
             min_tier: word_maybe(row, "min_tier", |text| text.parse().ok())?,
             min_residency: span(row, "min_residency_ns")?,
+            write_behind: word_maybe(row, "write_behind", |text| text.parse().ok())?,
         },
         labels: labels(row)?,
         owner: word(row, "owner", |text| Some(Principal::from_stored(text)))?,

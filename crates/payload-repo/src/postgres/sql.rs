@@ -15,7 +15,7 @@ macro_rules! payloads {
         concat!(
             "SELECT p.id, p.namespace, p.state, p.deadline, p.version, p.size, p.digest, p.tier, p.durability, p.owner,
                     p.created_at, p.committed_at, p.ttl_ns, p.priority, p.spill_to, p.rederivable, p.metadata,
-                    p.min_tier, p.min_residency_ns, l.keys, l.values,
+                    p.min_tier, p.min_residency_ns, p.write_behind, l.keys, l.values,
                     r.ids, r.nodes, r.states, r.kinds, r.containers, r.starts, r.charged, r.pins ",
             $($text,)+
             " CROSS JOIN LATERAL (
@@ -154,7 +154,10 @@ statements! { READS:
         (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND tier = 'ram' AND payload > $2
          ORDER BY payload LIMIT $3) UNION
         (SELECT DISTINCT payload FROM replicas WHERE node = $1 AND pinned_until IS NOT NULL AND payload > $2
-         ORDER BY payload LIMIT $3)
+         ORDER BY payload LIMIT $3) UNION
+        (SELECT id FROM payloads CROSS JOIN LATERAL (
+            SELECT 1 FROM replicas WHERE payload = payloads.id AND node = $1 LIMIT 1) AS here
+         WHERE write_behind <> durability AND state = 'ACTIVE' AND id > $2 ORDER BY id LIMIT $3)
         ORDER BY 1 LIMIT $3) AS page JOIN payloads AS p ON p.id = page.id");
     /// The first condition is the index's.
     DELETIONS = "
@@ -283,22 +286,24 @@ statements! { WRITES:
     INSERT_PAYLOADS = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
                               created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
-                              min_tier, min_residency_ns)
+                              min_tier, min_residency_ns, write_behind)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
                              $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
-                             $14::text[], $15::text[], $16::boolean[], $17::bigint[], $18::text[], $19::bigint[])";
+                             $14::text[], $15::text[], $16::boolean[], $17::bigint[], $18::text[], $19::bigint[],
+                             $20::text[])";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOADS = "
         UPDATE payloads AS p
         SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
             tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
             priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
-            metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns
+            metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns,
+            write_behind = new.write_behind
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
                     $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::boolean[], $14::bigint[],
-                    $15::text[], $16::bigint[])
+                    $15::text[], $16::bigint[], $17::text[])
             AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
-                    priority, spill_to, rederivable, metadata, min_tier, min_residency_ns)
+                    priority, spill_to, rederivable, metadata, min_tier, min_residency_ns, write_behind)
         WHERE p.id = new.id";
     DELETE_LABELS = "
         DELETE FROM labels AS l USING unnest($1::uuid[], $2::text[]) AS gone (payload, key)
@@ -430,38 +435,39 @@ statements! { WRITES:
         ), made AS (
             INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
                                   created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
-                                  min_tier, min_residency_ns)
+                                  min_tier, min_residency_ns, write_behind)
             SELECT * FROM unnest($6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
                                  $12::bytea[], $13::text[], $14::text[], $15::text[], $16::bigint[], $17::bigint[],
                                  $18::bigint[], $19::text[], $20::text[], $21::boolean[], $22::bigint[],
-                                 $23::text[], $24::bigint[])
+                                 $23::text[], $24::bigint[], $25::text[])
         ), changed AS (
             UPDATE payloads AS p
             SET state = new.state, deadline = new.deadline, version = new.version, size = new.size, digest = new.digest,
                 tier = new.tier, durability = new.durability, committed_at = new.committed_at, ttl_ns = new.ttl_ns,
                 priority = new.priority, spill_to = new.spill_to, rederivable = new.rederivable,
-                metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns
-            FROM unnest($25::uuid[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bytea[],
-                        $31::text[], $32::text[], $33::bigint[], $34::bigint[], $35::text[], $36::text[],
-                        $37::boolean[], $38::bigint[], $39::text[], $40::bigint[], $41::bigint[])
+                metadata = new.metadata, min_tier = new.min_tier, min_residency_ns = new.min_residency_ns,
+                write_behind = new.write_behind
+            FROM unnest($26::uuid[], $27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bytea[],
+                        $32::text[], $33::text[], $34::bigint[], $35::bigint[], $36::text[], $37::text[],
+                        $38::boolean[], $39::bigint[], $40::text[], $41::bigint[], $42::text[], $43::bigint[])
                 AS new (id, state, deadline, version, size, digest, tier, durability, committed_at, ttl_ns,
-                        priority, spill_to, rederivable, metadata, min_tier, min_residency_ns, before)
+                        priority, spill_to, rederivable, metadata, min_tier, min_residency_ns, write_behind, before)
             WHERE p.id = new.id AND p.version = new.before
             RETURNING p.id
         ), labelled AS (
             INSERT INTO labels (payload, key, value, namespace, ended)
-            SELECT * FROM unnest($42::uuid[], $43::text[], $44::bytea[], $45::text[], $46::boolean[])
+            SELECT * FROM unnest($44::uuid[], $45::text[], $46::bytea[], $47::text[], $48::boolean[])
             ON CONFLICT (payload, key) DO UPDATE SET value = excluded.value
         ), copied AS (
             INSERT INTO replicas (payload, id, node, state, tier, kind, container, start, charged, pinned_until)
-            SELECT * FROM unnest($47::uuid[], $48::uuid[], $49::uuid[], $50::text[], $51::text[], $52::text[],
-                                 $53::uuid[], $54::bigint[], $55::bigint[], $56::bigint[])
+            SELECT * FROM unnest($49::uuid[], $50::uuid[], $51::uuid[], $52::text[], $53::text[], $54::text[],
+                                 $55::uuid[], $56::bigint[], $57::bigint[], $58::bigint[])
             ON CONFLICT (payload, id) DO UPDATE SET node = excluded.node, state = excluded.state, tier = excluded.tier,
                 kind = excluded.kind, container = excluded.container, start = excluded.start,
                 charged = excluded.charged, pinned_until = excluded.pinned_until
         ), used AS (
             INSERT INTO usage (node, tier, namespace, replicas, charged)
-            SELECT * FROM unnest($57::uuid[], $58::text[], $59::text[], $60::bigint[], $61::bigint[])
+            SELECT * FROM unnest($59::uuid[], $60::text[], $61::text[], $62::bigint[], $63::bigint[])
             ON CONFLICT (node, tier, namespace) DO UPDATE
             SET replicas = usage.replicas + excluded.replicas, charged = usage.charged + excluded.charged
         ), logged AS (
@@ -469,23 +475,23 @@ statements! { WRITES:
                                 to_state, body)
             SELECT e.namespace, pg_current_xact_id()::text::bigint, e.number, e.payload, e.version, e.kind, e.actor,
                    e.reason, e.at, e.from_state, e.to_state, e.body
-            FROM unnest($62::text[], $63::uuid[], $64::bigint[], $65::text[], $66::text[], $67::bytea[],
-                        $68::bigint[], $69::text[], $70::text[], $71::bytea[]) WITH ORDINALITY
+            FROM unnest($64::text[], $65::uuid[], $66::bigint[], $67::text[], $68::text[], $69::bytea[],
+                        $70::bigint[], $71::text[], $72::text[], $73::bytea[]) WITH ORDINALITY
                 AS e (namespace, payload, version, kind, actor, reason, at, from_state, to_state, body, number)
         ), charged AS (
             INSERT INTO namespace_use (namespace, node, payloads, bytes)
-            SELECT * FROM unnest($72::text[], $73::uuid[], $74::bigint[], $75::bigint[])
+            SELECT * FROM unnest($74::text[], $75::uuid[], $76::bigint[], $77::bigint[])
             ON CONFLICT (namespace, node) DO UPDATE
             SET payloads = namespace_use.payloads + excluded.payloads, bytes = namespace_use.bytes + excluded.bytes
         ), asked AS (
             INSERT INTO requests (principal, request_id, fingerprint, operation, payload, version, at, stream,
                                   first_position)
-            SELECT * FROM unnest($76::text[], $77::text[], $78::bytea[], $79::text[], $80::uuid[], $81::bigint[],
-                                 $82::bigint[], $83::uuid[], $84::bigint[])
+            SELECT * FROM unnest($78::text[], $79::text[], $80::bytea[], $81::text[], $82::uuid[], $83::bigint[],
+                                 $84::bigint[], $85::uuid[], $86::bigint[])
         )
         SELECT (SELECT batch FROM fence) AS batch,
                1 / CASE WHEN EXISTS (SELECT FROM fence)
-                   AND (SELECT count(*) FROM changed) = cardinality($25::uuid[])
+                   AND (SELECT count(*) FROM changed) = cardinality($26::uuid[])
                    AND (SELECT count(*) FROM namespaces WHERE name = ANY ($4::text[])) = cardinality($4::text[])
                    AND NOT EXISTS (
                        SELECT FROM namespaces WHERE name = ANY ($5::text[])

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use payload_core::stream::Appended;
 use payload_core::{
-    Change, ChangeSet, CommitOutcome, Label, NodeId, Payload, PayloadId, Pin, Replica, RequestRecord, State, Tier,
+    Change, ChangeSet, CommitOutcome, Durability, Label, NodeId, Payload, PayloadId, Pin, Replica, RequestRecord,
+    State, Tier,
 };
 use rusqlite::{Connection, params};
 
@@ -112,6 +113,7 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.metadata.map(|revision| int(revision.as_u64())),
             after.policy.min_tier.map(Tier::as_str),
             row::span_ns(after.policy.min_residency),
+            after.policy.write_behind.map(Durability::as_str),
         ])?,
         Some(before) => conn.prepare_cached(sql::UPDATE_PAYLOAD)?.execute(params![
             after.id.as_bytes(),
@@ -131,6 +133,7 @@ fn write_payload(conn: &Connection, change: &Change) -> Result<bool, Fault> {
             after.metadata.map(|revision| int(revision.as_u64())),
             after.policy.min_tier.map(Tier::as_str),
             row::span_ns(after.policy.min_residency),
+            after.policy.write_behind.map(Durability::as_str),
         ])?,
     };
     Ok(written == 1)

@@ -65,6 +65,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "residency",
         sql: include_str!("../../migrations/sqlite/0011_residency.sql"),
     },
+    Migration {
+        number: 12,
+        name: "write_behind",
+        sql: include_str!("../../migrations/sqlite/0012_write_behind.sql"),
+    },
 ];
 
 const CREATE_LOG: &str = "

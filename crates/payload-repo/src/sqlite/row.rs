@@ -122,6 +122,7 @@ pub(super) fn payload(payload: PayloadId, row: &Row<'_>) -> Result<Payload, Faul
             rederivable: row.get(14)?,
             min_tier: word_maybe(row, 16, "min_tier", |text| text.parse().ok())?,
             min_residency: uint_maybe(row, 17, "min_residency_ns")?.map(Span::from_nanos),
+            write_behind: word_maybe(row, 18, "write_behind", |text| text.parse().ok())?,
         },
         labels: Vec::new(),
         owner: word(row, 8, "owner", |text| Some(Principal::from_stored(text)))?,

@@ -54,7 +54,7 @@ macro_rules! candidates {
 statements! {
     PAYLOAD = "
         SELECT namespace, state, deadline, version, size, digest, tier, durability, owner, created_at, committed_at, ttl_ns,
-               priority, spill_to, rederivable, metadata, min_tier, min_residency_ns
+               priority, spill_to, rederivable, metadata, min_tier, min_residency_ns, write_behind
         FROM payloads WHERE id = ?1";
     VERSION = "SELECT version FROM payloads WHERE id = ?1";
     LABELS = "SELECT key, value FROM labels WHERE payload = ?1 ORDER BY key";
@@ -85,7 +85,10 @@ statements! {
             AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1) UNION
         SELECT payload FROM replicas WHERE node = ?1 AND tier = 'ram' AND payload > ?2 UNION
         SELECT payload FROM replicas INDEXED BY replicas_pinned
-        WHERE node = ?1 AND pinned_until IS NOT NULL AND payload > ?2
+        WHERE node = ?1 AND pinned_until IS NOT NULL AND payload > ?2 UNION
+        SELECT id FROM payloads INDEXED BY payloads_owing
+        WHERE write_behind <> durability AND state = 'ACTIVE' AND id > ?2
+            AND EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1)
         ORDER BY 1 LIMIT ?3";
     DELETIONS = "
         SELECT id FROM payloads INDEXED BY payloads_unsettled
@@ -186,14 +189,15 @@ statements! {
     INSERT_PAYLOAD = "
         INSERT INTO payloads (id, namespace, state, deadline, version, size, digest, tier, durability, owner,
                               created_at, committed_at, ttl_ns, priority, spill_to, rederivable, metadata,
-                              min_tier, min_residency_ns)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                              min_tier, min_residency_ns, write_behind)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
         ON CONFLICT DO NOTHING";
     /// Leaves out what a payload is for ever.
     UPDATE_PAYLOAD = "
         UPDATE payloads SET state = ?3, deadline = ?4, version = ?5, size = ?6, digest = ?7, tier = ?8, durability = ?9,
                             committed_at = ?10, ttl_ns = ?11, priority = ?12, spill_to = ?13, rederivable = ?14,
-                            metadata = ?15, min_tier = ?16, min_residency_ns = ?17
+                            metadata = ?15, min_tier = ?16, min_residency_ns = ?17,
+                            write_behind = ?18
         WHERE id = ?1 AND version = ?2";
     PUT_LABEL = "
         INSERT INTO labels (payload, key, value, namespace, ended) VALUES (?1, ?2, ?3, ?4, ?5)

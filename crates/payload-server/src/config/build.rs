@@ -148,6 +148,7 @@ fn tiers(reader: &mut Reader, data_dir: &Path) -> Tiers {
         spill_mib_per_second: reader.get(&keys::SPILL_RATE),
         promote_mib_per_second: reader.get(&keys::PROMOTE_RATE),
         pinned_max: reader.get(&keys::PINNED_MAX),
+        write_behind_max: reader.get(&keys::WRITE_BEHIND_MAX),
         compact_below: reader.get(&keys::COMPACT_BELOW),
         compact_mib_per_second: reader.get(&keys::COMPACT_RATE),
         disk_capacity,

@@ -122,6 +122,8 @@ keys! {
         "How many MiB are copied up in a second; `0`: as many as the disk gives.";
     PINNED_MAX: u32 = "tiers.pinned_max", Is("50"), Some((0, 100)),
         "How much of a tier may be pinned, in per cent of what it may hold.";
+    WRITE_BEHIND_MAX: u32 = "tiers.write_behind_max", Is("25"), Some((0, 100)),
+        "How much may be written behind at a time, in per cent of what RAM may hold; what comes on top is written through.";
     COMPACT_BELOW: u32 = "tiers.compact_below", Is("40"), Some((0, 90)),
         "A slab or a pack of which less than this is used, in per cent, is emptied into others; `0`: never.";
     COMPACT_RATE: u32 = "tiers.compact_mib_per_second", Is("32"), Some((1, 65_536)),

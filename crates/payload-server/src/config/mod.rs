@@ -104,6 +104,8 @@ pub struct Tiers {
     pub promote_mib_per_second: u32,
     /// See the key.
     pub pinned_max: u32,
+    /// How much may be written behind at a time, in per cent of what RAM may hold.
+    pub write_behind_max: u32,
     /// See the key.
     pub compact_below: u32,
     /// See the key.

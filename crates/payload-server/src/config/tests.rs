@@ -409,6 +409,7 @@ fn every_key_changes_the_configuration() {
             | "tiers.spill_mib_per_second"
             | "tiers.promote_mib_per_second"
             | "tiers.pinned_max"
+            | "tiers.write_behind_max"
             | "tiers.compact_below"
             | "tiers.compact_mib_per_second"
             | "scrub.mib_per_second" => "5",

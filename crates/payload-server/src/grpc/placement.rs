@@ -115,6 +115,7 @@ const fn kept_by(keep: Keep) -> v1::Keep {
         Keep::MayReturn => v1::Keep::MayReturn,
         Keep::SetAside => v1::Keep::SetAside,
         Keep::Pinned => v1::Keep::Pinned,
+        Keep::WriteBehind => v1::Keep::WriteBehind,
         Keep::MinResidency => v1::Keep::MinResidency,
         Keep::MinTier => v1::Keep::MinTier,
         Keep::Priority => v1::Keep::Priority,
@@ -144,6 +145,7 @@ fn plan(plan: &Plan) -> v1::Plan {
         Plan::Fetched(Wish::Hot) => Next::Fetched(v1::FetchCause::Hot.into()),
         Plan::Leaves(tier) => Next::Leaves(number(tier)),
         Plan::MayLeave(tier) => Next::MayLeave(number(tier)),
+        Plan::WrittenBehind(tier) => Next::WrittenBehind(number(tier)),
         Plan::Stays => Next::Stays(v1::Nothing {}),
     };
     v1::Plan { next: Some(next) }

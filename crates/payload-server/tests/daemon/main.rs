@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod batches;
+mod behind;
 mod bucket;
 mod bucket_trouble;
 mod bucket_urls;

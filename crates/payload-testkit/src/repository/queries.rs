@@ -2,7 +2,8 @@
 
 use payload_core::port::{Repository, Usage};
 use payload_core::{
-    ChangeSet, Location, Payload, PayloadId, Pin, Replica, ReplicaState, RequestRecord, Span, State, StateKind, Tier,
+    ChangeSet, Durability, Location, Payload, PayloadId, Pin, Replica, ReplicaState, RequestRecord, Span, State,
+    StateKind, Tier,
 };
 
 use super::Open;
@@ -114,12 +115,12 @@ fn pinned(mut replica: Replica) -> Replica {
     replica
 }
 
-/// What of the node is unsettled, what it has in memory, and what is pinned there; each once, in pages. And what it has to drain.
+/// What of the node is unsettled, what it has in memory, what is pinned there, and what owes a copy; each once, in pages. And what it has to drain.
 pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
     let (mut maker, neighbour) = (Maker::new(35), Maker::new(36));
     let repo = claimed(open, &maker);
     let mut expected = Vec::new();
-    for round in 0..6 {
+    for round in 0..8 {
         for payload in one_of_each_state(&mut maker) {
             let on_disk = Location::File(maker.file());
             let replica = maker.replica(ReplicaState::Ready, on_disk, 1);
@@ -133,12 +134,21 @@ pub fn a_starting_node_finds_what_it_must_know(open: Open<'_>) {
                     payload.replicas = vec![pinned(replica)];
                     payload.replicas[0].node = neighbour.node;
                 }
+                5 => {
+                    payload.replicas = vec![replica];
+                    payload.policy.write_behind = Some(Durability::Object);
+                }
+                6 => {
+                    payload.replicas = vec![replica];
+                    payload.policy.write_behind = Some(payload.durability);
+                }
                 _ => payload.replicas.extend([replica]),
             }
             let mut own = payload.replicas_of(maker.node);
             let in_mind = own.any(|held| held.tier() == Tier::Ram || held.pin.is_some());
             let unsettled = matches!(payload.state.kind(), StateKind::Allocated | StateKind::Deleting);
-            if in_mind || unsettled && payload.is_on(maker.node) {
+            let owing = payload.owes().is_some();
+            if in_mind || (unsettled || owing) && payload.is_on(maker.node) {
                 expected.push(payload.clone());
             }
             apply(&*repo, set([created(&payload)]));

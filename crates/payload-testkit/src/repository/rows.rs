@@ -82,6 +82,7 @@ pub fn every_word_comes_back(open: Open<'_>) {
                 rederivable: step % 3 == 0,
                 min_tier: (step % 2 == 0).then(|| Tier::ALL[step / 2 % Tier::ALL.len()]),
                 min_residency: (step % 5 == 0).then(|| Span::new(step as u64, 7)),
+                write_behind: (step % 7 == 0).then(|| Durability::ALL[step / 7 % Durability::ALL.len()]),
             },
             replicas: vec![Replica {
                 pin: [None, Some(Pin::Unlimited), Some(Pin::Until(at(17)))][step % 3],

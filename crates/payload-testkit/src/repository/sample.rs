@@ -121,6 +121,7 @@ impl Maker {
                 rederivable: true,
                 min_tier: Some(Tier::Disk),
                 min_residency: Some(Span::new(3600, 1)),
+                write_behind: Some(Durability::Object),
             },
             labels: labels(&[("camera/left", "ü ✓ 'quoted' \"twice\" %_\\"), ("empty", "")]),
             owner: Principal::loopback(),

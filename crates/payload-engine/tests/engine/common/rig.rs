@@ -70,6 +70,7 @@ impl Default for Setup {
                 },
                 watermarks: PerTier::<Watermarks>::default(),
                 pinned_max: 50,
+                write_behind_max: 50,
                 room_wait: Span::ZERO,
                 movers: 2,
                 spill_rate: None,

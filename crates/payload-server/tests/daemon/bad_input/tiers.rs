@@ -4,7 +4,7 @@ use payload_proto::v1;
 
 use super::doors::{Bed, Door, Doors, refused};
 use crate::support::refusal::{Refusal, moved};
-use crate::support::samples::to_tier;
+use crate::support::samples::{delete, to_tier};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
@@ -84,6 +84,18 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             tier: 99,
             ..pin(&door.committed())
         }))
+    }),
+    ("pin: to the bucket", Doors::Grpc, |bed, door| {
+        refused(bed.grpc.pin_payload(v1::PinPayloadRequest {
+            tier: v1::Tier::Object.into(),
+            ..pin(&door.committed())
+        }))
+    }),
+    ("pin: more than may be", Doors::Grpc, |bed, _| {
+        let more_than_half = bed.local.publish(&vec![7; 33 << 20]).payload_id;
+        let refusal = refused(bed.grpc.pin_payload(pin(&more_than_half)));
+        bed.grpc.delete_payload(delete(&more_than_half)).unwrap();
+        refusal
     }),
     ("pin: for 0 ms", Doors::Grpc, |bed, door| pin_for(bed, door, 0)),
     ("pin: for the longest time there is", Doors::Grpc, |bed, door| {

@@ -47,6 +47,76 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
         let never = v1::Priority::Never.into();
         refused(door.allocate(with_policy(never, v1::SpillTarget::SpillToVoid.into())))
     }),
+    (
+        "allocate: written behind, but promised at the commit",
+        Doors::Both,
+        |_, door| {
+            let policy = behind(v1::Durability::Host.into());
+            refused(door.allocate(v1::AllocateRequest {
+                durability: v1::Durability::Host.into(),
+                ..keeping(policy)
+            }))
+        },
+    ),
+    (
+        "allocate: written behind, but would rather end",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(keeping(v1::Policy {
+                spill_to: v1::SpillTarget::SpillToVoid.into(),
+                ..behind(v1::Durability::Host.into())
+            })))
+        },
+    ),
+    ("allocate: written behind as number 9", Doors::Both, |_, door| {
+        refused(door.allocate(keeping(behind(9))))
+    }),
+    (
+        "allocate: below the tier that it may sink to",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(v1::AllocateRequest {
+                tier: v1::Tier::Disk.into(),
+                ..keeping(not_below_ram())
+            }))
+        },
+    ),
+    (
+        "allocate: falls back from the tier that it may sink to",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(v1::AllocateRequest {
+                fallback: v1::Fallback::NextTier.into(),
+                ..keeping(not_below_ram())
+            }))
+        },
+    ),
+    (
+        "allocate: sinks to RAM at most, but would rather end",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(keeping(v1::Policy {
+                spill_to: v1::SpillTarget::SpillToVoid.into(),
+                ..not_below_ram()
+            })))
+        },
+    ),
+    ("allocate: sinks to tier number 99", Doors::Both, |_, door| {
+        refused(door.allocate(keeping(v1::Policy {
+            min_tier: 99,
+            ..Default::default()
+        })))
+    }),
+    (
+        "allocate: stays for the longest time there is",
+        Doors::Both,
+        |_, door| {
+            refused(door.allocate(keeping(v1::Policy {
+                min_residency_ms: Some(u64::MAX),
+                ..Default::default()
+            })))
+        },
+    ),
     ("allocate: priority number 9", Doors::Both, |_, door| {
         refused(door.allocate(with_policy(9, 0)))
     }),
@@ -236,6 +306,27 @@ fn living(ttl_ms: u64) -> v1::PutRequest {
     v1::PutRequest {
         ttl_ms: Some(ttl_ms),
         ..put(b"x")
+    }
+}
+
+fn behind(write_behind: i32) -> v1::Policy {
+    v1::Policy {
+        write_behind,
+        ..Default::default()
+    }
+}
+
+fn not_below_ram() -> v1::Policy {
+    v1::Policy {
+        min_tier: v1::Tier::Ram.into(),
+        ..Default::default()
+    }
+}
+
+fn keeping(policy: v1::Policy) -> v1::AllocateRequest {
+    v1::AllocateRequest {
+        policy: Some(policy),
+        ..allocate(100)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a random history does to payloads.
 
 use payload_core::{
-    Change, Digest, EventKind, Location, NodeId, Payload, Pin, Priority, Replica, ReplicaState, RequestRecord, Span,
-    SpillTarget, State, Tier,
+    Change, Digest, Durability, EventKind, Location, NodeId, Payload, Pin, Priority, Replica, ReplicaState,
+    RequestRecord, Span, SpillTarget, State, Tier,
 };
 
 use super::History;
@@ -86,6 +86,7 @@ impl History<'_> {
         payload.policy.rederivable = rng.one_in(2);
         payload.policy.min_tier = rng.one_in(2).then(|| *rng.pick(&Tier::ALL));
         payload.policy.min_residency = rng.one_in(2).then(|| Span::from_millis(rng.below(5_000)));
+        payload.policy.write_behind = rng.one_in(2).then(|| *rng.pick(&Durability::ALL));
         payload.digest = rng.one_in(2).then(|| Digest::of(&rng.bits().to_le_bytes()));
         payload.labels = labels(&[("a", "1"), ("b", "2"), ("b/c", "3"), ("d", "4")]);
         payload.labels.retain(|_| rng.one_in(2));
