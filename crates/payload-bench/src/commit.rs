@@ -62,7 +62,13 @@ fn sqlite(settings: &Settings) -> Result<Vec<Figure>> {
     let counted = Arc::new(Counted::default());
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let file = scratch.path().join("catalog.db");
-    let repository = SqliteRepository::open(&file, SqliteOptions::default(), clock, Arc::clone(&counted) as _)?;
+    let repository = SqliteRepository::open(
+        &file,
+        SqliteOptions::default(),
+        clock,
+        Arc::clone(&counted) as _,
+        &|_| Ok(()),
+    )?;
     let rows = Rows::claim(&repository)?;
     let operations = settings.operations;
     let subjects = vec![

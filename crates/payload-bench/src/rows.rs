@@ -19,7 +19,13 @@ pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 /// Opens a catalog as a server does.
 pub(crate) fn open(file: &Path) -> Result<SqliteRepository> {
     let options = SqliteOptions::default();
-    Ok(SqliteRepository::open(file, options, Arc::new(Still), Arc::new(()))?)
+    Ok(SqliteRepository::open(
+        file,
+        options,
+        Arc::new(Still),
+        Arc::new(()),
+        &|_| Ok(()),
+    )?)
 }
 
 /// No measurement asks the repository for the time.

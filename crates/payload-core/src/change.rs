@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::digest::Digest;
 use crate::id::PayloadId;
 use crate::lifecycle::{LifecycleEvent, StateKind};
@@ -12,7 +14,7 @@ use crate::naming::NameChange;
 use crate::payload::{Payload, Version};
 use crate::quota::OverQuota;
 use crate::stream::{Appended, StreamChange, StreamRefusal};
-use crate::tier::Durability;
+use crate::tier::{Durability, Location};
 use crate::time::Timestamp;
 
 /// Changes that happen together or not at all.
@@ -32,6 +34,9 @@ pub struct ChangeSet {
     pub request: Option<RequestRecord>,
     /// What happens if its namespaces would be above their quotas.
     pub over_quota: OverQuota,
+    /// Bytes that are in their places, but perhaps not on the device yet. For a set of class `host` or above, and a
+    /// repository that [carries](crate::port::Repository::carry) so many.
+    pub contents: Vec<Carried>,
     /// What the acknowledgement promises: a volatile set waits for no fsync.
     pub durability: Durability,
 }
@@ -56,9 +61,21 @@ impl ChangeSet {
             streams: Vec::new(),
             request: None,
             over_quota: OverQuota::Allow,
+            contents: Vec::new(),
             durability,
         }
     }
+}
+
+/// Bytes that a commit carries, so that one sync makes them and their row outlive the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Whose they are; its row, as the set leaves it, names the place.
+    pub payload: PayloadId,
+    /// Where they are.
+    pub location: Location,
+    /// What they are.
+    pub content: Bytes,
 }
 
 /// One payload from one version to the next, with the event that says why.

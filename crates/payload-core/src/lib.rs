@@ -32,7 +32,7 @@ pub mod tier;
 pub mod tiering;
 pub mod time;
 
-pub use change::{Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Note, Operation, RequestRecord};
+pub use change::{Carried, Change, ChangeSet, CommitOutcome, EventKind, EventRecord, Note, Operation, RequestRecord};
 pub use delta::{Delta, Edit};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Outcome, Reason, Result};

@@ -266,6 +266,7 @@ impl Engine {
             edges: along.edges,
             name: along.name,
             streams: along.streams,
+            contents: along.contents,
             request: request.map(|request| self.record(principal, request, row)),
             ..ChangeSet::new(vec![change], durability)
         });

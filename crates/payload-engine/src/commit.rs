@@ -121,7 +121,7 @@ impl Engine {
                 name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
                 streams,
                 metadata: request.metadata.clone(),
-                why: None,
+                ..Along::default()
             },
             ..vec![change].into()
         };

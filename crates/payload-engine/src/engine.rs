@@ -100,6 +100,8 @@ pub struct Engine {
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) lease_count: AtomicUsize,
     pub(crate) allocation_count: AtomicUsize,
+    /// How many bytes a commit may carry instead of waiting for the disk tier.
+    pub(crate) carried_max: usize,
     /// Until when earlier sessions may reclaim.
     pub(crate) grace_until: Instant,
     /// Until when inherited payloads keep their bytes, whoever deletes them.
@@ -140,6 +142,8 @@ impl Engine {
             true => Keeps::Own,
             false => Keeps::All,
         };
+        let disk = ports.tiers.iter().find(|store| store.tier() == Tier::Disk).cloned();
+        let carried_max = disk.map_or(0, |disk| ports.repository.carry(Arc::new(move || disk.settle())));
         let watchers = Arc::<Watchers>::default();
         ports.repository.on_events(watchers.listener());
         let engine = Arc::new(Self {
@@ -183,6 +187,7 @@ impl Engine {
             watchers,
             lease_count: AtomicUsize::new(0),
             allocation_count: AtomicUsize::new(0),
+            carried_max,
             grace_until,
             hold_until,
             ports,

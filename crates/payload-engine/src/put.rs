@@ -7,8 +7,8 @@ use payload_core::lineage::Derivation;
 use payload_core::placement::{self, Fallback, Place};
 use payload_core::port::Placed;
 use payload_core::{
-    CommitOutcome, Digest, Document, Durability, Error, Label, Namespace, Naming, Operation, Payload, Policy, Reason,
-    ReplicaState, RequestId, Result, Revision, Span, State, Tier, limits,
+    Carried, CommitOutcome, Digest, Document, Durability, Error, Label, Namespace, Naming, Operation, Payload,
+    PayloadId, Policy, Reason, ReplicaState, RequestId, Result, Revision, Span, State, Tier, limits,
 };
 
 use crate::allocate::{Draft, check_span, label_text};
@@ -123,6 +123,7 @@ impl Engine {
             name: self.naming_of(&row, request.naming.as_ref(), &holder.principal),
             streams,
             metadata: request.metadata.clone(),
+            contents: self.carried(row.id, &placed, request, &place),
             ..Along::from(&place)
         };
 
@@ -173,14 +174,20 @@ impl Engine {
     /// One replica in the tier that was decided on, and one below if the commit promises more than that tier gives.
     fn store_all(&self, request: &PutRequest) -> Result<(Place, Vec<Placed>)> {
         let (namespace, content) = (&request.namespace, &request.content);
-        let store = |place: &Place| self.tier(place.tier)?.store(namespace, content);
-        let (mut place, placed) = self.in_place(namespace, &request.placement(), store)?;
+        let store = |place: &Place, tier: Tier| {
+            let store = self.tier(tier)?;
+            match self.carries(request, place) {
+                true => store.store_carried(namespace, content),
+                false => store.store(namespace, content),
+            }
+        };
+        let (mut place, placed) = self.in_place(namespace, &request.placement(), |place| store(place, place.tier))?;
         place.durability = self.promise_now(place.policy, place.durability, content.len() as u64);
         let mut placed = vec![placed];
         self.prepare_later(self.tier(place.tier)?);
         if let Some(below) = place.writes_through() {
-            let (store, size) = (self.tier(below)?, content.len() as u64);
-            match self.in_tier(below, namespace, size, || store.store(namespace, content)) {
+            let size = content.len() as u64;
+            match self.in_tier(below, namespace, size, || store(&place, below)) {
                 Ok(durable) => placed.push(durable),
                 Err(error) => {
                     placed.into_iter().for_each(|placed| self.discard(placed));
@@ -189,6 +196,25 @@ impl Engine {
             }
         }
         Ok((place, placed))
+    }
+
+    /// Whether one sync is to be enough for the bytes and their row.
+    fn carries(&self, request: &PutRequest, place: &Place) -> bool {
+        (1..=self.carried_max).contains(&request.content.len()) && place.durability >= Durability::Host
+    }
+
+    /// What the commit has to carry.
+    fn carried(&self, payload: PayloadId, placed: &[Placed], request: &PutRequest, place: &Place) -> Vec<Carried> {
+        if !self.carries(request, place) {
+            return Vec::new();
+        }
+        let on_disk = placed.iter().filter(|placed| placed.location.tier() == Tier::Disk);
+        let carried = on_disk.map(|placed| Carried {
+            payload,
+            location: placed.location,
+            content: request.content.clone(),
+        });
+        carried.collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, EventKind, LifecycleEvent, ReplicaId, Result};
+use payload_core::{Error, EventKind, LifecycleEvent, Replica, ReplicaId, Result};
 
 use crate::engine::Engine;
 use crate::entry::Entry;
@@ -11,6 +11,9 @@ use crate::transition::Cause;
 impl Engine {
     /// Takes a bad replica out of the row. The payload lives on with the others, or is lost: then `error` is returned.
     pub(crate) fn replica_lost(&self, entry: &Arc<Entry>, replica: ReplicaId, error: Error) -> Result<()> {
+        // What a commit carries may be in its journal and not yet in its place: then it is not lost.
+        let tier = entry.row().replica(replica).map(Replica::tier);
+        tier.map_or(Ok(()), |tier| self.tier(tier)?.settle())?;
         let gate = entry.gate();
         let row = entry.row();
         let Some(bad) = row.replica(replica).cloned() else {

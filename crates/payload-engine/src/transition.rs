@@ -5,9 +5,9 @@ use std::sync::Arc;
 use payload_core::placement::Place;
 use payload_core::stream::{Appended, StreamChange};
 use payload_core::{
-    Actor, Change, ChangeSet, CommitOutcome, Digest, Document, Durability, Edge, Error, EventKind, EventRecord,
-    LifecycleEvent, NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord, Result,
-    StateKind, step,
+    Actor, Carried, Change, ChangeSet, CommitOutcome, Digest, Document, Durability, Edge, Error, EventKind,
+    EventRecord, LifecycleEvent, NameChange, Outcome, OverQuota, Payload, Principal, Reason, RequestId, RequestRecord,
+    Result, StateKind, step,
 };
 
 use crate::engine::{Engine, not_found};
@@ -107,6 +107,8 @@ pub(crate) struct Along {
     pub(crate) streams: Vec<StreamChange>,
     /// The revision of its metadata that the last change makes.
     pub(crate) metadata: Option<Document>,
+    /// The bytes of replicas that nobody has waited for.
+    pub(crate) contents: Vec<Carried>,
     /// Why a new payload is where it is, if it is not where it was meant to be.
     pub(crate) why: Option<Arc<str>>,
 }

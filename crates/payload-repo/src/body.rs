@@ -262,9 +262,13 @@ fn put_replica(out: &mut Vec<u8>, replica: &Replica) {
     out.extend_from_slice(replica.node.as_bytes());
     out.push(replica.state.code());
     put_number(out, replica.charged);
-    out.push(word::place(&replica.location));
-    out.extend_from_slice(replica.location.container().as_bytes());
-    put_number(out, replica.location.offset());
+    put_location(out, &replica.location);
+}
+
+pub(crate) fn put_location(out: &mut Vec<u8>, location: &Location) {
+    out.push(word::place(location));
+    out.extend_from_slice(location.container().as_bytes());
+    put_number(out, location.offset());
 }
 
 fn replica(reader: &mut Reader<'_>) -> Option<Replica> {
@@ -278,7 +282,7 @@ fn replica(reader: &mut Reader<'_>) -> Option<Replica> {
     })
 }
 
-fn location(reader: &mut Reader<'_>) -> Option<Location> {
+pub(crate) fn location(reader: &mut Reader<'_>) -> Option<Location> {
     let (place, container, offset) = (reader.byte()?, reader.array()?, reader.number()?);
     word::location(place, container, offset)
 }

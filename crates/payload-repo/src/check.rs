@@ -8,7 +8,7 @@ use payload_core::{
 };
 
 /// Refuses a set that asks for more than the repository can promise, or that no decision can have made.
-pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
+pub(crate) fn change_set(set: &ChangeSet, strongest: Durability, carried_max: usize) -> Result<()> {
     if set.durability.min(Durability::Host) > strongest {
         return Err(Error::invalid(
             Reason::PolicyContradiction,
@@ -18,6 +18,16 @@ pub(crate) fn change_set(set: &ChangeSet, strongest: Durability) -> Result<()> {
             ),
         )
         .field("durability"));
+    }
+    let carried: usize = set.contents.iter().map(|carried| carried.content.len()).sum();
+    if carried > carried_max || (carried > 0 && set.durability < Durability::Host) {
+        return Err(Error::new(
+            Reason::Internal,
+            format!(
+                "a {} change set carries {carried} bytes; {carried_max} are the most",
+                set.durability
+            ),
+        ));
     }
     set.changes.iter().try_for_each(change)?;
     streams(&set.streams)

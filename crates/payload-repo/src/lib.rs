@@ -19,4 +19,4 @@ mod stream_row;
 pub use memory::MemoryRepository;
 pub use observer::{CommitObserver, Purpose};
 pub use postgres::{Database, PostgresOptions, PostgresRepository, Rivals, Settings};
-pub use sqlite::{SqliteOptions, SqliteRepository};
+pub use sqlite::{PutBack, SqliteOptions, SqliteRepository};

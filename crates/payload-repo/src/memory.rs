@@ -210,7 +210,7 @@ impl Repository for MemoryRepository {
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
-        check::change_set(&set, self.strongest())?;
+        check::change_set(&set, self.strongest(), 0)?;
         let mut tables = self.tables.lock();
         self.check_claim(&tables)?;
         let outcome = tables.apply(&set)?;

@@ -21,6 +21,7 @@ const SIMPLE: SqliteOptions = SqliteOptions {
     group_max: 8,
     log_pages_max: 4_096,
     journal_half: 2 << 20,
+    carried_max: 0,
 };
 
 #[test]
@@ -129,7 +130,7 @@ fn fault_34_damage_found_by_a_read_ends_all_writing() {
     bytes[(root - 1) * 4_096..root * 4_096].fill(0xa5);
     std::fs::write(&path, bytes).unwrap();
 
-    let repo = SqliteRepository::open(&path, SIMPLE, clock, Arc::clone(&recorder) as _).unwrap();
+    let repo = SqliteRepository::open(&path, SIMPLE, clock, Arc::clone(&recorder) as _, &|_| Ok(())).unwrap();
     let mut maker = Maker::new(3);
     repo.claim(maker.node, at(0)).unwrap();
     check_damage(&repo.get(payloads[0].id).unwrap_err(), &path);

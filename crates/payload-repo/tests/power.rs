@@ -8,21 +8,27 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use payload_core::port::Repository;
 use payload_core::stream::{
     Append, EntryDraft, EntryRead, Offset, OffsetCommit, ProducerBatch, StreamChange, StreamRef, StreamSettings, tags,
 };
 use payload_core::{
-    Actor, ChangeSet, CommitOutcome, Durability, NameChange, NameGuard, Namespace, Naming, Payload, PayloadId, State,
-    Version,
+    Actor, Carried, ChangeSet, CommitOutcome, Durability, FileId, Location, NameChange, NameGuard, Namespace, Naming,
+    Payload, PayloadId, ReplicaState, Result, State, Version,
 };
 use payload_repo::{SqliteOptions, SqliteRepository};
 use payload_testkit::clock::fresh_seed;
 use payload_testkit::repository::sample::{Maker, at, changed, created, edited, set};
 
+/// How many bytes a commit carries here.
+const CONTENT: usize = 700;
 const PATH: &str = "PAYLOAD_REPO_POWER_PATH";
 const TEST: &str = "fault_9_host_commits_survive_a_power_cut_at_any_write";
 
@@ -32,7 +38,46 @@ fn open(path: &Path) -> SqliteRepository {
         journal_half: 4 << 10,
         ..SqliteOptions::default()
     };
-    support::open_with(path, options).unwrap()
+    support::open_carrying(path, options, &|contents| put_back(path, contents)).unwrap()
+}
+
+/// Where contents are that commits carry.
+fn pack(path: &Path) -> File {
+    let path = path.with_file_name("pack");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).unwrap()
+}
+
+fn put_back(path: &Path, contents: &[Carried]) -> Result<()> {
+    let pack = pack(path);
+    for carried in contents {
+        pack.write_all_at(&carried.content, carried.location.offset()).unwrap();
+    }
+    pack.sync_data().unwrap();
+    Ok(())
+}
+
+/// Puts something into the pack, which nobody syncs yet.
+fn store(maker: &mut Maker, pack: &File, id: FileId, number: u64) -> (Payload, Carried) {
+    let offset = number * CONTENT as u64;
+    let content = content(number);
+    pack.write_all_at(&content, offset).unwrap();
+    let location = Location::Pack { pack: id, offset };
+    let payload = Payload {
+        replicas: vec![maker.replica(ReplicaState::Ready, location, CONTENT as u64)],
+        ..maker.allocated()
+    };
+    let carried = Carried {
+        payload: payload.id,
+        location,
+        content: Bytes::from(content),
+    };
+    (payload, carried)
+}
+
+fn content(number: u64) -> Vec<u8> {
+    vec![number as u8 + 1; CONTENT]
 }
 
 /// Commits by all ways that there are, and says what was promised.
@@ -41,7 +86,13 @@ fn work(path: &Path) {
     let mut maker = Maker::new(fresh_seed());
     repo.claim(maker.node, at(0)).unwrap();
     create_stream(&repo, &mut maker);
-    for _ in 0..12 {
+    let (pack, pack_id) = (pack(path), maker.file());
+    let synced = pack.try_clone().unwrap();
+    repo.carry(Arc::new(move || {
+        synced.sync_data().unwrap();
+        Ok(())
+    }));
+    for round in 0..12 {
         let (a, b, c) = (maker.allocated(), maker.allocated(), maker.allocated());
         let a2 = edited(&a, |after| after.state = State::Active { expires_at: None });
         commit(&repo, Durability::Volatile, set([created(&a)]));
@@ -81,6 +132,22 @@ fn work(path: &Path) {
         assert_eq!(nothing.unwrap(), CommitOutcome::Applied);
         println!("\nsaid: {} {}", a2.id, a2.version);
         append(&repo, set([]), published.id, 1);
+        // By the journal, and by the tables.
+        let (kept, carried) = store(&mut maker, &pack, pack_id, 2 * round);
+        let by_journal = ChangeSet {
+            contents: vec![carried],
+            ..set([created(&kept)])
+        };
+        commit(&repo, Durability::Host, by_journal);
+        println!("\ncarried: {} {CONTENT}", 2 * round);
+        let (direct, carried) = store(&mut maker, &pack, pack_id, 2 * round + 1);
+        let by_tables = ChangeSet {
+            without_dependents: Some(direct.id),
+            contents: vec![carried],
+            ..set([created(&direct)])
+        };
+        commit(&repo, Durability::Host, by_tables);
+        println!("\ncarried: {} {CONTENT}", 2 * round + 1);
         // Everything into the tables, without a sync.
         repo.due(maker.node, at(0), 1).unwrap();
         commit(
@@ -192,6 +259,7 @@ enum Step {
     SyncEnds(PathBuf),
     Promise(PayloadId, Version),
     Entry(PayloadId, Offset),
+    Content(u64),
 }
 
 /// The calls of a trace. One that another thread's calls come between is in two lines: writes count from the second,
@@ -243,6 +311,7 @@ fn ended(call: &str) -> Option<Step> {
             let (id, number) = what.split_once(' ')?;
             match word {
                 "said" => Step::Promise(id.parse().unwrap(), Version::from_u64(number.parse().unwrap())),
+                "carried" => Step::Content(id.parse().unwrap()),
                 "appended" => Step::Entry(id.parse().unwrap(), Offset::from_u64(number.parse().unwrap())),
                 _ => return None,
             }
@@ -303,6 +372,7 @@ impl Disk {
 struct Promised {
     versions: BTreeMap<PayloadId, Version>,
     entries: BTreeMap<Offset, PayloadId>,
+    contents: Vec<u64>,
 }
 
 /// Opens what is left of the disk and looks for all that was promised.
@@ -320,6 +390,15 @@ fn check(disks: &BTreeMap<PathBuf, Disk>, promised: &Promised, kept: impl Fn(usi
         );
     }
     check_stream(&repo, &promised.entries);
+    let pack = pack(&dir.path().join("catalog.db"));
+    for number in &promised.contents {
+        let mut found = vec![0; CONTENT];
+        let read = pack.read_exact_at(&mut found, number * CONTENT as u64);
+        assert!(
+            read.is_ok() && found == content(*number),
+            "content {number} was promised"
+        );
+    }
     let mut maker = Maker::new(fresh_seed());
     repo.claim(maker.node, at(0)).unwrap();
     repo.commit(set([created(&maker.allocated())])).unwrap();
@@ -372,7 +451,8 @@ fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
     drop(open(&path));
-    let files = ["catalog.db", "catalog.db-wal", "catalog.db-commits"].map(|name| dir.path().join(name));
+    pack(&path);
+    let files = ["catalog.db", "catalog.db-wal", "catalog.db-commits", "pack"].map(|name| dir.path().join(name));
     let mut disks: BTreeMap<PathBuf, Disk> = BTreeMap::new();
     for file in &files {
         let synced = std::fs::read(file).unwrap();
@@ -431,11 +511,16 @@ fn fault_9_host_commits_survive_a_power_cut_at_any_write() {
                 promised.versions.insert(id, version);
                 check_all(&disks, &promised);
             }
+            Step::Content(number) => {
+                promised.contents.push(number);
+                check_all(&disks, &promised);
+            }
             Step::Entry(id, offset) => {
                 promised.entries.insert(offset, id);
                 check_all(&disks, &promised);
             }
         }
     }
-    assert_eq!((promised.versions.len(), promised.entries.len()), (36, 60));
+    let promised = (promised.versions.len(), promised.entries.len(), promised.contents.len());
+    assert_eq!(promised, (60, 60, 24));
 }

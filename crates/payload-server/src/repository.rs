@@ -1,10 +1,12 @@
 //! Opens the catalog that the configuration names, and counts what it does.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use payload_core::port::{Clock, Repository};
-use payload_core::{Error, Reason, Span};
+use payload_core::{Carried, Error, Reason, Span};
 use payload_repo::{
     CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Purpose, Rivals, Settings,
     SqliteOptions, SqliteRepository,
@@ -23,6 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// meanwhile, and says why it is not ready.
 pub(crate) async fn open(
     config: &config::Repository,
+    disk: &Path,
     clock: Arc<dyn Clock>,
     registry: &Registry,
     readiness: &Readiness,
@@ -32,7 +35,7 @@ pub(crate) async fn open(
     let is_far = matches!(config.place, Place::Postgres { .. });
     let mut told = None;
     loop {
-        let opened = tokio::task::block_in_place(|| try_open(config, Arc::clone(&clock), Arc::clone(&observer)));
+        let opened = tokio::task::block_in_place(|| try_open(config, disk, Arc::clone(&clock), Arc::clone(&observer)));
         let error = match opened {
             Ok(repository) => {
                 readiness.clear(Condition::Repository);
@@ -62,17 +65,26 @@ fn comes_late(error: &Error) -> bool {
 
 fn try_open(
     config: &config::Repository,
+    disk: &Path,
     clock: Arc<dyn Clock>,
     observer: Arc<Observer>,
 ) -> payload_core::Result<Arc<dyn Repository>> {
     Ok(match &config.place {
         Place::Memory => Arc::new(MemoryRepository::new()),
         Place::Sqlite(path) => {
+            let usual = SqliteOptions::default();
             let options = SqliteOptions {
                 busy_timeout: config.busy_timeout,
-                ..SqliteOptions::default()
+                // Where it fails the catalog fails anyhow; another disk that fails is to take nothing but its tier.
+                carried_max: if on_one_file_system(path, disk) {
+                    usual.carried_max
+                } else {
+                    0
+                },
+                ..usual
             };
-            Arc::new(SqliteRepository::open(path, options, clock, observer)?)
+            let put_back = |contents: &[Carried]| payload_tier::put_back(disk, contents);
+            Arc::new(SqliteRepository::open(path, options, clock, observer, &put_back)?)
         }
         Place::Postgres { url, ca_file } => {
             let options = PostgresOptions {
@@ -90,6 +102,16 @@ fn try_open(
             Arc::new(PostgresRepository::open(&database, options, clock, observer)?)
         }
     })
+}
+
+/// Whether two paths, of which the last parts need not exist yet, are on one file system.
+fn on_one_file_system(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| {
+        path.ancestors()
+            .find_map(|path| path.metadata().ok())
+            .map(|found| found.dev())
+    };
+    device(one) == device(other)
 }
 
 struct Observer {

@@ -125,6 +125,7 @@ impl Start {
         )?;
         let repository = repository::open(
             &config.repository,
+            &config.tiers.disk_path,
             Arc::clone(&clock),
             &registry,
             &readiness,

@@ -16,7 +16,7 @@ mod ram;
 mod source;
 mod sys;
 
-pub use disk::{DiskOptions, DiskStore, Temporaries, WriterCheck};
+pub use disk::{DiskOptions, DiskStore, Temporaries, WriterCheck, put_back};
 pub use object::{ObjectOptions, ObjectTier};
 pub use ram::{RamOptions, RamStore};
 

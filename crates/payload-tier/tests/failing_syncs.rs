@@ -156,6 +156,33 @@ fn store_many_twice(dir: &Path) {
     }
 }
 
+#[test]
+fn fault_11_contents_whose_sync_failed_are_never_said_to_be_settled() {
+    if let Some(dir) = child_dir() {
+        return settle_twice(&dir);
+    }
+    // The pack that is open, and the one that was closed before it.
+    for when in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let test = "fault_11_contents_whose_sync_failed_are_never_said_to_be_settled";
+        let log = run_under_strace(test, dir.path(), "fdatasync", when);
+        assert_eq!(log.matches("fdatasync(").count() as u32, when, "{log}");
+    }
+}
+
+/// A pack and a bit.
+fn settle_twice(dir: &Path) {
+    let store = disk(&dir.join("disk"), &disk_options(PLENTY));
+    for seed in 0..17 {
+        store
+            .store_carried(&Namespace::default(), &bytes(seed, 65_536))
+            .unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(store.settle().unwrap_err().reason(), Reason::TierUnavailable);
+    }
+}
+
 /// The main thread syncs two directories when it opens an existing store; then come the file and its directory.
 const FILE_SYNC: u32 = 3;
 const DIRECTORY_SYNC: u32 = 4;

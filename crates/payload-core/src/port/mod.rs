@@ -16,7 +16,7 @@ pub use fd_store::FdStore;
 pub use object_store::{
     Content, ListedObject, ListedUpload, ObjectKey, ObjectStat, ObjectStore, PutObject, SignedRequest, Sink,
 };
-pub use repository::{EventListener, PeerListener, PeerNews, Repository, Usage};
+pub use repository::{EventListener, PeerListener, PeerNews, Repository, Settle, Usage};
 pub use retention::Retention;
 pub use streams::StreamReader;
 pub use tier_store::{Claim, Left, Placed, Receiver, Sealed, Sender, SignedRead, Source, TierStore, TierUsage};

@@ -49,6 +49,15 @@ pub trait Repository: StreamReader + Retention {
     /// that is looked at after versions.
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome>;
 
+    /// How many bytes of [contents](ChangeSet::contents) a set may carry from now on. Until they are in their places on the
+    /// device, the repository keeps them: it has `settle` bring everything there that was put in a place before the
+    /// call, and forgets nothing that was carried before that has succeeded. It is called by whichever thread needs it.
+    /// Zero, unless a repository says otherwise: then a commit follows only when the bytes are on the device.
+    fn carry(&self, settle: Settle) -> usize {
+        drop(settle);
+        0
+    }
+
     /// One payload, with labels and replicas; tombstones too.
     fn get(&self, id: PayloadId) -> Result<Option<Payload>>;
 
@@ -177,6 +186,9 @@ pub trait Repository: StreamReader + Retention {
     /// Whether reads and writes work now.
     fn check(&self) -> Result<()>;
 }
+
+/// Brings everything that was put in a place without a sync to the device. Once it has failed it always fails.
+pub type Settle = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// Hears in whose log there are new events.
 pub type EventListener = Arc<dyn Fn(&Namespace) + Send + Sync>;

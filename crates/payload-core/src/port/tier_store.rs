@@ -40,6 +40,18 @@ pub trait TierStore: Send + Sync {
     /// Stores bytes that the server has in hand; small ones share a container with others of their namespace.
     fn store(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed>;
 
+    /// The same for bytes that a commit [carries](crate::ChangeSet::contents): a store may return before they are on the
+    /// device, as far as [`settle`](Self::settle) brings them there.
+    fn store_carried(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        self.store(namespace, bytes)
+    }
+
+    /// Returns when all that was stored before this call is on the device. Once it has failed it always fails: what the device
+    /// has of it nobody knows.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Stores many that the server has in hand, each with its own result; those that can share a container share the wait for
     /// the device too.
     fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>>;

@@ -149,7 +149,7 @@ impl Repository for PostgresRepository {
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
-        check::change_set(&set, self.strongest())?;
+        check::change_set(&set, self.strongest(), 0)?;
         self.group
             .run(set, |sets| self.commit_group(&sets))
             .map_err(|fault| self.error(fault))

@@ -29,6 +29,7 @@ pub(super) fn fits(sets: &[ChangeSet]) -> bool {
             streams,
             request: _,
             over_quota: _,
+            contents: _,
             durability: _,
         } = set;
         !changes.is_empty()

@@ -1,4 +1,5 @@
-//! Brings the journal into the tables behind the commits' backs, many entries in one transaction.
+//! Brings the journal into the tables behind the commits' backs, many entries in one transaction, and what it carries to its
+//! places on the device.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,16 @@ struct Shared {
     stop: AtomicBool,
 }
 
+/// What the thread does.
+pub(super) trait Work: Send + Sync {
+    /// Brings some of what is pending into the tables.
+    fn apply_some(&self) -> Progress;
+    /// Settles contents that have waited for long enough; how long others still have to, if there are any.
+    fn settle_some(&self) -> Option<Span>;
+    /// Comes at the end, if nothing is left.
+    fn finish(&self);
+}
+
 /// What came of an attempt.
 pub(super) enum Progress {
     /// Nothing is left.
@@ -41,12 +52,12 @@ pub(super) enum Progress {
 }
 
 impl Applier {
-    /// Starts the thread; `apply` does some of what is pending.
-    pub(super) fn start(apply: impl Fn() -> Progress + Send + 'static) -> std::io::Result<Self> {
+    /// Starts the thread.
+    pub(super) fn start(work: Arc<dyn Work>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("catalog-apply".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.work(apply)
+            move || shared.run(&*work)
         })?;
         Ok(Self {
             shared,
@@ -63,15 +74,16 @@ impl Applier {
 }
 
 impl Shared {
-    fn work(&self, apply: impl Fn() -> Progress) {
+    fn run(&self, work: &dyn Work) {
+        let mut pause = None;
         loop {
-            self.wake.wait(None);
+            self.wake.wait(pause);
             if !self.has_to_stop() {
                 self.wake.wait(Some(GATHER));
             }
             loop {
-                match apply() {
-                    Progress::Done if self.has_to_stop() => return,
+                match work.apply_some() {
+                    Progress::Done if self.has_to_stop() => return work.finish(),
                     Progress::Done => break,
                     Progress::More => {}
                     Progress::Waiting => self.wake.wait(Some(GATHER)),
@@ -80,6 +92,7 @@ impl Shared {
                     Progress::Ended => return,
                 }
             }
+            pause = work.settle_some();
         }
     }
 

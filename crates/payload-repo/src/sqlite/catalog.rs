@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-use payload_core::port::Clock;
+use parking_lot::{Mutex, RwLock};
+use payload_core::port::{Clock, Settle};
 use payload_core::sync::Group;
-use payload_core::{ChangeSet, CommitOutcome, Durability, NodeId, Result, Timestamp};
+use payload_core::{ChangeSet, CommitOutcome, Durability, Instant, NodeId, Result, Span, Timestamp};
 use rusqlite::Connection;
 
-use super::applier::Progress;
+use super::applier::{Progress, Work};
 use super::checkpoint::{self, LogWatch};
 use super::fault::Fault;
 use super::journal::{self, Claim, Journal, Offer, Pending};
 use super::pool::Pool;
 use super::writer::{self, Sync, Writer};
-use super::{SqliteOptions, migrate};
+use super::{PutBack, SqliteOptions, migrate};
 use crate::log::Listener;
 use crate::observer::CommitObserver;
 
@@ -29,6 +29,10 @@ const APPLY_MAX: usize = 256;
 
 /// Less than this would not be worth a file.
 const JOURNAL_HALF_MIN: u64 = 4 << 10;
+
+/// How long contents wait at most until they are brought to their places on the device: not so long that the kernel does it
+/// before, fails, and forgets the pages.
+const SETTLE_WITHIN: Span = Span::from_secs(1);
 
 type Outcomes = Vec<Result<CommitOutcome, Fault>>;
 
@@ -46,6 +50,11 @@ pub(super) struct Catalog {
     writer: Mutex<Writer>,
     readers: Pool,
     pub(super) journal: Journal,
+    /// What brings carried contents to the device, for each handle.
+    homes: RwLock<Vec<Settle>>,
+    carried_max: usize,
+    /// Since when there have been contents that nobody has settled.
+    unsettled_since: Mutex<Option<Instant>>,
     group: Group<(Claim, ChangeSet), Result<CommitOutcome, Fault>>,
     /// Set by a fault after which nothing may be written.
     ended: AtomicBool,
@@ -61,6 +70,7 @@ impl Catalog {
         options: &SqliteOptions,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CommitObserver>,
+        put_back: PutBack<'_>,
     ) -> Result<Self> {
         let fault = |fault: Fault| fault.into_error(path);
         let beside = journal::path(path);
@@ -76,7 +86,7 @@ impl Catalog {
         let mark = writer.mark().map_err(fault)?;
         let (journal, next, found) = Journal::open(lock, &beside, mark, options.journal_half.max(JOURNAL_HALF_MIN))
             .map_err(|unusable| fault(unusable.into()))?;
-        let left = writer.recover(&found.entries, next).map_err(fault)? + found.cut_off;
+        let left = writer.recover(&found, next, put_back).map_err(fault)? + found.cut_off;
         if left > 0 {
             observer.warning(&format!(
                 "{left} commits of class volatile did not outlive the host: what came before them in {} is missing",
@@ -88,6 +98,9 @@ impl Catalog {
             path: path.to_owned(),
             writer: Mutex::new(writer),
             journal,
+            homes: RwLock::default(),
+            carried_max: options.carried_max,
+            unsettled_since: Mutex::default(),
             group: Group::new(options.group_max.max(1)),
             ended: AtomicBool::new(false),
             log_watch: Arc::new(LogWatch::new(options.log_pages_max)),
@@ -137,6 +150,9 @@ impl Catalog {
         set: ChangeSet,
         listener: &Listener,
     ) -> Result<CommitOutcome, Fault> {
+        if !set.contents.is_empty() {
+            self.settle_contents()?;
+        }
         let _direct = self.journal.direct();
         self.group.run((claim, set), |sets| self.commit_group(&sets, listener))
     }
@@ -175,21 +191,13 @@ impl Catalog {
         self.transact(Sync::Normal, usize::MAX, &[]).map(drop)
     }
 
-    /// Brings some of what is pending into the tables.
-    pub(super) fn apply_some(&self) -> Progress {
-        match self.transact(Sync::Normal, APPLY_MAX, &[]) {
-            Ok(_) if self.journal.pending() == 0 => Progress::Done,
-            Ok(applied) if applied.entries == 0 => Progress::Waiting,
-            Ok(_) => Progress::More,
-            Err(_) if checkpoint::Host::has_ended(self) => Progress::Ended,
-            Err(_) => Progress::Failed,
-        }
-    }
-
     /// One transaction with at most `max` pending entries and then `sets`.
     fn transact(&self, sync: Sync, max: usize, sets: &[(Claim, ChangeSet)]) -> Result<Transacted, Fault> {
         let started = self.clock.now();
         let (mut log_pages, mut entries) = (0, 0);
+        if let Some(last) = self.journal.wants_settled() {
+            self.settle_up_to(last)?;
+        }
         let outcomes = self.write(|writer| {
             let batch = self.journal.batch(max)?;
             if batch.mark.is_none() && sets.is_empty() {
@@ -213,6 +221,26 @@ impl Catalog {
             self.observer.applied(entries, self.clock.now().since(started));
         }
         outcomes.map(|outcomes| Transacted { outcomes, entries })
+    }
+
+    /// Has commits carry contents, which `settle` brings to the device; how many bytes each.
+    pub(super) fn carry(&self, settle: Settle) -> usize {
+        self.homes.write().push(settle);
+        self.carried_max
+    }
+
+    /// Returns when all contents that were carried before this call are on the device.
+    fn settle_contents(&self) -> Result<(), Fault> {
+        let homes = self.homes.read().clone();
+        let settled = homes.iter().try_for_each(|settle| settle()).map_err(Fault::unsettled);
+        settled.inspect_err(|fault| self.note(fault))
+    }
+
+    /// The same for the contents of entries up to this one, which the journal may forget then.
+    fn settle_up_to(&self, last: u64) -> Result<(), Fault> {
+        self.settle_contents()?;
+        self.journal.settled(last);
+        Ok(())
     }
 
     /// Claims a node: earlier claims of it write nothing any more.
@@ -261,6 +289,44 @@ impl Catalog {
 
 fn is_applied(outcome: &Result<CommitOutcome, Fault>) -> bool {
     outcome.as_ref().is_ok_and(CommitOutcome::is_applied)
+}
+
+impl Work for Catalog {
+    fn apply_some(&self) -> Progress {
+        match self.transact(Sync::Normal, APPLY_MAX, &[]) {
+            Ok(_) if self.journal.pending() == 0 => Progress::Done,
+            Ok(applied) if applied.entries == 0 => Progress::Waiting,
+            Ok(_) => Progress::More,
+            Err(_) if checkpoint::Host::has_ended(self) => Progress::Ended,
+            Err(_) => Progress::Failed,
+        }
+    }
+
+    fn settle_some(&self) -> Option<Span> {
+        let mut since = self.unsettled_since.lock();
+        let Some(last) = self.journal.unsettled() else {
+            *since = None;
+            return None;
+        };
+        let now = self.clock.now();
+        let waited = now.since(*since.get_or_insert(now));
+        if waited < SETTLE_WITHIN {
+            return Some(SETTLE_WITHIN.saturating_sub(waited));
+        }
+        *since = None;
+        // A failure has been noted, and ends all writing.
+        self.settle_up_to(last).ok()?;
+        self.journal.unsettled().map(|_| SETTLE_WITHIN)
+    }
+
+    /// Leaves nothing in the journal that the next opening would have to look at.
+    fn finish(&self) {
+        let settled = self.journal.unsettled().map_or(Ok(()), |last| self.settle_up_to(last));
+        if settled.is_ok() && self.journal.has_entries() {
+            // A failure has been noted; the entries stay valid.
+            let _noted = self.write(Writer::end_session);
+        }
+    }
 }
 
 impl checkpoint::Host for Catalog {

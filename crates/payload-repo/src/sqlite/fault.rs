@@ -27,6 +27,8 @@ enum Kind {
     Io,
     /// A row that this version of the server cannot have written.
     BadRow(&'static str),
+    /// Contents are in the journal alone.
+    Unsettled,
     /// Another process has it.
     InUse,
     /// The journal beside it is none of its own.
@@ -106,6 +108,15 @@ impl Fault {
         Self::of(Kind::Refused(refusal))
     }
 
+    /// What commits carry could not be brought to its place on the device. It is in the journal, where a restart finds
+    /// it.
+    pub(super) fn unsettled(error: Error) -> Self {
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::of(Kind::Unsettled)
+        }
+    }
+
     /// Writing has ended for good.
     pub(super) const fn ended() -> Self {
         Self::of(Kind::Ended)
@@ -143,7 +154,7 @@ impl Fault {
     /// Whether nothing may be written after this. After a failed write or fsync the kernel may have thrown the bytes
     /// away and report success the next time, so only a restart, which reads what the disk has, can tell what is true.
     pub(super) fn ends_writing(&self) -> bool {
-        self.is_damage() || self.kind == Kind::Io || self.outcome_unknown
+        self.is_damage() || matches!(self.kind, Kind::Io | Kind::Unsettled) || self.outcome_unknown
     }
 
     /// For the caller.
@@ -162,6 +173,10 @@ impl Fault {
             Kind::Damaged => damaged(format!("{path} is damaged")),
             Kind::BadRow(column) => damaged(format!("{path} is damaged: impossible value in {column}")),
             Kind::Io => Error::new(Reason::RepositoryUnavailable, format!("the disk of {path} failed")),
+            Kind::Unsettled => Error::new(
+                Reason::RepositoryUnavailable,
+                format!("contents in {path}-commits could not be brought to the disk tier; the next start tries again"),
+            ),
             Kind::Ended => Error::new(
                 Reason::RepositoryUnavailable,
                 format!("writing to {path} has ended after a fault; the server must restart"),

@@ -31,15 +31,16 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
-use payload_core::port::{Clock, EventListener, PeerListener, Repository, Usage};
+use payload_core::port::{Clock, EventListener, PeerListener, Repository, Settle, Usage};
 use payload_core::{
-    ChangeSet, CommitOutcome, Container, Durability, Error, LogPage, LogPosition, LogQuery, MetadataRevision, NameMove,
-    NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal, Reason,
-    RequestId, RequestRecord, Result, Revision, RevisionInfo, Span, Timestamp, Version,
+    Carried, ChangeSet, CommitOutcome, Container, Durability, Error, LogPage, LogPosition, LogQuery, MetadataRevision,
+    NameMove, NameRecord, Namespace, NamespaceRecord, NamespaceUse, NodeId, Payload, PayloadId, PayloadName, Principal,
+    Reason, RequestId, RequestRecord, Result, Revision, RevisionInfo, Span, Timestamp, Version,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -57,6 +58,9 @@ use writer::Writer;
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
 
+/// Puts contents in their places on the device, where those are still there.
+pub type PutBack<'a> = &'a dyn Fn(&[Carried]) -> Result<()>;
+
 /// What can be chosen about a [`SqliteRepository`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
@@ -71,6 +75,8 @@ pub struct SqliteOptions {
     /// How many bytes each of the two halves of a new journal has. When one is full, the tables are brought up to date
     /// and synced behind the commits' backs.
     pub journal_half: u64,
+    /// How many bytes a set may carry through the journal. Writing much more twice would cost more than a second sync does.
+    pub carried_max: usize,
 }
 
 impl Default for SqliteOptions {
@@ -80,7 +86,8 @@ impl Default for SqliteOptions {
             readers: 4,
             group_max: 256,
             log_pages_max: 4_096,
-            journal_half: 1 << 20,
+            journal_half: 4 << 20,
+            carried_max: 16 << 10,
         }
     }
 }
@@ -89,6 +96,8 @@ impl Default for SqliteOptions {
 /// time has both.
 pub struct SqliteRepository {
     shared: Arc<Shared>,
+    /// What sets of this handle may carry: nothing before somebody settles it.
+    carried_max: AtomicUsize,
     claim: Mutex<Option<Claim>>,
     listener: Listener,
 }
@@ -102,29 +111,29 @@ struct Shared {
 
 impl SqliteRepository {
     /// Opens the file, makes or migrates it if need be, and recovers what a predecessor left. Fails with
-    /// `REPOSITORY_IN_USE` while another process has it.
+    /// `REPOSITORY_IN_USE` while another process has it. If commits carried contents that may not be in their places,
+    /// `put_back` has to put them there, and if it fails so does this.
     pub fn open(
         path: &Path,
         options: SqliteOptions,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CommitObserver>,
+        put_back: PutBack<'_>,
     ) -> Result<Self> {
-        let catalog = Arc::new(Catalog::open(path, &options, clock, observer)?);
+        let catalog = Arc::new(Catalog::open(path, &options, clock, observer, put_back)?);
         let conn = connect(path, &options).map_err(|error| catalog.error(error.into()))?;
         let no_thread =
             |error| Error::new(Reason::RepositoryUnavailable, "no thread to be had for the catalog").source(error);
         let checkpointer = Checkpointer::start(conn, catalog.log_watch(), Arc::clone(&catalog) as _);
         let checkpointer = checkpointer.map_err(no_thread)?;
-        let applier = Applier::start({
-            let catalog = Arc::clone(&catalog);
-            move || catalog.apply_some()
-        });
+        let applier = Applier::start(Arc::clone(&catalog) as _);
         Ok(Self {
             shared: Arc::new(Shared {
                 applier: applier.map_err(no_thread)?,
                 _checkpointer: checkpointer,
                 catalog,
             }),
+            carried_max: AtomicUsize::new(0),
             claim: Mutex::default(),
             listener: Listener::default(),
         })
@@ -134,6 +143,7 @@ impl SqliteRepository {
     pub fn another(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            carried_max: AtomicUsize::new(0),
             claim: Mutex::default(),
             listener: Listener::default(),
         }
@@ -206,8 +216,14 @@ impl Repository for SqliteRepository {
     }
 
     fn commit(&self, set: ChangeSet) -> Result<CommitOutcome> {
-        check::change_set(&set, self.strongest())?;
+        check::change_set(&set, self.strongest(), self.carried_max.load(Ordering::Relaxed))?;
         self.commit_either_way(set)
+    }
+
+    fn carry(&self, settle: Settle) -> usize {
+        let max = self.shared.catalog.carry(settle);
+        self.carried_max.store(max, Ordering::Relaxed);
+        max
     }
 
     fn get(&self, id: PayloadId) -> Result<Option<Payload>> {

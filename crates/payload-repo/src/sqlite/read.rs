@@ -2,8 +2,8 @@
 
 use payload_core::port::Usage;
 use payload_core::{
-    Container, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId, RequestRecord,
-    Timestamp, Version, limits,
+    Container, Location, LogPage, LogPosition, LogQuery, NodeId, Payload, PayloadId, Principal, RequestId,
+    RequestRecord, Timestamp, Version, limits,
 };
 use rusqlite::{Connection, Params, Row, params};
 
@@ -108,6 +108,19 @@ pub(super) fn payloads_in(
     all(conn, sql::PAYLOADS_IN, params, |found| {
         Ok((row::payload_id(found)?, row::uint(found, 1, "charged")?))
     })
+}
+
+/// Whether a payload has its bytes at a location.
+pub(super) fn is_place_of(conn: &Connection, id: PayloadId, location: &Location) -> Result<bool, Fault> {
+    let mut statement = conn.prepare_cached(sql::IS_PLACE_OF)?;
+    let container = location.container();
+    let place = params![
+        id.as_bytes(),
+        container.as_bytes(),
+        container.tier().as_str(),
+        row::int(location.offset())
+    ];
+    Ok(statement.query_row(place, |found| found.get(0))?)
 }
 
 /// See the port.

@@ -104,6 +104,8 @@ statements! {
             OR EXISTS (SELECT 1 FROM replicas WHERE payload = payloads.id AND node = ?1))
         ORDER BY deadline LIMIT 1";
     CONTAINER_IN_USE = "SELECT EXISTS (SELECT 1 FROM replicas WHERE container = ?1 AND tier = ?2)";
+    IS_PLACE_OF = "
+        SELECT EXISTS (SELECT 1 FROM replicas WHERE payload = ?1 AND container = ?2 AND tier = ?3 AND start = ?4)";
     PAYLOADS_IN = "
         SELECT payload, SUM(charged) FROM replicas WHERE container = ?1 AND tier = ?2 AND payload > ?3
         GROUP BY payload ORDER BY payload LIMIT ?4";
@@ -283,6 +285,7 @@ statements! {
     EPOCH = "SELECT epoch FROM nodes WHERE node = ?1";
     MARK = "SELECT catalog, session, applied, random() >> 1 & 0x3fffffffffffffff FROM journal WHERE row = 1";
     BEGIN_SESSION = "UPDATE journal SET session = ?1, applied = ?2 WHERE row = 1";
+    END_SESSION = "UPDATE journal SET session = random() >> 1 & 0x3fffffffffffffff WHERE row = 1";
     NOTE_SYNC = "UPDATE journal SET syncs = syncs + 1 WHERE row = 1";
     NOTE_APPLIED = "UPDATE journal SET applied = ?1 WHERE row = 1";
     PROVE_WRITABLE = "UPDATE nodes SET checked_at = ?2 WHERE node = ?1";

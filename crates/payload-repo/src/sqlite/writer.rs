@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use payload_core::{ChangeSet, CommitOutcome, NodeId, Timestamp};
+use payload_core::{Carried, ChangeSet, CommitOutcome, NodeId, Timestamp};
 use rusqlite::{Connection, DropBehavior, MAIN_DB, Transaction, TransactionBehavior, params};
 
 use super::fault::Fault;
-use super::journal::{self, Batch, Claim, Mark, Pending};
+use super::journal::{self, Batch, Claim, Found, Mark, Pending};
 use super::row::int;
-use super::{SqliteOptions, apply, connect, read, sql, streams};
+use super::{PutBack, SqliteOptions, apply, connect, read, sql, streams};
 
 /// Waits for the disk or not. The file stays whole either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,10 +110,12 @@ impl Writer {
         })
     }
 
-    /// Brings entries that an earlier session left into the tables, and begins the next session. Returns how many
+    /// Brings entries that an earlier session left into the tables, has what they and the ones before them carry put back as
+    /// far as a row still names its place, and begins the next session. Returns how many
     /// entries do not continue what the tables hold: a crash of the host took what came before them, and so they were
     /// never acknowledged as surviving one.
-    pub(super) fn recover(&mut self, entries: &[(u64, Vec<u8>)], next: Mark) -> Result<usize, Fault> {
+    pub(super) fn recover(&mut self, found: &Found, next: Mark, put_back: PutBack<'_>) -> Result<usize, Fault> {
+        let entries = &found.entries;
         self.transaction(Sync::Full, |tx| {
             let mut applied = 0;
             for (_, content) in entries {
@@ -124,6 +126,10 @@ impl Writer {
                     break;
                 }
                 applied += 1;
+            }
+            let carried = carried_by(tx, found)?;
+            if !carried.is_empty() {
+                put_back(&carried).map_err(Fault::unsettled)?;
             }
             tx.prepare_cached(sql::BEGIN_SESSION)?
                 .execute([int(next.session), int(next.applied)])?;
@@ -136,6 +142,14 @@ impl Writer {
                 return Err(Fault::bad_row("an entry of the journal that continues no row"));
             }
             Ok(entries.len() - applied)
+        })
+    }
+
+    /// Has the next opening take nothing from the journal. The tables hold all of it, and contents are in their places.
+    pub(super) fn end_session(&mut self) -> Result<(), Fault> {
+        self.transaction(Sync::Full, |tx| {
+            tx.prepare_cached(sql::END_SESSION)?.execute([])?;
+            Ok(())
         })
     }
 
@@ -213,6 +227,20 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What entries carry, as far as a row names its place. The tables hold the rows of all of them.
+fn carried_by(tables: &Connection, found: &Found) -> Result<Vec<Carried>, Fault> {
+    let later = found.entries.iter().map(|(_, bytes)| bytes);
+    let mut carried = Vec::new();
+    for bytes in found.earlier.iter().chain(later) {
+        for content in journal::contents(bytes)? {
+            if read::is_place_of(tables, content.payload, &content.location)? {
+                carried.push(content);
+            }
+        }
+    }
+    Ok(carried)
 }
 
 /// Opens the file for a [`Writer`], which makes it if need be.

@@ -73,7 +73,7 @@ fn work(path: &Path, work: Work) {
         readers: 1,
         ..SqliteOptions::default()
     };
-    let opened = SqliteRepository::open(path, options, clock, Arc::clone(&fatal) as _)
+    let opened = SqliteRepository::open(path, options, clock, Arc::clone(&fatal) as _, &|_| Ok(()))
         .and_then(|repo| repo.claim(maker.node, at(0)).map(|_| repo));
     let repo = match opened {
         Ok(repo) => repo,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use payload_core::port::Repository;
 use payload_core::{Error, Reason, Span};
 use payload_repo::{
-    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Purpose, SqliteOptions,
+    CommitObserver, Database, MemoryRepository, PostgresOptions, PostgresRepository, Purpose, PutBack, SqliteOptions,
     SqliteRepository,
 };
 use payload_testkit::clock::ManualClock;
@@ -18,7 +18,16 @@ use payload_testkit::process::Postgres;
 
 /// Opens the file with the given options; nobody observes.
 pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> payload_core::Result<SqliteRepository> {
-    SqliteRepository::open(path, options, Arc::new(ManualClock::default()), Arc::new(()))
+    open_carrying(path, options, &|_| Ok(()))
+}
+
+/// The same, with somebody who puts contents back.
+pub(crate) fn open_carrying(
+    path: &Path,
+    options: SqliteOptions,
+    put_back: PutBack<'_>,
+) -> payload_core::Result<SqliteRepository> {
+    SqliteRepository::open(path, options, Arc::new(ManualClock::default()), Arc::new(()), put_back)
 }
 
 /// Opens the file as most tests want it.

@@ -14,6 +14,7 @@ mod bucket;
 mod bucket_trouble;
 mod bucket_urls;
 mod bytes;
+mod carried;
 mod catalog_faults;
 mod clients;
 mod crowds;

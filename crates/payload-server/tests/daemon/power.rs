@@ -285,3 +285,17 @@ fn fault_09_a_power_cut_at_any_call_of_a_deletion_keeps_the_payload_whole_or_gon
         from
     });
 }
+
+/// What is small waits for the catalog's journal alone, with its bytes in it.
+#[test]
+fn fault_09_a_power_cut_at_any_call_of_small_puts_loses_none_that_was_answered() {
+    story("puts", |story| {
+        story.publish(10, Ram, v1::Durability::Volatile);
+        let from = story.now();
+        for size in [700, 4_096, 16 << 10, 17 << 10] {
+            story.publish(size, Ram, v1::Durability::Host);
+        }
+        story.publish(1_000, Disk, v1::Durability::Host);
+        from
+    });
+}

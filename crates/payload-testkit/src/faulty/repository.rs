@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::lineage::{Descendants, LineagePage, LineageQuery};
 use payload_core::listing::{Count, Filter, ListPage, ListQuery};
-use payload_core::port::{EventListener, PeerListener, Repository, Retention, StreamReader, Usage};
+use payload_core::port::{EventListener, PeerListener, Repository, Retention, Settle, StreamReader, Usage};
 use payload_core::retention::{History, Removed};
 use payload_core::stream::{
     EntryRead, Group, GroupName, Offset, Producer, ProducerName, Stream, StreamName, StreamQuery,
@@ -50,6 +50,10 @@ impl Repository for FaultyRepository {
             self.switch.count("repository.commit synced");
         }
         self.switch.run("repository.commit", || self.inner.commit(set))
+    }
+
+    fn carry(&self, settle: Settle) -> usize {
+        self.inner.carry(settle)
     }
 
     fn get(&self, id: PayloadId) -> Result<Option<Payload>> {

@@ -70,6 +70,16 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.store", || self.inner.store(namespace, bytes))
     }
 
+    fn store_carried(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        self.require(bytes.len() as u64)?;
+        self.switch
+            .run("tier.store_carried", || self.inner.store_carried(namespace, bytes))
+    }
+
+    fn settle(&self) -> Result<()> {
+        self.switch.run("tier.settle", || self.inner.settle())
+    }
+
     fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
         let stored = self
             .switch

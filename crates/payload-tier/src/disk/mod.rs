@@ -1,6 +1,6 @@
 //! The disk tier: whole files, and packs of small payloads.
 //!
-//! What is acknowledged is on the device, file and directory. A file becomes visible under its name only when it is
+//! What is acknowledged is on the device, file and directory; what a commit carries is in its journal until it is. A file becomes visible under its name only when it is
 //! complete, so a death at any moment leaves nothing but complete files and the tails of packs. After a failed sync
 //! nothing is tried again on the same file: the kernel may have dropped the very pages and said so once.
 
@@ -9,6 +9,7 @@ mod draft;
 mod ledger;
 mod names;
 mod pack;
+mod put_back;
 mod reservation;
 mod root;
 mod transfer;
@@ -24,7 +25,8 @@ use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason
 use self::claims::Claims;
 use self::draft::Draft;
 use self::ledger::Ledger;
-use self::pack::Packs;
+use self::pack::{Packs, Wait};
+pub use self::put_back::put_back;
 use self::reservation::Reservations;
 use self::root::Root;
 use crate::fault::{foreign, in_use, missing};
@@ -218,9 +220,23 @@ impl TierStore for DiskStore {
         Ok(self.store_file(length(bytes), |draft| draft.write(bytes, 0))?.0)
     }
 
+    fn store_carried(&self, namespace: &Namespace, bytes: &[u8]) -> Result<Placed> {
+        match length(bytes) <= INLINE_SIZE_MAX {
+            // What went into the page cache tells nothing about the device.
+            true => self
+                .store_unsettled(namespace, bytes)
+                .or_else(|error| self.note(Err(error))),
+            false => self.store(namespace, bytes),
+        }
+    }
+
+    fn settle(&self) -> Result<()> {
+        self.settle_packs().or_else(|error| self.note(Err(error)))
+    }
+
     fn store_all(&self, namespace: &Namespace, payloads: &[&[u8]]) -> Vec<Result<Placed>> {
         if payloads.iter().all(|bytes| length(bytes) <= INLINE_SIZE_MAX) {
-            let stored = self.store_small_ones(namespace, payloads);
+            let stored = self.store_in_lane(namespace, payloads, Wait::ForTheDevice);
             return stored.into_iter().map(|placed| self.note(placed)).collect();
         }
         payloads.iter().map(|bytes| self.store(namespace, bytes)).collect()

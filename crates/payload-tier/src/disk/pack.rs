@@ -8,6 +8,7 @@
 //! Large groups, which spills make, begin at a page and go past the page cache: five times as fast on a busy machine.
 
 mod append;
+mod settle;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -19,6 +20,8 @@ use payload_core::port::{Claim, Placed};
 use payload_core::sync::Group;
 use payload_core::{FileId, Location, Namespace, Result};
 
+pub(super) use self::append::Wait;
+use self::settle::Unsettled;
 use super::root::Root;
 use crate::fault::in_use;
 use crate::freed::Freed;
@@ -38,6 +41,7 @@ pub(super) struct Packs {
     size_max: u64,
     table: RwLock<HashMap<FileId, Arc<Pack>>>,
     lanes: RwLock<HashMap<Namespace, Arc<Lane>>>,
+    unsettled: Unsettled,
 }
 
 /// One pack.
@@ -66,6 +70,9 @@ struct Lane {
 struct Open {
     pack: Arc<Pack>,
     fd: OwnedFd,
+    /// There while something was put in that nobody has waited for. Opened by itself, before that, so that the kernel tells
+    /// it of every failed write, whatever it has told `fd`.
+    settle: Option<OwnedFd>,
     filled: u64,
     /// Bytes that the file has, and that the budget was charged for.
     allocated: u64,
@@ -82,6 +89,7 @@ impl Packs {
             size_max,
             table: RwLock::new(table),
             lanes: RwLock::default(),
+            unsettled: Unsettled::default(),
         })
     }
 
@@ -179,7 +187,12 @@ impl Packs {
         }
         let idle = lanes.iter().find(|(_, lane)| Arc::strong_count(lane) == 1);
         let idle = idle.map(|(namespace, _)| namespace.clone())?;
-        lanes.remove(&idle)
+        let lane = lanes.remove(&idle)?;
+        // Before anybody looks through the lanes and does not find it.
+        if let Some(open) = lane.open.lock().as_mut() {
+            self.retire(open);
+        }
+        Some(lane)
     }
 }
 
@@ -214,7 +227,7 @@ impl Pack {
         !self.is_protected() && (all || may_be_empty())
     }
 
-    /// Puts a synced payload's place into words.
+    /// Puts a stored payload's place into words.
     fn place(&self, offset: u64, charged: u64) -> Placed {
         self.live.add(charged);
         let pack = self.id;

@@ -74,6 +74,16 @@ impl Root {
         Ok(fd)
     }
 
+    /// A pack whose bytes are to be written once more.
+    pub(super) fn open_pack_to_mend(&self, id: FileId) -> Result<OwnedFd> {
+        let fd = self.open_pack(id)?;
+        rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR).doing("open the pack for writing")?;
+        let path = format!("{PACKS}/{id}");
+        let opened = open_beneath(self.fd.as_fd(), &path, OFlags::WRONLY, Mode::empty()).doing("open the pack");
+        rustix::fs::fchmod(&fd, Mode::RUSR).doing("close the pack for writing")?;
+        opened
+    }
+
     /// Takes a whole file's name away; false if it had none. Not synced: should the name come back after a power cut,
     /// no row names it, and the first sweep finds it.
     pub(super) fn unlink_file(&self, id: FileId) -> Result<bool> {

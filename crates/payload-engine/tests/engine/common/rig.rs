@@ -9,7 +9,7 @@ use payload_core::lease::LeaseTerms;
 use payload_core::limits::INLINE_SIZE_MAX;
 use payload_core::port::{Clock, FdStore, Ids, Repository, TierStore};
 use payload_core::tiering::Watermarks;
-use payload_core::{NodeId, Span, Tier};
+use payload_core::{Carried, NodeId, Span, Tier};
 use payload_engine::{Caps, Compaction, Engine, Key, Metrics, PerTier, Ports, Recovered, Retention, Settings};
 use payload_repo::{MemoryRepository, SqliteOptions, SqliteRepository};
 use payload_testkit::clock::{ManualClock, TestEntropy};
@@ -290,7 +290,12 @@ impl Rig {
             Backend::Sqlite => {
                 let path = self.dir.path().join("catalog.db");
                 let clock = Arc::clone(&self.clock) as _;
-                Arc::new(SqliteRepository::open(&path, SqliteOptions::default(), clock, Arc::new(())).unwrap())
+                let put_back = |contents: &[Carried]| payload_tier::put_back(&self.disk_dir(), contents);
+                let options = SqliteOptions {
+                    journal_half: 256 << 10,
+                    ..SqliteOptions::default()
+                };
+                Arc::new(SqliteRepository::open(&path, options, clock, Arc::new(()), &put_back).unwrap())
             }
         }
     }

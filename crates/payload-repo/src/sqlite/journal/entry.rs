@@ -1,22 +1,23 @@
 //! A change set as an entry of the journal: what it changes, by the deltas that its events keep.
 //!
 //! The first byte is the version of this form. Words are kept as text, as in the tables; the rest is as in an event's
-//! body.
+//! body. Contents come first, because they can be put back without knowing the rows.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use payload_core::stream::Appended;
 use payload_core::{
-    Actor, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, Operation, Payload, PayloadId, Principal,
-    RequestRecord, StateKind, Version, delta,
+    Actor, Carried, Change, ChangeSet, Digest, Durability, EventKind, EventRecord, Operation, Payload, PayloadId,
+    Principal, RequestRecord, StateKind, Version, delta,
 };
 
 use super::super::fault::Fault;
 use super::stream_change;
-use crate::body::{self, Body, Reader, put_bytes, put_maybe, put_number, put_text, put_time};
+use crate::body::{self, Body, Reader, put_bytes, put_location, put_maybe, put_number, put_text, put_time};
 
 /// The version of the form that is written.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 /// Whether a set only leads payloads from version to version and appends to streams, and what comes with that. Whatever
 /// depends on other rows besides (a name, an edge, the absence of dependents) is decided by the tables, and what metadata says
@@ -30,6 +31,7 @@ pub(super) fn fits(set: &ChangeSet) -> bool {
         streams,
         request: _,
         over_quota: _,
+        contents: _,
         durability,
     } = set;
     (!changes.is_empty() || !streams.is_empty())
@@ -43,9 +45,16 @@ pub(super) fn fits(set: &ChangeSet) -> bool {
 
 /// The bytes of a set that fits, with where its entries of a stream are.
 pub(super) fn encode(set: &ChangeSet, appended: Option<Appended>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
+    let carried: usize = set.contents.iter().map(|carried| carried.content.len()).sum();
+    let mut out = Vec::with_capacity(512 + carried);
     out.push(FORM);
     out.push(u8::from(set.durability >= Durability::Host));
+    put_number(&mut out, set.contents.len() as u64);
+    for carried in &set.contents {
+        out.extend_from_slice(carried.payload.as_bytes());
+        put_location(&mut out, &carried.location);
+        put_bytes(&mut out, &carried.content);
+    }
     put_maybe(&mut out, set.request.as_ref(), put_request);
     put_number(&mut out, set.changes.len() as u64);
     for change in &set.changes {
@@ -60,7 +69,13 @@ pub(in crate::sqlite) fn promises_host(bytes: &[u8]) -> bool {
     bytes.get(1) == Some(&1)
 }
 
-/// The set in the bytes; `None` if it does not continue the rows. `current` gives the row that a change starts from.
+/// What the set in the bytes carries.
+pub(in crate::sqlite) fn contents(bytes: &[u8]) -> Result<Vec<Carried>, Fault> {
+    let mut reader = Reader::new(bytes);
+    begin(&mut reader).ok_or_else(unreadable)
+}
+
+/// The set in the bytes, without what it carries; `None` if it does not continue the rows. `current` gives the row that a change starts from.
 pub(in crate::sqlite) fn decode(
     bytes: &[u8],
     current: impl Fn(PayloadId) -> Result<Option<Payload>, Fault>,
@@ -130,9 +145,23 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
     put_bytes(out, &body::encode(&delta, event.note.as_deref()));
 }
 
-fn head(reader: &mut Reader<'_>) -> Option<(Option<RequestRecord>, u64)> {
+fn begin(reader: &mut Reader<'_>) -> Option<Vec<Carried>> {
     (reader.byte()? == FORM).then_some(())?;
     (reader.byte()? <= 1).then_some(())?;
+    let count = reader.number()?;
+    (0..count).map(|_| carried(reader)).collect()
+}
+
+fn carried(reader: &mut Reader<'_>) -> Option<Carried> {
+    Some(Carried {
+        payload: PayloadId::from_bytes(reader.array()?)?,
+        location: body::location(reader)?,
+        content: Bytes::copy_from_slice(reader.bytes()?),
+    })
+}
+
+fn head(reader: &mut Reader<'_>) -> Option<(Option<RequestRecord>, u64)> {
+    begin(reader)?;
     Some((reader.maybe(request)?, reader.number()?))
 }
 

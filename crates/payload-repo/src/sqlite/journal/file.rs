@@ -7,6 +7,8 @@
 //! entry        length (4 bytes), checksum (8), number (8), content; numbers are little-endian
 //! ```
 //!
+//! What an entry carries may be nowhere else yet, so a half also waits for that.
+//!
 //! The file has its full size from the start, so that an entry costs no change of the file's metadata and `fdatasync`
 //! writes its data alone. A half begins anew once the tables hold all that is in it, on the disk. What it held before
 //! stays behind its new entries: numbers only ever grow, so an old entry is never taken for the next one. Checksums
@@ -40,6 +42,9 @@ pub(super) struct JournalFile {
     last: [u64; 2],
     /// The tables hold everything up to this number, on the disk.
     durable: u64,
+    /// The first entry whose contents may not be in their places on the device, and the last that has any.
+    unsettled: Option<u64>,
+    carried: u64,
     session: u64,
     buffer: Vec<u8>,
 }
@@ -60,6 +65,8 @@ pub(in crate::sqlite) struct Mark {
 
 /// What was found in a file.
 pub(in crate::sqlite) struct Found {
+    /// Entries that the tables hold, as far as the file still has them: what they carry may not be in its place.
+    pub(in crate::sqlite) earlier: Vec<Vec<u8>>,
     /// Entries that the tables do not hold yet, in order, each with its number.
     pub(in crate::sqlite) entries: Vec<(u64, Vec<u8>)>,
     /// How many entries lie behind a gap and are lost: they were never acknowledged as being on the disk.
@@ -131,6 +138,7 @@ impl JournalFile {
             entries.push((applied + 1 + entries.len() as u64, content));
         }
         let found = Found {
+            earlier: all.into_values().collect(),
             entries,
             cut_off: beyond.len(),
         };
@@ -143,6 +151,8 @@ impl JournalFile {
             next,
             last: [0; 2],
             durable: next - 1,
+            unsettled: None,
+            carried: 0,
             session: mark.next_session,
             buffer: Vec::new(),
         };
@@ -174,7 +184,7 @@ impl JournalFile {
         let (mut half, mut end) = (self.half, self.end);
         if end + size > self.room {
             (half, end) = (1 - half, 0);
-            if self.last[half] > self.durable || size > self.room {
+            if self.holds(half) || size > self.room {
                 return Ok(None);
             }
         }
@@ -189,6 +199,38 @@ impl JournalFile {
         self.last[half] = number;
         self.next += 1;
         Ok(Some(number))
+    }
+
+    /// Whether a half has something that is nowhere else on the disk.
+    fn holds(&self, half: usize) -> bool {
+        let last = self.last[half];
+        last > self.durable || self.unsettled.is_some_and(|first| first <= last)
+    }
+
+    /// The entry that was appended last has contents.
+    pub(super) fn carries(&mut self) {
+        self.carried = self.last();
+        self.unsettled.get_or_insert(self.carried);
+    }
+
+    /// Whether contents must be settled for the half that is not written to to be free again.
+    pub(super) fn wants_settled(&self) -> bool {
+        self.unsettled.is_some_and(|first| first <= self.last[1 - self.half])
+    }
+
+    /// The contents of everything up to this entry are in their places, on the device.
+    pub(super) fn settled(&mut self, number: u64) {
+        self.unsettled = (self.carried > number).then_some(number + 1);
+    }
+
+    /// Whether any contents may not be in their places.
+    pub(super) const fn has_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
+    /// Whether this session has appended anything.
+    pub(super) const fn has_entries(&self) -> bool {
+        self.last[0] > 0
     }
 
     /// Up to which entry the tables must be on the disk for the half that is not written to to be free again.
@@ -367,6 +409,33 @@ mod tests {
         assert_eq!(again, full + full / 2);
         drop(journal);
         assert_eq!(world.found(1, full / 2), (full / 2 + 1..=again).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_half_is_used_again_only_when_what_it_carries_is_settled() {
+        let world = World::new();
+        let (mut journal, _) = world.open(0, 0);
+        let content = vec![1; 100_000];
+        let fill = |journal: &mut JournalFile| while journal.append(&content).unwrap().is_some() {};
+        journal.append(&content).unwrap().unwrap();
+        journal.carries();
+        fill(&mut journal);
+        let full = journal.last();
+        journal.durable(full);
+        assert!(journal.wants_settled());
+        assert_eq!(journal.append(&content).unwrap(), None);
+        journal.settled(full);
+        assert!(!journal.wants_settled());
+
+        // What was carried since is not settled with it.
+        journal.append(&content).unwrap().unwrap();
+        journal.carries();
+        journal.settled(full);
+        fill(&mut journal);
+        journal.durable(journal.last());
+        assert_eq!(journal.append(&content).unwrap(), None);
+        journal.settled(journal.last());
+        assert_eq!(journal.append(&content).unwrap(), Some(journal.last()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,9 +28,9 @@ use payload_core::{ChangeSet, CommitOutcome, Durability, NodeId};
 
 use super::fault::Fault;
 use super::pool::Pool;
-pub(super) use entry::{decode, promises_host};
-use file::{Found, JournalFile};
-pub(super) use file::{Mark, Unusable, lock, path};
+pub(super) use entry::{contents, decode, promises_host};
+use file::JournalFile;
+pub(super) use file::{Found, Mark, Unusable, lock, path};
 pub(super) use state::Pending;
 use state::{Decision, State};
 pub(super) use streams::Tail;
@@ -97,7 +98,7 @@ impl Journal {
     }
 
     /// Decides a set and writes it down, if it is one for the journal.
-    pub(super) fn offer(&self, claim: Claim, set: ChangeSet, tables: &Pool) -> Result<Offer, Fault> {
+    pub(super) fn offer(&self, claim: Claim, mut set: ChangeSet, tables: &Pool) -> Result<Offer, Fault> {
         if !entry::fits(&set) {
             return Ok(Offer::Direct(Box::new(set)));
         }
@@ -115,7 +116,13 @@ impl Journal {
             Decision::Direct => return Ok(Offer::Direct(Box::new(set))),
         };
         match state.file.append(&entry::encode(&set, effects.appended)) {
-            Ok(Some(number)) => Ok(Offer::Written(self.note(&mut state, number, set, effects))),
+            Ok(Some(number)) => {
+                // They are in the file and in their places; nobody needs them in memory besides.
+                if !mem::take(&mut set.contents).is_empty() {
+                    state.file.carries();
+                }
+                Ok(Offer::Written(self.note(&mut state, number, set, effects)))
+            }
             Ok(None) => Ok(Offer::Direct(Box::new(set))),
             Err(error) => Err(Fault::from(error)),
         }
@@ -231,6 +238,28 @@ impl Journal {
             state.ahead = false;
         }
         self.pending.store(state.pending.len(), Ordering::Release);
+    }
+
+    /// The last entry, if a half waits for contents to be settled.
+    pub(super) fn wants_settled(&self) -> Option<u64> {
+        let state = self.state.lock();
+        state.file.wants_settled().then(|| state.file.last())
+    }
+
+    /// The last entry, if any contents may not be in their places.
+    pub(super) fn unsettled(&self) -> Option<u64> {
+        let state = self.state.lock();
+        state.file.has_unsettled().then(|| state.file.last())
+    }
+
+    /// Whether this session has written anything.
+    pub(super) fn has_entries(&self) -> bool {
+        self.state.lock().file.has_entries()
+    }
+
+    /// The contents of all entries up to this one are in their places, on the device.
+    pub(super) fn settled(&self, number: u64) {
+        self.state.lock().file.settled(number);
     }
 
     /// The tables hold a set that is not in the file, and an fsync is not yet over it.

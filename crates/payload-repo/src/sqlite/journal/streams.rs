@@ -354,7 +354,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("catalog.db");
             let clock = Arc::new(ManualClock::default());
-            let catalog = Catalog::open(&path, &SqliteOptions::default(), clock, Arc::new(())).unwrap();
+            let catalog = Catalog::open(&path, &SqliteOptions::default(), clock, Arc::new(()), &|_| Ok(())).unwrap();
             let mut maker = Maker::new(75);
             let claim = (maker.node, catalog.claim(maker.node, at(0)).unwrap());
             let payload = Payload {

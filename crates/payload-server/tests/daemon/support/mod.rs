@@ -78,8 +78,14 @@ impl World {
 
     /// Kills the server and starts it again.
     pub(crate) fn kill_and_restart(self) -> Self {
+        self.restart_after(|_| ())
+    }
+
+    /// Kills the server, lets something happen to its directory, and starts it again.
+    pub(crate) fn restart_after(self, happens: impl FnOnce(&Path)) -> Self {
         let Self { daemon, setup, dir } = self;
         daemon.kill();
+        happens(&data_dir(&dir));
         Self {
             daemon: setup.start(),
             setup,

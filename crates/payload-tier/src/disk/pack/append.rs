@@ -26,21 +26,26 @@ impl DiskStore {
             self.close(&mut superfluous.open.lock());
         }
         let lane = self.packs.lane(namespace);
-        lane.group
-            .run(bytes, |items| self.append(&mut lane.open.lock(), &items))
+        let append = |items: Vec<Box<[u8]>>| self.append(&mut lane.open.lock(), &items, Wait::ForTheDevice);
+        lane.group.run(bytes, append)
     }
 
-    /// The same for many at a time.
-    pub(in crate::disk) fn store_small_ones(&self, namespace: &Namespace, items: &[&[u8]]) -> Vec<Result<Placed>> {
+    /// Many at a time, or one without a group.
+    pub(in crate::disk) fn store_in_lane(
+        &self,
+        namespace: &Namespace,
+        items: &[&[u8]],
+        wait: Wait,
+    ) -> Vec<Result<Placed>> {
         if let Some(superfluous) = self.packs.take_superfluous(namespace) {
             self.close(&mut superfluous.open.lock());
         }
         let lane = self.packs.lane(namespace);
-        self.append(&mut lane.open.lock(), items)
+        self.append(&mut lane.open.lock(), items, wait)
     }
 
     /// One group, cut only where a pack is full, or where there is no room for all of it.
-    fn append(&self, open: &mut Option<Open>, mut items: &[impl AsRef<[u8]>]) -> Vec<Result<Placed>> {
+    fn append(&self, open: &mut Option<Open>, mut items: &[impl AsRef<[u8]>], wait: Wait) -> Vec<Result<Placed>> {
         let mut results = Vec::with_capacity(items.len());
         let mut most = items.len();
         while let Some(first) = items.first() {
@@ -59,7 +64,7 @@ impl DiskStore {
             };
             let count = target.count_that_fits(items, self.packs.size_max).min(most);
             let (now, later) = items.split_at(count);
-            match self.append_to(&mut target, now) {
+            match self.append_to(&mut target, now, wait) {
                 // What is left of the room is for as many as it holds.
                 Err(Failed::NoRoom(_)) if count > 1 => {
                     *open = Some(target);
@@ -76,7 +81,8 @@ impl DiskStore {
                 }
                 Err(Failed::Damaged(error)) => {
                     // What the device has of this group nobody knows, and asking it again would not tell: the pack is
-                    // never written again. Groups before this one are safe in it.
+                    // never written again. Groups before this one that were waited for are safe in it.
+                    self.packs.retire(&mut target);
                     target.pack.open.store(false, Ordering::Release);
                     results.extend(repeat(error, count));
                 }
@@ -86,7 +92,7 @@ impl DiskStore {
         results
     }
 
-    fn append_to(&self, target: &mut Open, items: &[impl AsRef<[u8]>]) -> Result<Vec<Placed>, Failed> {
+    fn append_to(&self, target: &mut Open, items: &[impl AsRef<[u8]>], wait: Wait) -> Result<Vec<Placed>, Failed> {
         let size: u64 = items.iter().map(|item| room(length(item.as_ref()))).sum();
         let direct = size >= DIRECT_MIN;
         // What lies between the last group and the next page is lost.
@@ -109,13 +115,18 @@ impl DiskStore {
             offset += room(length(bytes));
         }
         debug_assert_eq!(offset, start + size);
+        if wait == Wait::Later && target.settle.is_none() {
+            target.settle = Some(self.root.open_pack(target.pack.id).map_err(Failed::NoRoom)?);
+        }
         let written = match direct {
             true => write_direct(target.fd.as_fd(), group, start),
             false => write_all(target.fd.as_fd(), group, start).doing("write the pack"),
         };
-        written
-            .and_then(|()| rustix::fs::fdatasync(&target.fd).doing("sync the pack"))
-            .map_err(Failed::Damaged)?;
+        let stored = written.and_then(|()| match wait {
+            Wait::ForTheDevice => rustix::fs::fdatasync(&target.fd).doing("sync the pack"),
+            Wait::Later => Ok(()),
+        });
+        stored.map_err(Failed::Damaged)?;
         target.filled = start + size;
         let placed = places.into_iter().map(|(offset, room)| target.pack.place(offset, room));
         Ok(placed.collect())
@@ -154,6 +165,7 @@ impl DiskStore {
         Ok(Open {
             pack,
             fd,
+            settle: None,
             filled: 0,
             allocated: 0,
         })
@@ -161,7 +173,7 @@ impl DiskStore {
 
     /// The pack takes no more, and gives back the room that nobody was promised.
     fn close(&self, open: &mut Option<Open>) {
-        let Some(open) = open.take() else {
+        let Some(mut open) = open.take() else {
             return;
         };
         let end = pages(open.filled);
@@ -169,6 +181,7 @@ impl DiskStore {
             open.pack.size.store(end, Ordering::Relaxed);
             self.ledger.budget().give(open.allocated - end);
         }
+        self.packs.retire(&mut open);
         open.pack.open.store(false, Ordering::Release);
     }
 
@@ -215,9 +228,17 @@ impl Open {
     }
 }
 
+/// What a group waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::disk) enum Wait {
+    ForTheDevice,
+    /// Somebody else brings it to the device.
+    Later,
+}
+
 /// Why a group was not stored.
 enum Failed {
-    /// Nothing was written.
+    /// Nothing was written, for want of room as a rule.
     NoRoom(Error),
     /// The pack cannot be trusted from where the group begins.
     Damaged(Error),

@@ -1,5 +1,7 @@
 //! Between a write to the journal and its sync: step by step, without the threads that would go on by themselves.
 
+mod carrying;
+
 use payload_core::stream::rules::StreamRows;
 use payload_core::stream::{
     Append, Appended, EntryDraft, Offset, StreamChange, StreamRef, StreamRefusal, StreamSettings,
@@ -31,7 +33,7 @@ fn the_stream() -> StreamRef {
 fn open(directory: &tempfile::TempDir) -> Result<Catalog> {
     let path = directory.path().join("catalog.db");
     let clock = Arc::new(ManualClock::default());
-    Catalog::open(&path, &SqliteOptions::default(), clock, Arc::new(()))
+    Catalog::open(&path, &SqliteOptions::default(), clock, Arc::new(()), &|_| Ok(()))
 }
 
 impl World {
