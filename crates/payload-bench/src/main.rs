@@ -26,6 +26,7 @@ mod object;
 mod overflow;
 mod pages;
 mod peers;
+mod pressure;
 mod put;
 mod report;
 mod restart;
@@ -85,6 +86,8 @@ enum Command {
     Tiers(tiers::Options),
     /// Spills to a bucket of SeaweedFS and promotions from it, next to the same bytes straight through `object_store`
     Object(object::Options),
+    /// Leases, allocations and reads while RAM is too small, next to when it is not
+    Pressure(pressure::Options),
     /// Commits of one row each, next to single-row inserts, on SQLite and on PostgreSQL
     Commit(commit::Options),
     /// Metadata of payloads with few and with many revisions, next to one fsynced row and the query alone
@@ -164,6 +167,7 @@ fn run(command: Command) -> Result<()> {
         Command::Streams(options) => streams::run(&options),
         Command::Tiers(options) => tiers::run(&options),
         Command::Object(options) => object::run(&options),
+        Command::Pressure(options) => pressure::run(&options),
         Command::Commit(options) => commit::run(&options),
         Command::Metadata(options) => metadata::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),

@@ -26,8 +26,8 @@ pub(crate) fn until<T>(what: &str, patience: Span, mut look: impl FnMut() -> Res
     }
 }
 
-/// Lets time pass between two looks.
-fn pause(span: Span) {
+/// Lets a part of a second pass.
+pub(crate) fn pause(span: Span) {
     let time = Timespec {
         tv_sec: 0,
         tv_nsec: i64::from(span.subsec_nanos()),
