@@ -11,7 +11,7 @@ mod cold;
 mod leave;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use payload_core::policy::RANKS;
@@ -45,6 +45,8 @@ pub(crate) struct Evictor {
     chosen: Mutex<Vec<PayloadId>>,
     /// How far the catalog has been looked through for candidates.
     cold: Mutex<Cold>,
+    /// How far the candidates were compared with what would like to come.
+    compared: AtomicUsize,
     /// How much the evictor above found no room for: it goes although the watermarks would let it stay.
     wanted: AtomicU64,
 }

@@ -21,8 +21,8 @@ use crate::timers::Due;
 /// A payload that is leased so often within a while is fetched without being asked for. Once is not enough: most reads are
 /// the only one.
 const HOT: u32 = 2;
-/// How many of those that would go for it are compared with a payload that is to be fetched because it is hot.
-const COMPARED: usize = 8;
+/// How many that could go for it are compared with a payload that is to be fetched because it is hot.
+const COMPARED: usize = 32;
 /// What was fetched counts as used for so long. Else two payloads that are read in turn could push each other out all the
 /// time, and be copied more often than read.
 const RESIDENCE_MIN: Span = Span::from_secs(5);
@@ -226,7 +226,8 @@ impl Engine {
             let wish = live.wished.take();
             let (size, heat, aside) = (live.row.size, live.heat, self.is_set_aside(&live));
             drop(live);
-            if aside || !wish.is_some_and(|wish| self.is_worth_fetching(size, heat, wish)) {
+            let may_come = |wish| self.makes_way(size, heat, wish);
+            if aside || !wish.is_some_and(may_come) {
                 continue;
             }
             if let Err(error) = self.fetch(&entry, Tier::Ram, Patience::None, "prefetch") {
@@ -235,18 +236,49 @@ impl Engine {
         }
     }
 
-    fn is_worth_fetching(&self, size: u64, heat: Heat, wish: Wish) -> bool {
+    /// Whether there is room for what is wished for. For what is merely hot as much is given up as it needs and no more, of
+    /// what is used clearly less: if the evictor made room for it, down to its low watermark, what goes would be wanted again at
+    /// once, and so on.
+    fn makes_way(&self, size: u64, heat: Heat, wish: Wish) -> bool {
         let Ok(store) = self.tier(Tier::Ram) else { return false };
         let usage = store.usage();
         let capacity = self.ceiling(store, &usage);
         let used = usage.used.saturating_sub(usage.pool).saturating_add(size);
-        let something_goes = self.settings.watermarks.ram.excess(capacity, used, 0) > 0;
-        used <= capacity && (wish == Wish::Asked || !something_goes || self.is_hotter_than_victims(heat))
+        let missing = self.settings.watermarks.ram.above_high(capacity, used);
+        match wish {
+            Wish::Asked => used <= capacity,
+            Wish::Hot => missing == 0 || self.replace_cooler(missing, heat),
+        }
     }
 
-    fn is_hotter_than_victims(&self, heat: Heat) -> bool {
+    /// Gives up the coolest of some that may go, until there is so much room; false, and none goes, if there are not enough that are
+    /// used clearly less.
+    fn replace_cooler(&self, missing: u64, heat: Heat) -> bool {
         let now = self.now();
-        let replaces = |victim: Arc<Entry>| heat.is_worth_replacing(&victim.live().heat, now);
-        self.next_victims(Tier::Ram, COMPARED).into_iter().any(replaces)
+        let mut cooler: Vec<(u32, u64, Arc<Entry>)> = Vec::new();
+        for entry in self.some_candidates(Tier::Ram, COMPARED) {
+            let live = entry.live();
+            let charged = live.replica_in(Tier::Ram).map_or(0, |replica| replica.charged);
+            if heat.is_worth_replacing(&live.heat, now) && !self.is_settling_in(&live) {
+                cooler.push((live.heat.count(now), charged, Arc::clone(&entry)));
+            }
+        }
+        if cooler.iter().map(|(_, charged, _)| charged).sum::<u64>() < missing {
+            return false;
+        }
+        cooler.sort_unstable_by_key(|(count, ..)| *count);
+        let mut freed = 0;
+        for (_, charged, entry) in cooler {
+            if freed >= missing {
+                break;
+            }
+            match self.replace(Tier::Ram, &entry) {
+                Ok(true) => freed += charged,
+                Ok(false) => {}
+                // The evictor says so when it meets the same.
+                Err(_) => return false,
+            }
+        }
+        freed >= missing
     }
 }

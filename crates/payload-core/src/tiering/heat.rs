@@ -35,7 +35,8 @@ impl Heat {
         self.count(now) > other.count(now).saturating_mul(2)
     }
 
-    fn count(&self, now: Instant) -> u32 {
+    /// How hot it is now, in a measure of its own.
+    pub fn count(&self, now: Instant) -> u32 {
         self.at.map_or(0, |at| cooled(self.count, halvings(at, now)))
     }
 }

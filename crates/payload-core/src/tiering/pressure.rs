@@ -49,6 +49,11 @@ impl Watermarks {
         }
     }
 
+    /// By how much the tier is above the high mark.
+    pub fn above_high(&self, capacity: u64, used: u64) -> u64 {
+        used.saturating_sub(share(capacity, self.high))
+    }
+
     /// How many of them are left to go, once it has begun.
     pub fn above_low(&self, capacity: u64, used: u64, waiting: u64) -> u64 {
         let wanted = used.saturating_add(waiting);

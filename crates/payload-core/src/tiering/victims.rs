@@ -122,6 +122,19 @@ impl<K: Copy + Eq + Hash> Victims<K> {
         few(&self.new).into_iter().chain(few(&self.proven))
     }
 
+    /// A few of those that may go, from a place in their lines on. Whoever comes again with a place that much further sees others,
+    /// and after a while all of them.
+    pub fn some_from(&self, place: usize, count: usize) -> Vec<K> {
+        let lines = [&self.new, &self.proven];
+        let kept: usize = lines.iter().map(|line| line.keys.len()).sum();
+        let from = place.checked_rem(kept).unwrap_or(0);
+        let keys = lines.into_iter().flat_map(|line| line.keys.iter());
+        let here = keys
+            .skip(from)
+            .filter(|(key, number)| is_true(&self.places, key, *number));
+        here.map(|(key, _)| *key).take(count).collect()
+    }
+
     /// How many replicas may go.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -1,6 +1,7 @@
 //! Which replicas may be evicted: the index of candidates, and what is asked of each when its turn comes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use payload_core::port::TierStore;
 use payload_core::tiering::{Facts, Look, Watermarks};
@@ -180,6 +181,17 @@ impl Engine {
         let index = self.evictor(tier).index.lock();
         let few = index.iter().flat_map(|rank| rank.next_few(count));
         let ids: Vec<payload_core::PayloadId> = few.take(count).collect();
+        drop(index);
+        ids.into_iter().filter_map(|id| self.table.get(id)).collect()
+    }
+
+    /// Others of them each time, in no order, and after a while all.
+    pub(crate) fn some_candidates(&self, tier: Tier, count: usize) -> Vec<Arc<Entry>> {
+        let evictor = self.evictor(tier);
+        let place = evictor.compared.fetch_add(count, Ordering::Relaxed);
+        let index = evictor.index.lock();
+        let some = index.iter().flat_map(|rank| rank.some_from(place, count));
+        let ids: Vec<payload_core::PayloadId> = some.collect();
         drop(index);
         ids.into_iter().filter_map(|id| self.table.get(id)).collect()
     }

@@ -83,6 +83,18 @@ impl Engine {
         }
     }
 
+    /// Gives up the replica in a tier, if it may still go; the payload is copied down first if need be. Returns whether it went.
+    pub(crate) fn replace(&self, tier: Tier, entry: &Arc<Entry>) -> Result<bool> {
+        if !self.may_go(entry, &entry.live(), tier) || goes_to_void(entry) {
+            return Ok(false);
+        }
+        match self.evict(tier, entry) {
+            Fate::Gone => Ok(true),
+            Fate::Taken => Ok(false),
+            Fate::Failed(error) => Err(error),
+        }
+    }
+
     fn evict(&self, tier: Tier, entry: &Arc<Entry>) -> Fate {
         let copied = match self.below(tier, entry.row().policy) {
             Some(below) if !is_clean(entry, tier) => self.add_replica(entry, below, Patience::None, "spill"),

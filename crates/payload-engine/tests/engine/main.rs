@@ -29,6 +29,7 @@ mod namespaces;
 mod pinning;
 mod placing;
 mod policies;
+mod popular;
 mod promoting;
 mod publishing;
 mod quotas;
