@@ -91,9 +91,10 @@ impl Request {
         self.policy.min_tier == Some(self.tier.unwrap_or(Tier::Ram))
     }
 
-    /// By how much the payload lets its namespace grow: by a second copy too, if its commit promises one.
+    /// By how much the payload lets its namespace grow: by a second copy too, if its commit promises one or is followed by one.
     pub fn growth(&self) -> Growth {
-        let copies = 1 + i64::from(self.writes_through().is_some());
+        let has_second = self.writes_through().is_some() || self.policy.write_behind.is_some();
+        let copies = 1 + i64::from(has_second);
         Growth {
             payloads: 1,
             bytes: self.size.cast_signed() * copies,

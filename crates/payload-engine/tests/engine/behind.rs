@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use payload_core::tiering::Keep;
 use payload_core::{
-    Durability, EventKind, Namespace, Payload, PayloadId, Policy, Reason, Replica, SpillTarget, StateKind, Tier,
+    Durability, EventKind, Namespace, Payload, PayloadId, Policy, Quota, Reason, Replica, SpillTarget, StateKind, Tier,
 };
 use payload_engine::{AllocateRequest, Holder, Plan, PutRequest};
 use payload_testkit::faulty::Moment;
@@ -310,4 +310,24 @@ fn killed_behind(number: u64, moment: Moment) -> bool {
     rig.quiesce();
     rig.check_at_rest();
     killed
+}
+
+#[test]
+fn a_quota_without_room_for_the_second_copy_refuses_the_payload() {
+    let rig = Setup::default().start();
+    let session = rig.session();
+    let quota = Quota {
+        bytes: Some(3 * MIB),
+        payloads: None,
+    };
+    rig.update_namespace(&Namespace::default(), quota, None).unwrap();
+    let ask = |size| {
+        let request = AllocateRequest {
+            policy: behind(Durability::Host),
+            ..allocate_request(size, Tier::Ram, Durability::Volatile)
+        };
+        rig.allocate(&session, &request)
+    };
+    assert_eq!(refusal(ask(2 * MIB)), Reason::QuotaExceeded);
+    ask(MIB).unwrap();
 }
