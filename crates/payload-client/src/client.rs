@@ -65,10 +65,10 @@ impl Client {
         let streams = Streams::new(endpoint.clone(), &options);
         let session = Owner::open(endpoint, options).await?;
         Ok(Self {
+            streams: streams.beside(&session),
             session,
             catalog,
             admin,
-            streams,
         })
     }
 

@@ -4,21 +4,19 @@ use std::collections::VecDeque;
 
 use payload_core::stream::{GroupName, StreamName};
 use payload_core::{Error, ErrorKind, Reason, Result};
-use payload_proto::status::from_status;
 use payload_proto::v1;
-use payload_proto::v1::stream_service_client::StreamServiceClient;
-use payload_proto::v1::subscribe_request::Request;
-use payload_proto::v1::subscribe_response::Response;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 
 use crate::backoff::Backoff;
+use crate::feed::{Call, Feed, Local};
 use crate::grant::nonsense;
+use crate::session::{Retry, Route};
 use crate::streams::Streams;
+use crate::subscriptions::{Heard, Item};
 
-/// Entries that are acknowledged with one message, unless there are no more to return.
+/// Entries that are acknowledged with one message, unless fewer may be under way.
 const ACKNOWLEDGED_TOGETHER: u64 = 32;
+/// What a server has under way unless it is told otherwise.
+const IN_FLIGHT_USUAL: u32 = 100;
 
 /// What a consumer wants.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +38,7 @@ pub struct Consumer {
     streams: Streams,
     name: StreamName,
     options: ConsumerOptions,
+    leases: Option<LeasesAhead>,
     connection: Option<Connection>,
     /// Of the incarnation that was followed first: another one is refused.
     incarnation: String,
@@ -52,13 +51,22 @@ pub struct Consumer {
     backoff: Option<Backoff>,
 }
 
+/// How entries bring leases, where they can.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeasesAhead {
+    /// So many of them at a time.
+    pub(crate) max: u32,
+    pub(crate) inline_max: u32,
+}
+
 #[derive(Debug)]
 struct Connection {
-    requests: mpsc::Sender<v1::SubscribeRequest>,
-    responses: Streaming<v1::SubscribeResponse>,
-    buffered: VecDeque<v1::Entry>,
+    feed: Feed,
+    buffered: VecDeque<Item>,
     /// What the server has been told.
     acknowledged: u64,
+    /// So many entries are acknowledged together.
+    together: u64,
 }
 
 impl Streams {
@@ -68,6 +76,7 @@ impl Streams {
             streams: self.clone(),
             name: name.clone(),
             options,
+            leases: None,
             connection: None,
             incarnation: String::new(),
             next: None,
@@ -79,12 +88,25 @@ impl Streams {
 }
 
 impl Consumer {
+    /// The same, whose entries bring leases where they can.
+    pub(crate) fn with_leases(self, leases: LeasesAhead) -> Self {
+        Self {
+            leases: Some(leases),
+            ..self
+        }
+    }
+
     /// The next entry, as soon as there is one. What was not committed comes again after a break; without a group, what
     /// was returned does not.
     pub async fn next(&mut self) -> Result<v1::Entry> {
+        self.next_item().await.map(|item| item.entry)
+    }
+
+    /// The same with the lease that it came with.
+    pub(crate) async fn next_item(&mut self) -> Result<Item> {
         loop {
             match self.step().await {
-                Ok(Some(entry)) => return Ok(entry),
+                Ok(Some(item)) => return Ok(item),
                 Ok(None) => {}
                 Err(error) => self.go_on_after(error).await?,
             }
@@ -126,15 +148,20 @@ impl Consumer {
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<v1::Entry>> {
         let mut batch = vec![self.next().await?];
         while batch.len() < max
-            && let Some(entry) = self.next_here()
+            && let Some(item) = self.next_here()
         {
-            batch.push(entry);
+            batch.push(item.entry);
         }
         Ok(batch)
     }
 
     /// The next entry that the server has already; `None` at the end of the stream.
     pub async fn next_there_is(&mut self) -> Result<Option<v1::Entry>> {
+        Ok(self.next_item_there_is().await?.map(|item| item.entry))
+    }
+
+    /// The same with the lease that it came with.
+    pub(crate) async fn next_item_there_is(&mut self) -> Result<Option<Item>> {
         loop {
             match self.step_to_end().await {
                 Err(error) => self.go_on_after(error).await?,
@@ -155,51 +182,59 @@ impl Consumer {
         if backoff.pause().await { Ok(()) } else { Err(error) }
     }
 
-    async fn step_to_end(&mut self) -> Result<Option<v1::Entry>> {
+    async fn step_to_end(&mut self) -> Result<Option<Item>> {
         loop {
             let connection = self.connected().await?;
             let is_empty = connection.buffered.is_empty();
             if is_empty && self.next.is_none_or(|next| next >= self.head) {
                 return Ok(None);
             }
-            if let Some(entry) = self.step().await? {
-                return Ok(Some(entry));
+            if let Some(item) = self.step().await? {
+                return Ok(Some(item));
             }
         }
     }
 
     /// An entry that is here already.
-    pub(crate) fn next_here(&mut self) -> Option<v1::Entry> {
-        let entry = self.connection.as_mut()?.buffered.pop_front()?;
-        self.next = Some(entry.offset + 1);
-        Some(entry)
+    pub(crate) fn next_here(&mut self) -> Option<Item> {
+        let item = self.connection.as_mut()?.buffered.pop_front()?;
+        self.next = Some(item.entry.offset + 1);
+        Some(item)
+    }
+
+    /// Whether entries come with their leases now.
+    pub(crate) fn brings_leases(&self) -> bool {
+        let is_local = |connection: &Connection| matches!(connection.feed, Feed::Local(_));
+        self.leases.is_some() && self.connection.as_ref().is_some_and(is_local)
     }
 
     /// Takes an entry that is here, or hears the server out once.
-    async fn step(&mut self) -> Result<Option<v1::Entry>> {
+    async fn step(&mut self) -> Result<Option<Item>> {
         let next = self.next;
         let connection = self.connected().await?;
         // Whoever asks for more is done with what there was.
-        if let Some(next) = next
-            && (connection.buffered.is_empty() || next >= connection.acknowledged + ACKNOWLEDGED_TOGETHER)
-        {
+        if let Some(next) = next {
             connection.acknowledge(next).await?;
         }
-        if let Some(entry) = self.next_here() {
-            return Ok(Some(entry));
+        if let Some(item) = self.next_here() {
+            return Ok(Some(item));
         }
         let connection = self.connected().await?;
-        match connection.hear().await? {
-            Response::Entries(batch) => {
-                connection.buffered.extend(batch.entries);
+        match connection.feed.hear().await? {
+            Heard::Entries {
+                items,
+                next_offset,
+                head_offset,
+            } => {
+                connection.buffered.extend(items);
                 if connection.buffered.is_empty() {
-                    self.next = Some(batch.next_offset);
+                    self.next = Some(next_offset);
                 }
-                self.head = batch.head_offset;
+                self.head = head_offset;
                 Ok(None)
             }
-            Response::Heartbeat(_) => Ok(None),
-            Response::Opened(_) => Err(nonsense("a subscription that is opened twice")),
+            Heard::Heartbeat => Ok(None),
+            Heard::Opened(_) => Err(nonsense("a subscription that is opened twice")),
         }
     }
 
@@ -231,62 +266,59 @@ impl Consumer {
             tags: self.options.tags.clone(),
             ..v1::SubscribeOpen::default()
         };
-        let (requests, receiver) = mpsc::channel(16);
-        let open = v1::SubscribeRequest {
-            request: Some(Request::Open(open)),
-        };
-        requests.try_send(open).expect("the channel is new and has room");
-        let ask = |channel| async move {
-            StreamServiceClient::new(channel)
-                .subscribe(ReceiverStream::new(receiver))
-                .await
-        };
-        let responses = self.streams.grpc().once(ask).await?;
-        let mut connection = Connection {
-            requests,
-            responses,
-            buffered: VecDeque::new(),
-            acknowledged: 0,
-        };
+        let (mut feed, in_flight) = self.feed(open).await?;
         loop {
-            match connection.hear().await? {
+            match feed.hear().await? {
                 // Another member follows the group.
-                Response::Heartbeat(_) => {}
-                Response::Opened(opened) => {
+                Heard::Heartbeat => {}
+                Heard::Opened(opened) => {
                     self.generation = self.options.group.is_some().then_some(opened.generation);
                     self.incarnation = opened.incarnation;
                     self.next = Some(opened.next_offset);
                     self.head = opened.head_offset;
-                    self.connection = Some(connection);
+                    self.connection = Some(Connection {
+                        feed,
+                        buffered: VecDeque::new(),
+                        acknowledged: opened.next_offset,
+                        together: (u64::from(in_flight) / 2).clamp(1, ACKNOWLEDGED_TOGETHER),
+                    });
                     self.backoff = None;
                     return Ok(());
                 }
-                Response::Entries(_) => return Err(nonsense("entries before the subscription was opened")),
+                Heard::Entries { .. } => return Err(nonsense("entries before the subscription was opened")),
             }
         }
+    }
+
+    /// Subscribes by the shortest way that there is now, and says how many entries may be under way.
+    async fn feed(&self, mut open: v1::SubscribeOpen) -> Result<(Feed, u32)> {
+        let usual = |asked: u32| if asked == 0 { IN_FLIGHT_USUAL } else { asked };
+        if let Some(session) = &self.streams.session
+            && let Route::Local(link) = session.route(Retry::Safe).await?
+        {
+            if let Some(leases) = self.leases {
+                open.in_flight_max = leases.max.min(usual(open.in_flight_max));
+            }
+            let in_flight = usual(open.in_flight_max);
+            let leases = self.leases.map(|leases| v1::EntryLeases {
+                inline_max: leases.inline_max,
+            });
+            let local = Local::open(session, link, open, leases).await?;
+            return Ok((Feed::Local(local), in_flight));
+        }
+        let in_flight = usual(open.in_flight_max);
+        let call = Call::open(self.streams.grpc(), open).await?;
+        Ok((Feed::Grpc(Box::new(call)), in_flight))
     }
 }
 
 impl Connection {
-    async fn hear(&mut self) -> Result<Response> {
-        let lost = || Error::new(Reason::ConnectionLost, "the server has ended the subscription");
-        match self.responses.message().await {
-            Ok(Some(message)) => message.response.ok_or_else(|| nonsense("an empty message")),
-            Ok(None) => Err(lost()),
-            Err(status) => Err(from_status(&status)),
+    /// Everything before `next` is dealt with. The server hears of it before what may be under way is used up.
+    async fn acknowledge(&mut self, next: u64) -> Result<()> {
+        if next >= self.acknowledged + self.together {
+            self.feed.acknowledge(next).await?;
+            self.acknowledged = next;
         }
-    }
-
-    /// Everything before `offset` is dealt with.
-    async fn acknowledge(&mut self, offset: u64) -> Result<()> {
-        if offset <= self.acknowledged {
-            return Ok(());
-        }
-        self.acknowledged = offset;
-        let ack = v1::SubscribeRequest {
-            request: Some(Request::Ack(v1::SubscribeAck { offset })),
-        };
-        let lost = |_| Error::new(Reason::ConnectionLost, "the server has ended the subscription");
-        self.requests.send(ack).await.map_err(lost)
+        Ok(())
     }
 }

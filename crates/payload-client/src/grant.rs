@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::{Error, Instant, LeaseId, Reason, Result, Span};
+use payload_proto::status::from_failure;
 use payload_proto::v1;
 
 use crate::cache::Place;
@@ -39,6 +40,21 @@ pub(crate) struct Asked {
     pub(crate) at: Instant,
     pub(crate) epoch: u64,
     pub(crate) ttl: Option<Span>,
+}
+
+/// Takes in what came of one item.
+pub(crate) fn taken(
+    session: &Session,
+    owner: &Arc<Owner>,
+    asked: Asked,
+    result: v1::AcquireResult,
+    fds: &mut [Option<OwnedFd>],
+) -> Result<Grant> {
+    match result.result {
+        Some(v1::acquire_result::Result::Lease(lease)) => take(session, owner, asked, lease, fds),
+        Some(v1::acquire_result::Result::Failure(failure)) => Err(from_failure(failure)),
+        None => Err(nonsense("an empty result")),
+    }
 }
 
 /// Takes a granted lease into this client's books. Whatever fails from here on gives the lease back.

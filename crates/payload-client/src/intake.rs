@@ -14,6 +14,7 @@ use crate::lease::LeaseState;
 use crate::reclaim;
 use crate::registry::{AllocationRecord, LeaseRecord};
 use crate::session::Session;
+use crate::subscriptions::Subscriptions;
 use crate::waiters::Question;
 use crate::writer::Writer;
 
@@ -82,12 +83,8 @@ pub(crate) fn take(
                 epoch,
                 ttl: *ttl,
             };
-            let grants = response.results.into_iter().map(|result| match result.result {
-                Some(v1::acquire_result::Result::Lease(lease)) => grant::take(session, &owner, asked, lease, &mut fds),
-                Some(v1::acquire_result::Result::Failure(failure)) => Err(from_failure(failure)),
-                None => Err(nonsense("an empty result")),
-            });
-            Ok(Answer::Leases(grants.collect()))
+            let mut take = |result| grant::taken(session, &owner, asked, result, &mut fds);
+            Ok(Answer::Leases(response.results.into_iter().map(&mut take).collect()))
         }
         (Expect::Room { size }, Response::Allocate(mut response)) => {
             let fd = grant::take_fd(&mut fds, response.fd)?;
@@ -114,7 +111,12 @@ pub(crate) fn take(
 }
 
 /// Takes in what the server tells without being asked.
-pub(crate) fn notice(session: &Session, message: v1::ServerMessage) {
+pub(crate) fn notice(
+    session: &Session,
+    subscriptions: &Subscriptions,
+    message: v1::ServerMessage,
+    mut fds: Vec<Option<OwnedFd>>,
+) {
     let Some(Response::Notice(v1::Notice { notice: Some(notice) })) = message.response else {
         // A newer server may have more to tell than this client understands.
         return;
@@ -134,5 +136,6 @@ pub(crate) fn notice(session: &Session, message: v1::ServerMessage) {
             session.stages.gone(&gone.container_ids);
             session.cache.gone(&gone.container_ids);
         }
+        v1::notice::Notice::Subscription(news) => subscriptions.take_in(session, news, &mut fds),
     }
 }

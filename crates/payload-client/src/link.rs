@@ -16,6 +16,7 @@ use crate::lookout::{Lookout, Reply};
 use crate::options::Patience;
 use crate::session::Session;
 use crate::socket::Socket;
+use crate::subscriptions::Subscriptions;
 use crate::waiters::{Broken, Question, Waiters};
 
 /// A timeout of zero would mean none.
@@ -27,6 +28,7 @@ pub(crate) struct Link {
     pub(crate) socket: Socket,
     pub(crate) waiters: Waiters,
     pub(crate) lookout: Lookout,
+    pub(crate) subscriptions: Subscriptions,
     /// Held while a message is sent, so that messages keep their order; the buffer is used again and again.
     sending: tokio::sync::Mutex<Vec<u8>>,
     in_flight: Semaphore,
@@ -41,6 +43,7 @@ impl Link {
             socket: Socket::new(socket)?,
             waiters: Waiters::default(),
             lookout: Lookout::default(),
+            subscriptions: Subscriptions::default(),
             sending: tokio::sync::Mutex::default(),
             in_flight: Semaphore::new(limits::SESSION_REQUESTS_MAX),
         }))
@@ -67,6 +70,13 @@ impl Link {
         }
     }
 
+    /// Sends a message that is not answered. Leases that come after it come with the descriptors that are gone here.
+    pub(crate) async fn say(&self, cache: &Cache, request: Request) -> Result<(), Broken> {
+        let mut buffer = self.sending.lock().await;
+        self.send_forgets(cache, &mut buffer).await?;
+        self.send_unanswered(request, &mut buffer).await
+    }
+
     /// Whoever is not alone here must not keep its thread: the others may need it.
     fn patience(&self, session: &Session) -> Patience {
         let alone = self.in_flight.available_permits() + 1 == limits::SESSION_REQUESTS_MAX;
@@ -85,6 +95,7 @@ impl Link {
     pub(crate) fn give_up(&self) {
         self.close();
         self.waiters.break_off();
+        self.subscriptions.break_off();
     }
 
     /// Ends the connection, on both sides.
@@ -127,14 +138,18 @@ impl Link {
                 container_ids: ids.clone(),
             });
             // Nobody waits for the answer: the order of the messages is all that matters.
-            let message = v1::ClientMessage {
-                correlation_id: self.waiters.next_id(),
-                request: Some(request),
-            };
-            encode(&message, buffer).map_err(|_| Broken)?;
-            self.socket.send(buffer).await.map_err(|_| Broken)?;
+            self.send_unanswered(request, buffer).await?;
             cache.forgets_told(&ids);
         }
+    }
+
+    async fn send_unanswered(&self, request: Request, buffer: &mut Vec<u8>) -> Result<(), Broken> {
+        let message = v1::ClientMessage {
+            correlation_id: self.waiters.next_id(),
+            request: Some(request),
+        };
+        encode(&message, buffer).map_err(|_| Broken)?;
+        self.socket.send(buffer).await.map_err(|_| Broken)
     }
 }
 

@@ -165,7 +165,7 @@ impl Link {
         let fds = desk.fds.drain(..).map(Some).collect();
         let id = message.correlation_id;
         if id == 0 {
-            intake::notice(session, message);
+            intake::notice(session, &self.subscriptions, message, fds);
             return Ok(None);
         }
         let Some(question) = self.waiters.question(id) else {

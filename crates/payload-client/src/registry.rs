@@ -33,6 +33,10 @@ struct Inner {
     /// Dropped, and the server does not know it yet.
     releases: Vec<LeaseId>,
     aborts: Vec<Arc<AllocationRecord>>,
+    /// Subscriptions of which nothing more is wanted.
+    closes: Vec<u64>,
+    /// The number of the latest one; none is used twice, so closing the same one twice hits no other.
+    last_subscription: u64,
 }
 
 /// One lease, shared by its owner and those who look after it.
@@ -211,6 +215,24 @@ impl Registry {
         self.inner.lock().due.first().map(|(at, _)| *at)
     }
 
+    /// A number for a subscription.
+    pub(crate) fn next_subscription(&self) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.last_subscription += 1;
+        inner.last_subscription
+    }
+
+    /// Has a subscription closed in the background.
+    pub(crate) fn close_later(&self, number: u64) {
+        self.inner.lock().closes.push(number);
+        self.release_wanted.notify_one();
+    }
+
+    /// What is to be closed now.
+    pub(crate) fn next_close(&self) -> Option<u64> {
+        self.inner.lock().closes.pop()
+    }
+
     pub(crate) fn add_allocation(&self, record: &Arc<AllocationRecord>) {
         self.inner
             .lock()
@@ -238,6 +260,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.releases.clear();
         inner.aborts.clear();
+        inner.closes.clear();
         let leases = inner.leases.values().cloned().collect();
         let allocations = inner
             .allocations

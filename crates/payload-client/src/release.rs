@@ -39,7 +39,7 @@ pub(crate) async fn release(session: &Session, id: LeaseId) -> Result<()> {
     }
 }
 
-/// Releases leases and aborts allocations that were dropped. One request is under way at a time, so what is dropped
+/// Releases leases, aborts allocations and closes subscriptions that were dropped. One request is under way at a time, so what is dropped
 /// meanwhile goes into the next one.
 pub(crate) async fn run(session: Arc<Session>) {
     let registry = &session.registry;
@@ -47,8 +47,8 @@ pub(crate) async fn run(session: Arc<Session>) {
         registry.release_wanted.notified().await;
         loop {
             let ids = registry.next_releases(limits::BATCH_ITEMS_MAX);
-            let abort = registry.next_abort();
-            if ids.is_empty() && abort.is_none() {
+            let (abort, close) = (registry.next_abort(), registry.next_close());
+            if ids.is_empty() && abort.is_none() && close.is_none() {
                 break;
             }
             // A failure changes nothing: without a connection there is nothing to give back either.
@@ -64,6 +64,10 @@ pub(crate) async fn run(session: Arc<Session>) {
                     allocation_token: record.token.clone(),
                     reason: "dropped by its writer".to_owned(),
                 });
+                drop(session.call(request, Expect::Message, Retry::Never).await);
+            }
+            if let Some(subscription) = close {
+                let request = Request::CloseSubscription(v1::CloseSubscriptionRequest { subscription });
                 drop(session.call(request, Expect::Message, Retry::Never).await);
             }
         }

@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// The connection of the moment. Whoever may repeat a request waits for the next one if there is none.
-    async fn route(&self, retry: Retry) -> Result<Route> {
+    pub(crate) async fn route(&self, retry: Retry) -> Result<Route> {
         if let Some(route) = usable(&self.route.borrow()) {
             return Ok(route);
         }

@@ -12,12 +12,15 @@ use crate::endpoint::Endpoint;
 use crate::grant::nonsense;
 use crate::options::ClientOptions;
 use crate::request_id::RequestIds;
+use crate::session::Owner;
 
 /// Makes streams, appends to them, reads them, and keeps the offsets of groups. Clones share a connection.
 #[derive(Clone, Debug)]
 pub struct Streams {
     grpc: Arc<Grpc>,
     namespace: String,
+    /// What subscriptions go over, if there is one.
+    pub(crate) session: Option<Arc<Owner>>,
 }
 
 /// One call, asked again as long as nobody answers: whatever it does may be done twice.
@@ -37,6 +40,15 @@ impl Streams {
         Self {
             grpc: Arc::new(Grpc::new(endpoint, options)),
             namespace: options.namespace.as_str().to_owned(),
+            session: None,
+        }
+    }
+
+    /// Beside a data connection.
+    pub(crate) fn beside(self, session: &Arc<Owner>) -> Self {
+        Self {
+            session: Some(Arc::clone(session)),
+            ..self
         }
     }
 

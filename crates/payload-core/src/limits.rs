@@ -114,3 +114,5 @@ pub const PRODUCER_BATCHES_MAX: usize = 8;
 pub const READ_SCAN_MAX: u32 = 10_000;
 /// How many subscriptions a server has at most.
 pub const SUBSCRIPTIONS_MAX: usize = 16_384;
+/// How many subscriptions a session of the local socket has at most.
+pub const SESSION_SUBSCRIPTIONS_MAX: usize = 64;

@@ -132,6 +132,7 @@ impl Engine {
             Ok(outcome @ (CommitOutcome::Applied | CommitOutcome::Appended(_))) => {
                 let entry = self.table.insert(Arc::clone(&row), false);
                 self.note_owed(&row);
+                self.tell_followers(&outcome);
                 self.consider(&entry);
                 if let Some(at) = expires_at {
                     self.note_deadline(at);

@@ -203,13 +203,10 @@ impl Engine {
             ..ChangeSet::new(decision.changes, durability)
         };
         match self.commit_set(set) {
-            Ok(CommitOutcome::Applied) => {
+            Ok(outcome @ (CommitOutcome::Applied | CommitOutcome::Appended(_))) => {
                 self.show(entry, &last);
-                Ok(Applied::Done(None))
-            }
-            Ok(CommitOutcome::Appended(place)) => {
-                self.show(entry, &last);
-                Ok(Applied::Done(Some(place)))
+                self.tell_followers(&outcome);
+                Ok(Applied::Done(outcome.appended()))
             }
             Ok(CommitOutcome::Duplicate(record)) => Ok(Applied::Before(record)),
             Ok(CommitOutcome::StreamRefused(refusal)) => Err(refusal.into()),
@@ -242,11 +239,18 @@ impl Engine {
         let entries = set.entries();
         self.suspect_objects(&set)?;
         let outcome = self.stop_if_fenced(self.repository().commit(set))?;
-        if let CommitOutcome::Appended(place) = &outcome {
+        if let CommitOutcome::Appended(_) = &outcome {
             self.metrics.appended(entries);
-            self.streams.moved(place.stream);
         }
         Ok(outcome)
+    }
+
+    /// Wakes those who follow the stream that was appended to. By now what they will ask for must be in memory as it is in the
+    /// repository: they may want a lease on it at once.
+    pub(crate) fn tell_followers(&self, outcome: &CommitOutcome) {
+        if let Some(place) = outcome.appended() {
+            self.streams.moved(place.stream);
+        }
     }
 
     /// Looks at what became of any write.

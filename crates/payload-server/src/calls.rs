@@ -92,6 +92,7 @@ pub(crate) enum Rpc {
     Append,
     ReadStream,
     Subscribe,
+    CloseSubscription,
     CommitOffset,
     ResetOffset,
     GetGroup,
@@ -123,7 +124,7 @@ impl Rpc {
         )
     }
 
-    const ALL: [(Self, &'static str); 60] = [
+    const ALL: [(Self, &'static str); 61] = [
         (Self::Allocate, "Allocate"),
         (Self::Commit, "Commit"),
         (Self::Abort, "Abort"),
@@ -180,6 +181,7 @@ impl Rpc {
         (Self::Append, "Append"),
         (Self::ReadStream, "ReadStream"),
         (Self::Subscribe, "Subscribe"),
+        (Self::CloseSubscription, "CloseSubscription"),
         (Self::CommitOffset, "CommitOffset"),
         (Self::ResetOffset, "ResetOffset"),
         (Self::GetGroup, "GetGroup"),
@@ -237,6 +239,11 @@ impl Calls {
         result
             .await
             .map_err(|_| Error::new(Reason::Internal, "the call panicked; see the server's log").outcome_unknown())?
+    }
+
+    /// Lets a task go its own way.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
     }
 
     /// How many slow calls wait or run.

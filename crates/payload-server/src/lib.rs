@@ -18,6 +18,7 @@ mod probe;
 mod repository;
 mod serve;
 mod sockets;
+mod subscribe;
 mod supervisor;
 pub mod telemetry;
 mod tiers;

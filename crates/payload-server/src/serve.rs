@@ -23,6 +23,7 @@ use crate::http::{Condition, HttpServer, Readiness};
 use crate::keeping::Keeping;
 use crate::peers::Peers;
 use crate::sockets::{self, Sockets};
+use crate::subscribe::Desk;
 use crate::supervisor::Supervisor;
 use crate::{bytes, fatal, grpc, local, repository, tiers};
 
@@ -167,11 +168,12 @@ impl Start {
 
         let calls = Calls::new(Arc::clone(&engine), handle, &registry, Arc::clone(&readiness))?;
         registry.register(Box::new(Gauges::new(calls.clone())?))?;
+        let desk = Desk::new(calls, stop_calls.clone(), config.stream_stall_timeout);
         let peers = Peers::new(config.sessions.allow_uids.clone());
         let (local, socket) = sockets.local(data_dir.join("payload.sock"), peers.socket_mode())?;
         let door = local::Door::open(
             local,
-            calls.clone(),
+            desk.clone(),
             node,
             peers.clone(),
             Arc::clone(&clock),
@@ -191,7 +193,7 @@ impl Start {
         )?;
         let (unix, grpc_socket) = sockets.grpc_unix(data_dir.join("grpc.sock"), peers.socket_mode())?;
         let grpc = tokio::spawn(grpc::serve(
-            calls,
+            desk,
             keeping.identity(node),
             grpc::Listeners {
                 tcp,
@@ -200,7 +202,6 @@ impl Start {
             peers,
             grpc::Options {
                 bytes: bytes_address,
-                stream_stall: config.stream_stall_timeout,
                 watch_times: grpc::WatchTimes {
                     heartbeat: config.events.heartbeat,
                     stall_timeout: config.events.stall_timeout,

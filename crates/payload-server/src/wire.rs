@@ -94,18 +94,11 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
         let message = format!("a call waits at most {} ms", limits::WAIT_MAX.as_millis());
         return Err(payload_core::Error::invalid(payload_core::Reason::BadDuration, message).field("wait_ms"));
     }
-    if u64::from(request.inline_max) > limits::INLINE_SIZE_MAX {
-        let message = format!(
-            "contents of at most {} bytes come with the answer",
-            limits::INLINE_SIZE_MAX
-        );
-        return Err(payload_core::Error::invalid(payload_core::Reason::BadSize, message).field("inline_max"));
-    }
     Ok(Acquire {
         namespace: namespace(&request.namespace)?,
         options: AcquireOptions {
             ttl: span(request.ttl_ms),
-            inline_max: request.inline_max.into(),
+            inline_max: inline_max(request.inline_max)?,
             min_tier: min_tier(request)?,
             resend_descriptor: request.resend_descriptor,
             in_bucket: match request.from_bucket {
@@ -116,6 +109,23 @@ pub(crate) fn acquire(request: &v1::AcquireRequest) -> Result<Acquire> {
         wait,
         payloads: request.payload_ids.iter().map(|text| id(text)).collect(),
     })
+}
+
+/// The leases that entries of a stream come with.
+pub(crate) fn entry_leases(leases: &v1::EntryLeases) -> Result<AcquireOptions> {
+    Ok(AcquireOptions {
+        inline_max: inline_max(leases.inline_max)?,
+        ..AcquireOptions::default()
+    })
+}
+
+fn inline_max(asked: u32) -> Result<u64> {
+    let (asked, max) = (u64::from(asked), limits::INLINE_SIZE_MAX);
+    if asked > max {
+        let message = format!("contents of at most {max} bytes come with the answer");
+        return Err(payload_core::Error::invalid(payload_core::Reason::BadSize, message).field("inline_max"));
+    }
+    Ok(asked)
 }
 
 fn min_tier(request: &v1::AcquireRequest) -> Result<Option<MinTier>> {

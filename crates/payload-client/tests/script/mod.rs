@@ -161,7 +161,11 @@ impl Connection {
     }
 
     pub fn tell(&self, notice: v1::notice::Notice) {
-        self.send(0, Response::Notice(v1::Notice { notice: Some(notice) }), &[]);
+        self.tell_with(notice, &[]);
+    }
+
+    pub fn tell_with(&self, notice: v1::notice::Notice, fds: &[BorrowedFd<'_>]) {
+        self.send(0, Response::Notice(v1::Notice { notice: Some(notice) }), fds);
     }
 
     fn send(&self, id: u64, response: Response, fds: &[BorrowedFd<'_>]) {

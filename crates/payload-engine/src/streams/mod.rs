@@ -89,7 +89,9 @@ impl Engine {
             request,
             ..ChangeSet::new(Vec::new(), self.stream_durability())
         };
-        match self.commit_set(set)? {
+        let outcome = self.commit_set(set)?;
+        self.tell_followers(&outcome);
+        match outcome {
             CommitOutcome::Applied => Ok(Done::Now(None)),
             CommitOutcome::Appended(place) => Ok(Done::Now(Some(place))),
             CommitOutcome::Duplicate(record) => Ok(Done::Before(record)),

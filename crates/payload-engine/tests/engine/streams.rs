@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use payload_core::stream::{EntryDraft, Hold, Offset, ProducerBatch, Retention, Start, StreamRef, StreamSettings};
 use payload_core::{Durability, Namespace, Payload, PayloadId, Reason, Result, Span, StateKind, Tier};
 use payload_engine::{
-    AppendRequest, DeleteRequest, EntryFilter, Holder, OffsetRequest, Placed, PutRequest, ReadPage, ReadRequest,
-    StreamEdit,
+    AcquireOptions, AppendRequest, CommitRequest, DeleteRequest, EntryFilter, Holder, OffsetRequest, Placed, Publish,
+    PutRequest, ReadPage, ReadRequest, StreamEdit,
 };
 
 use crate::common::calls::{delete_request, put_request};
@@ -85,6 +86,43 @@ impl Rig {
             ..put_request(b"content", Tier::Ram, Durability::Volatile)
         };
         self.put(holder, &request).unwrap()
+    }
+}
+
+#[test]
+fn a_follower_that_is_woken_can_lease_what_was_published_at_once() {
+    for backend in Backend::ALL {
+        let (rig, holder) = Rig::stream(backend, StreamSettings::default());
+        let publish = Some(Publish {
+            stream: frames().name,
+            incarnation: None,
+            tags: Vec::new(),
+            expected: None,
+            producer: None,
+            progress: None,
+        });
+        let granted = Arc::new(Mutex::new(Vec::new()));
+        let engine = Arc::downgrade(&*rig);
+        let (consumer, told) = (rig.session(), Arc::clone(&granted));
+        let _watch = rig.watch_stream(rig.stream(&frames()).unwrap().id, move || {
+            let engine = engine.upgrade().unwrap();
+            let page = engine.read_stream(&read_request(Start::Earliest)).unwrap();
+            let payload = page.entries.last().unwrap().entry.payload;
+            let grant = engine.acquire_quick(&consumer, &Namespace::default(), payload, AcquireOptions::default());
+            told.lock()
+                .push(grant.map(|grant| grant.map(|grant| grant.row.id).map_err(|error| error.reason())));
+        });
+        let put = PutRequest {
+            publish: publish.clone(),
+            ..put_request(b"put", Tier::Ram, Durability::Volatile)
+        };
+        let put = rig.publish_small(&holder, &put).unwrap().row.id;
+        let commit = CommitRequest {
+            publish,
+            ..rig.allocate_filled(&holder, 100_000, 1).commit_request()
+        };
+        let committed = rig.publish(&holder, &commit).unwrap().row.id;
+        assert_eq!(*granted.lock(), [Some(Ok(put)), Some(Ok(committed))]);
     }
 }
 

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::Stream;
-use payload_core::{Principal, Result, Span};
+use payload_core::{Principal, Result};
 use payload_engine::{Engine, Holder};
 use payload_proto::v1::admin_service_server::AdminServiceServer;
 use payload_proto::v1::catalog_service_server::CatalogServiceServer;
@@ -36,11 +36,11 @@ use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use self::incoming::connections;
-use self::subscribe::Desk;
 pub(crate) use self::watch::WatchTimes;
 use crate::calls::{Calls, Door, Rpc};
 use crate::identity::Identity;
 use crate::peers::Peers;
+use crate::subscribe::Desk;
 
 /// Streams of one HTTP/2 connection; further ones wait in the client.
 const STREAMS_MAX: u32 = 256;
@@ -58,15 +58,13 @@ pub(crate) struct Listeners {
 pub(crate) struct Options {
     /// Where the byte endpoint listens.
     pub(crate) bytes: SocketAddr,
-    /// How patient it is with those who follow a stream.
-    pub(crate) stream_stall: Span,
     /// How patient it is with those who watch events.
     pub(crate) watch_times: WatchTimes,
 }
 
 /// Serves both listeners until `stop`, then lets calls that are under way finish.
 pub(crate) async fn serve(
-    calls: Calls,
+    desk: Desk,
     identity: Identity,
     listeners: Listeners,
     peers: Peers,
@@ -87,7 +85,7 @@ pub(crate) async fn serve(
         Ok(()) => Ok(request),
         Err(error) => Err(status::to_status(&error)),
     };
-    let desk = Desk::new(calls.clone(), stop.clone(), options.stream_stall);
+    let calls = desk.calls.clone();
     let router = || {
         Server::builder()
             .layer(InterceptorLayer::new(admit.clone()))

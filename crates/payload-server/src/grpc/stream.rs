@@ -9,9 +9,10 @@ use payload_proto::v1::stream_service_server::StreamService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::subscribe::{Desk, Outgoing};
+use super::subscribe::{self, Outgoing};
 use super::{answer, principal};
 use crate::calls::{Calls, Rpc};
+use crate::subscribe::Desk;
 use crate::wire::streams as wire;
 
 pub(super) struct Service {
@@ -37,7 +38,7 @@ impl StreamService for Service {
         request: Request<Streaming<v1::SubscribeRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         answer(&self.calls, Rpc::Subscribe, async {
-            let outgoing = self.desk.open(request.into_inner()).await?;
+            let outgoing = subscribe::open(&self.desk, request.into_inner()).await?;
             Ok(ReceiverStream::new(outgoing))
         })
         .await

@@ -71,10 +71,17 @@ impl Ticket {
         self.calls
             .observe(Door::Local, self.rpc, self.began, result.as_ref().err());
         let answer = result.unwrap_or_else(|error| Response::Failure(status::to_failure(&error)).into());
-        encode(self.correlation_id, answer.response, buffer);
-        let (holder, sent) = (&self.holder, answer.sent);
-        // From then on, answers behind this one rely on the client's having the descriptors.
-        self.outbox.send_noted(buffer, answer.fds, || {
+        answer.send(self.correlation_id, &self.outbox, &self.holder, buffer);
+    }
+}
+
+impl Answer {
+    /// Sends it, now or when the client reads on.
+    pub(super) fn send(self, correlation_id: u64, outbox: &Arc<Outbox>, holder: &Holder, buffer: &mut Vec<u8>) {
+        encode(correlation_id, self.response, buffer);
+        let sent = self.sent;
+        // From then on, messages behind this one rely on the client's having the descriptors.
+        outbox.send_noted(buffer, self.fds, || {
             if !sent.is_empty() {
                 holder.remember(sent);
             }
@@ -100,6 +107,10 @@ pub(super) fn encode(correlation_id: u64, response: Option<Response>, buffer: &m
     message.encode(buffer).expect("a vector grows as needed");
 }
 
+pub(super) fn notice_of(kind: Kind) -> Response {
+    Response::Notice(v1::Notice { notice: Some(kind) })
+}
+
 /// Takes the engine's notices to the client.
 pub(super) struct Notices(pub(super) Arc<Outbox>);
 
@@ -116,11 +127,7 @@ impl NoticeSink for Notices {
             }),
         };
         let mut buffer = Vec::new();
-        encode(
-            0,
-            Some(Response::Notice(v1::Notice { notice: Some(kind) })),
-            &mut buffer,
-        );
+        encode(0, Some(notice_of(kind)), &mut buffer);
         self.0.send(&buffer, Vec::new());
     }
 }

@@ -22,6 +22,7 @@ use super::outbox::Outbox;
 use super::session::Session;
 use crate::calls::Calls;
 use crate::peers::Peers;
+use crate::subscribe::Desk;
 
 /// The version of the rules in docs/reference/local-socket.md.
 const PROTOCOL: u32 = 1;
@@ -42,6 +43,7 @@ pub(crate) struct Door {
 struct Inner {
     listener: Listener,
     calls: Calls,
+    desk: Desk,
     node: NodeId,
     peers: Peers,
     flusher: Arc<Flusher>,
@@ -55,7 +57,7 @@ impl Door {
     /// Opens the door.
     pub(crate) fn open(
         listener: Listener,
-        calls: Calls,
+        desk: Desk,
         node: NodeId,
         peers: Peers,
         clock: Arc<dyn payload_core::port::Clock>,
@@ -64,7 +66,8 @@ impl Door {
         let (flusher, flushing) = Flusher::start(clock, patience)?;
         let inner = Arc::new(Inner {
             listener,
-            calls,
+            calls: desk.calls.clone(),
+            desk,
             node,
             peers,
             flusher,
@@ -174,7 +177,7 @@ impl Inner {
         encode(correlation_id, Some(Response::Hello(hello)), &mut outgoing);
         outbox.send(&outgoing, Vec::new());
 
-        let session = Session::new(self.calls.clone(), holder, outbox);
+        let session = Session::new(self.desk.clone(), holder, outbox);
         let _end = End {
             door: self,
             session: &session,

@@ -6,11 +6,13 @@
 
 mod acquire;
 mod answer;
+mod batch;
 mod door;
 mod flusher;
 mod in_flight;
 mod outbox;
 mod reclaim;
 mod session;
+mod subscribe;
 
 pub(crate) use door::Door;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use payload_core::limits;
 use payload_socket::Seqpacket;
+use tokio::sync::Notify;
 
 use super::flusher::Flusher;
 
@@ -23,6 +24,7 @@ pub(crate) struct Outbox {
     flusher: Arc<Flusher>,
     queue: Mutex<Queue>,
     drained: Condvar,
+    drained_for_tasks: Notify,
 }
 
 #[derive(Default)]
@@ -65,6 +67,7 @@ impl Outbox {
             flusher,
             queue: Mutex::default(),
             drained: Condvar::new(),
+            drained_for_tasks: Notify::new(),
         })
     }
 
@@ -121,6 +124,25 @@ impl Outbox {
         }
     }
 
+    /// The same for a task, which is told whether the client is still there.
+    pub(super) async fn drained(&self) -> bool {
+        loop {
+            let mut drained = std::pin::pin!(self.drained_for_tasks.notified());
+            // Before looking: what happens after that wakes this task.
+            drained.as_mut().enable();
+            if let Some(is_open) = self.is_drained() {
+                return is_open;
+            }
+            drained.await;
+        }
+    }
+
+    /// Whether the client is still there, if nothing waits for it.
+    fn is_drained(&self) -> Option<bool> {
+        let queue = self.queue.lock();
+        (queue.waiting.is_empty() || queue.broken).then_some(!queue.broken)
+    }
+
     /// Waits until what the client can have received by now is no longer open here: a client that was just given a
     /// descriptor to write with may be done with it before the thread that sent it has closed its own.
     pub(super) fn settle(&self) {
@@ -140,7 +162,7 @@ impl Outbox {
                 Err(_) => self.close(&mut queue),
             }
         }
-        self.drained.notify_all();
+        self.tell_drained();
         Stall::None
     }
 
@@ -171,11 +193,16 @@ impl Outbox {
         }
     }
 
+    fn tell_drained(&self) {
+        self.drained.notify_all();
+        self.drained_for_tasks.notify_waiters();
+    }
+
     fn close(&self, queue: &mut Queue) {
         queue.broken = true;
         queue.waiting.clear();
         queue.waiting_bytes = 0;
-        self.drained.notify_all();
+        self.tell_drained();
         // The session's thread sees the end of the connection and cleans up.
         let _ = self.connection.shutdown();
     }

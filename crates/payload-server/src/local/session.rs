@@ -16,7 +16,9 @@ use super::answer::{Answer, Ticket};
 use super::in_flight::InFlight;
 use super::outbox::Outbox;
 use super::reclaim::reclaim;
+use super::subscribe::Subscriptions;
 use crate::calls::{Calls, Rpc};
+use crate::subscribe::Desk;
 use crate::wire;
 
 /// A greeted client.
@@ -26,6 +28,8 @@ pub(super) struct Session {
     pub(super) outbox: Arc<Outbox>,
     pub(super) slow: Arc<InFlight>,
     pub(super) waits: Arc<InFlight>,
+    pub(super) desk: Desk,
+    pub(super) subscriptions: Arc<Subscriptions>,
 }
 
 /// Who works on a call.
@@ -38,13 +42,15 @@ enum Thread {
 }
 
 impl Session {
-    pub(super) fn new(calls: Calls, holder: Arc<Holder>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(desk: Desk, holder: Arc<Holder>, outbox: Arc<Outbox>) -> Self {
         Self {
-            calls,
+            calls: desk.calls.clone(),
+            desk,
             holder,
             outbox,
             slow: Arc::default(),
             waits: Arc::default(),
+            subscriptions: Arc::default(),
         }
     }
 
@@ -79,6 +85,14 @@ impl Session {
             Some(Request::Release(request)) => ticket(Rpc::Release).answer(self.release(&request), buffer),
             Some(Request::Renew(request)) => ticket(Rpc::Renew).answer(self.renew(&request), buffer),
             Some(Request::Forget(request)) => ticket(Rpc::Forget).answer(self.forget(&request), buffer),
+            Some(Request::Acknowledge(request)) => self.acknowledge(&request),
+            Some(Request::OpenSubscription(request)) => {
+                self.open_subscription(ticket(Rpc::Subscribe), &request, buffer);
+            }
+            Some(Request::CloseSubscription(request)) => {
+                let answer = self.close_subscription(&request);
+                ticket(Rpc::CloseSubscription).answer(Ok(answer), buffer);
+            }
             Some(Request::Put(request)) => self.answer_in(thread, ticket(Rpc::Put), buffer, move |engine, holder| {
                 let published = engine.publish_small(holder, &wire::put(request)?)?;
                 Ok(Response::Put(wire::put_done(&published)).into())

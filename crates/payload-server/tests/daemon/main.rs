@@ -23,6 +23,7 @@ mod kept;
 mod killed_moves;
 mod lineage;
 mod listing;
+mod local_subscriptions;
 mod malformed;
 mod managed;
 mod metadata;

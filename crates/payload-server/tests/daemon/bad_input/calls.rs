@@ -6,11 +6,23 @@ use payload_proto::v1::client_message::Request;
 use super::doors::{Bed, Door, Doors, refused, renewal_refused};
 use crate::support::local::Local;
 use crate::support::refusal::{Refusal, moved};
-use crate::support::samples::{acquire, put, release, renew, to_tier};
+use crate::support::samples::{acquire, put, release, renew, stream_ref, to_tier};
 
 type Send = fn(&Bed, &dyn Door) -> Refusal;
 
 const MANY: [&str; 65] = ["0190a000-0000-7000-8000-000000000000"; 65];
+
+fn subscription(subscription: u64, stream: Option<&str>) -> v1::OpenSubscriptionRequest {
+    let open = |name| v1::SubscribeOpen {
+        stream: stream_ref(name),
+        ..Default::default()
+    };
+    v1::OpenSubscriptionRequest {
+        subscription,
+        open: stream.map(open),
+        leases: None,
+    }
+}
 
 pub(super) const CASES: &[(&str, Doors, Send)] = &[
     ("acquire: a term of 0 ms", Doors::Both, |_, door| {
@@ -126,6 +138,26 @@ pub(super) const CASES: &[(&str, Doors, Send)] = &[
             leases: vec![v1::LeaseRef::default(); 65],
             ..Default::default()
         }))
+    }),
+    ("subscribe: without saying to what", Doors::Local, |bed, _| {
+        refused(bed.local.open_subscription(subscription(7, None)))
+    }),
+    ("subscribe: the number 0", Doors::Local, |bed, _| {
+        refused(bed.local.open_subscription(subscription(0, Some("nowhere"))))
+    }),
+    ("subscribe: a stream that is not there", Doors::Local, |bed, _| {
+        refused(bed.local.open_subscription(subscription(7, Some("nowhere"))))
+    }),
+    ("subscribe: contents of more than 64 KiB", Doors::Local, |bed, _| {
+        refused(bed.local.open_subscription(v1::OpenSubscriptionRequest {
+            leases: Some(v1::EntryLeases { inline_max: 65_537 }),
+            ..subscription(7, Some("nowhere"))
+        }))
+    }),
+    ("subscribe: 1,001 entries under way", Doors::Local, |bed, _| {
+        let mut many = subscription(7, Some("nowhere"));
+        many.open.as_mut().unwrap().in_flight_max = 1_001;
+        refused(bed.local.open_subscription(many))
     }),
     ("a second greeting", Doors::Local, |bed, _| refused(bed.local.hello())),
     ("a greeting with protocol 2", Doors::Local, |bed, _| {

@@ -19,7 +19,7 @@ use super::refusal::{Answer, Refusal, lease};
 pub(crate) struct Local {
     pub(crate) socket: Seqpacket,
     next: Cell<u64>,
-    notices: RefCell<VecDeque<Notice>>,
+    notices: RefCell<VecDeque<(Notice, Vec<OwnedFd>)>>,
     /// The stages of this session, of which each descriptor comes once.
     stages: RefCell<HashMap<String, OwnedFd>>,
 }
@@ -98,7 +98,10 @@ impl Local {
         loop {
             let received = self.receive().expect("the server has closed the session");
             match received.message.response {
-                Some(Response::Notice(notice)) => self.notices.borrow_mut().push_back(notice.notice.unwrap()),
+                Some(Response::Notice(notice)) => {
+                    let mut notices = self.notices.borrow_mut();
+                    notices.push_back((notice.notice.unwrap(), received.fds));
+                }
                 _ => return received,
             }
         }
@@ -121,13 +124,27 @@ impl Local {
 
     /// The next notice, which may have come before.
     pub(crate) fn notice(&self) -> Notice {
+        self.notice_with_fds().0
+    }
+
+    /// The same with its descriptors.
+    pub(crate) fn notice_with_fds(&self) -> (Notice, Vec<OwnedFd>) {
         if let Some(notice) = self.notices.borrow_mut().pop_front() {
             return notice;
         }
-        match self.receive().unwrap().message.response {
-            Some(Response::Notice(notice)) => notice.notice.unwrap(),
+        let received = self.receive().unwrap();
+        match received.message.response {
+            Some(Response::Notice(notice)) => (notice.notice.unwrap(), received.fds),
             other => panic!("not a notice: {other:?}"),
         }
+    }
+
+    /// Sends what has no answer.
+    pub(crate) fn acknowledge(&self, subscription: u64, offset: u64) {
+        self.send(Request::Acknowledge(v1::Acknowledge {
+            subscription,
+            ack: Some(v1::SubscribeAck { offset }),
+        }));
     }
 
     /// Waits until the server has closed the connection.
@@ -171,13 +188,18 @@ impl Local {
 
 /// The results of an acquire, each with its descriptor.
 pub(crate) fn held(response: v1::AcquireResponse, fds: Vec<OwnedFd>) -> Vec<Answer<Held>> {
+    with_fds(response.results, fds)
+}
+
+/// Leases and failures, each with its descriptor.
+pub(crate) fn with_fds(results: Vec<v1::AcquireResult>, fds: Vec<OwnedFd>) -> Vec<Answer<Held>> {
     let mut fds: Vec<Option<OwnedFd>> = fds.into_iter().map(Some).collect();
     let mut item = |result| {
         let lease = lease(result)?;
         let fd = lease.fd.map(|position| fds[position as usize].take().unwrap());
         Ok(Held { lease, fd })
     };
-    response.results.into_iter().map(&mut item).collect()
+    results.into_iter().map(&mut item).collect()
 }
 
 /// Calls whose answers carry no descriptors.
@@ -200,4 +222,6 @@ calls! {
     renew: Renew(RenewRequest) -> RenewResponse;
     release: Release(ReleaseRequest) -> ReleaseResponse;
     forget: Forget(ForgetRequest) -> ForgetResponse;
+    open_subscription: OpenSubscription(OpenSubscriptionRequest) -> OpenSubscriptionResponse;
+    close_subscription: CloseSubscription(CloseSubscriptionRequest) -> CloseSubscriptionResponse;
 }

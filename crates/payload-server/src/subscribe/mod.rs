@@ -1,51 +1,48 @@
-//! Subscribe: entries are pushed as they come, as fast as they are acknowledged.
+//! Subscriptions: entries of a stream are pushed as they come, as fast as they are acknowledged.
 //!
-//! What all subscriptions share is here, with the first message of each; the [`task`] of one does the rest, and its
-//! [`window`] bounds what is under way.
+//! Both doors have them, and what is the same for both is here: what a client asks for, the [`task`] of one subscription,
+//! and the [`window`] that bounds what is under way. How a client is spoken with is its [`Line`].
 
+mod line;
 mod task;
 mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use payload_core::stream::{GroupName, Start, StreamRef};
+use payload_core::stream::{GroupName, Offset, Start, Stream, StreamRef};
 use payload_core::{Error, Reason, Result, Span, limits};
 use payload_engine::EntryFilter;
 use payload_proto::convert::labels;
 use payload_proto::convert::streams::{start, stream_ref};
 use payload_proto::v1;
-use payload_proto::v1::subscribe_request::Request as Asked;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
 
+pub(crate) use self::line::{End, Line, Told};
 use self::task::Subscription;
 use crate::calls::Calls;
 
-/// Messages that wait for the connection; what does not fit waits in the repository.
-const MESSAGES: usize = 2;
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 const HEARTBEAT_USUAL: Duration = Duration::from_secs(15);
 const IN_FLIGHT_USUAL: u32 = 100;
 
-/// What goes to the client.
-pub(super) type Outgoing = Result<v1::SubscribeResponse, Status>;
-
 /// What all subscriptions of a server share.
 #[derive(Clone)]
-pub(super) struct Desk {
-    pub(super) calls: Calls,
+pub(crate) struct Desk {
+    pub(crate) calls: Calls,
     stop: CancellationToken,
     /// How long a client may take.
-    stall: Span,
+    pub(crate) stall: Span,
     places: Arc<Semaphore>,
 }
 
+/// A place among the subscriptions of the server.
+pub(crate) struct Place(#[allow(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit);
+
 /// What a client asks for, checked.
-struct Open {
-    stream: StreamRef,
+pub(crate) struct Open {
+    pub(crate) stream: StreamRef,
     start: Start,
     group: Option<GroupName>,
     in_flight_max: usize,
@@ -54,7 +51,7 @@ struct Open {
 }
 
 impl Open {
-    fn parse(open: &v1::SubscribeOpen) -> Result<Self> {
+    pub(crate) fn parse(open: &v1::SubscribeOpen) -> Result<Self> {
         let max = limits::PAGE_SIZE_MAX;
         if open.in_flight_max > max {
             let message = format!("at most {max} entries may be under way");
@@ -81,7 +78,7 @@ impl Open {
 }
 
 impl Desk {
-    pub(super) fn new(calls: Calls, stop: CancellationToken, stall: Span) -> Self {
+    pub(crate) fn new(calls: Calls, stop: CancellationToken, stall: Span) -> Self {
         Self {
             calls,
             stop,
@@ -90,31 +87,28 @@ impl Desk {
         }
     }
 
-    /// Opens a subscription, which then lives by itself until its client, its stream or the server ends it.
-    pub(super) async fn open(&self, mut inbound: Streaming<v1::SubscribeRequest>) -> Result<mpsc::Receiver<Outgoing>> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    /// A place for one more, if there is one.
+    pub(crate) fn place(&self) -> Result<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = format!("the server has at most {} subscriptions", limits::SUBSCRIPTIONS_MAX);
             Error::new(Reason::TooManySubscriptions, message)
         })?;
-        let first = timeout(self.stall, inbound.message()).await;
-        let open = match first {
-            Ok(Ok(Some(v1::SubscribeRequest {
-                request: Some(Asked::Open(open)),
-            }))) => Open::parse(&open)?,
-            _ => return Err(bad("the first message must open the subscription")),
-        };
-        let stream = open.stream.clone();
-        let row = self.calls.run(move |engine| engine.stream(&stream)).await?;
-        let (outgoing, receiver) = mpsc::channel(MESSAGES);
-        let subscription = Subscription::new(self.clone(), open, &row, inbound, outgoing);
-        tokio::spawn(async move {
+        Ok(Place(permit))
+    }
+
+    /// Begins to follow a stream that is there. The subscription then lives by itself until its client, its stream or the
+    /// server ends it.
+    pub(crate) fn start(&self, place: Place, open: Open, row: &Stream, line: impl Line) {
+        let subscription = Subscription::new(self.clone(), open, row, line);
+        self.calls.start(async move {
             let _place = place;
             subscription.run().await;
         });
-        Ok(receiver)
     }
 }
 
-fn bad(message: &'static str) -> Error {
+/// The refusal of an acknowledgement.
+fn not_sent(offset: Offset) -> Error {
+    let message = format!("what was not sent cannot be acknowledged: offset {offset}");
     Error::invalid(Reason::BadRequest, message)
 }

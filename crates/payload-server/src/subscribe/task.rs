@@ -8,26 +8,18 @@ use std::sync::Arc;
 use payload_core::stream::{Offset, Start, Stream};
 use payload_core::{Error, Reason, Result, StreamId};
 use payload_engine::{Member, ReadPage, ReadRequest};
-use payload_proto::v1::subscribe_request::Request as Asked;
-use payload_proto::v1::subscribe_response::Response as Told;
-use payload_proto::{status, v1};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::{Status, Streaming};
 
 use super::window::Window;
-use super::{Desk, HEARTBEAT_MIN, Open, Outgoing, bad};
-
-/// Entries in one message.
-const BATCH: usize = 100;
+use super::{Desk, End, HEARTBEAT_MIN, Line, Open, Told, not_sent};
 
 /// From its first message to its end.
-pub(super) struct Subscription {
+pub(super) struct Subscription<L> {
     desk: Desk,
     open: Open,
     stream: StreamId,
-    inbound: Streaming<v1::SubscribeRequest>,
-    outgoing: mpsc::Sender<Outgoing>,
+    line: L,
     moved: Arc<Notify>,
     member: Option<Member>,
     window: Window,
@@ -37,37 +29,8 @@ pub(super) struct Subscription {
     last_heard: Instant,
 }
 
-/// What ends a subscription although nothing is wrong.
-struct Gone;
-
-/// Why a subscription ends.
-enum End {
-    /// Nobody is there to be told.
-    Gone,
-    /// The client is told.
-    Failed(Error),
-}
-
-impl From<Error> for End {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<Gone> for End {
-    fn from(Gone: Gone) -> Self {
-        Self::Gone
-    }
-}
-
-impl Subscription {
-    pub(super) fn new(
-        desk: Desk,
-        mut open: Open,
-        row: &Stream,
-        inbound: Streaming<v1::SubscribeRequest>,
-        outgoing: mpsc::Sender<Outgoing>,
-    ) -> Self {
+impl<L: Line> Subscription<L> {
+    pub(super) fn new(desk: Desk, mut open: Open, row: &Stream, line: L) -> Self {
         // From here on it is this incarnation or none.
         open.stream.incarnation = Some(row.id);
         let window = Window::new(open.in_flight_max, row.head);
@@ -75,8 +38,7 @@ impl Subscription {
             desk,
             open,
             stream: row.id,
-            inbound,
-            outgoing,
+            line,
             moved: Arc::default(),
             member: None,
             window,
@@ -95,8 +57,9 @@ impl Subscription {
             .engine
             .watch_stream(self.stream, move || moved.notify_one());
         if let Err(End::Failed(error)) = self.follow().await {
-            // A client that does not read is not told either.
-            let _ = timeout(self.desk.stall, self.outgoing.send(Err(status::to_status(&error)))).await;
+            // Whoever waits for its place need not wait for a client that does not read, which is not told either.
+            drop(self.member);
+            let _ = timeout(self.desk.stall, self.line.end(error)).await;
         }
     }
 
@@ -141,13 +104,14 @@ impl Subscription {
             .await?;
         self.window = Window::new(self.open.in_flight_max, next);
         self.caught_up = false;
-        let opened = v1::SubscribeOpened {
-            incarnation: self.stream.to_string(),
-            next_offset: next.as_u64(),
-            head_offset: head.as_u64(),
-            generation: self.member.as_ref().map_or(0, |member| member.generation),
-        };
-        self.tell(Told::Opened(opened)).await
+        let generation = self.member.as_ref().map_or(0, |member| member.generation);
+        self.tell(Told::Opened {
+            stream: self.stream,
+            next,
+            head,
+            generation,
+        })
+        .await
     }
 
     /// Sends what comes next, as much as there is room for.
@@ -165,12 +129,7 @@ impl Subscription {
         }
         let offsets = page.entries.iter().map(|read| read.entry.offset);
         self.window.sent(offsets, page.next);
-        let entries = v1::SubscribeEntries {
-            entries: page.entries.iter().map(v1::Entry::from).collect(),
-            next_offset: page.next.as_u64(),
-            head_offset: page.head.as_u64(),
-        };
-        self.tell(Told::Entries(entries)).await
+        self.tell(Told::Entries(page)).await
     }
 
     /// A page; `None` if the server is too busy to read one now.
@@ -181,7 +140,7 @@ impl Subscription {
         let request = ReadRequest {
             stream: self.open.stream.clone(),
             start: Start::Offset(self.window.next()),
-            limit: self.window.room().min(BATCH) as u32,
+            limit: self.limit(),
             bytes_max: None,
             filter: self.open.filter.clone(),
         };
@@ -213,10 +172,14 @@ impl Subscription {
 
     /// What was appended a moment ago, without another thread. A member's generation has to be looked up first.
     fn at_hand(&self) -> Option<ReadPage> {
-        let limit = self.window.room().min(BATCH) as u32;
         let engine = &self.desk.calls.engine;
-        let page = || engine.read_at_hand(self.stream, self.window.next(), limit, &self.open.filter);
+        let page = || engine.read_at_hand(self.stream, self.window.next(), self.limit(), &self.open.filter);
         self.member.is_none().then(page)?
+    }
+
+    /// How many entries the next message may have.
+    fn limit(&self) -> u32 {
+        self.window.room().min(self.line.entries_max()) as u32
     }
 
     /// Until something happens: the stream moves, the client speaks or goes away, or there was silence for long enough.
@@ -228,10 +191,9 @@ impl Subscription {
                 self.caught_up = false;
                 Ok(())
             }
-            message = self.inbound.message() => self.hear(message),
+            heard = self.line.hear() => self.hear(heard),
             () = sleep_until(self.last_told + self.open.heartbeat) => {
-                let next_offset = self.window.next().as_u64();
-                self.tell(Told::Heartbeat(v1::SubscribeHeartbeat { next_offset })).await
+                self.tell(Told::Heartbeat(self.window.next())).await
             }
             () = sleep_until(overdue), if is_stalled => Err(self.slow().into()),
             () = self.desk.stop.cancelled() => {
@@ -240,31 +202,24 @@ impl Subscription {
         }
     }
 
-    fn hear(&mut self, message: Result<Option<v1::SubscribeRequest>, Status>) -> Result<(), End> {
-        let request = match message {
-            Ok(Some(message)) => message.request,
-            Ok(None) | Err(_) => return Err(Gone.into()),
-        };
-        let Some(Asked::Ack(ack)) = request else {
-            return Err(bad("a subscription is opened once; after that there are acknowledgements").into());
-        };
-        if !self.window.acknowledge(Offset::from_u64(ack.offset)) {
-            return Err(bad("what was not sent cannot be acknowledged").into());
+    fn hear(&mut self, heard: Option<Result<Offset>>) -> Result<(), End> {
+        let until = heard.ok_or(End::Gone)??;
+        if !self.window.acknowledge(until) {
+            return Err(not_sent(until).into());
         }
         self.last_heard = Instant::now();
         Ok(())
     }
 
-    async fn tell(&mut self, what: Told) -> Result<(), End> {
-        let message = v1::SubscribeResponse { response: Some(what) };
-        match timeout(self.desk.stall, self.outgoing.send(Ok(message))).await {
-            Ok(Ok(())) => {
-                self.last_told = Instant::now();
-                Ok(())
-            }
-            Ok(Err(_)) => Err(Gone.into()),
-            Err(_) => Err(self.slow().into()),
+    async fn tell(&mut self, told: Told) -> Result<(), End> {
+        // Only waiting for the client is the client's time.
+        match timeout(self.desk.stall, self.line.ready()).await {
+            Ok(ready) => ready?,
+            Err(_) => return Err(self.slow().into()),
         }
+        self.line.tell(told).await?;
+        self.last_told = Instant::now();
+        Ok(())
     }
 
     fn slow(&self) -> Error {
