@@ -57,6 +57,7 @@ impl Engine {
         };
         self.change_streams(vec![StreamChange::ResetOffset(reset)], None)?;
         tracing::info!(stream = %row.name, %group, "group reset");
+        self.doubt_member(row.id, group);
         self.streams.moved(row.id);
         self.group(stream, group)
     }

@@ -1,6 +1,7 @@
 //! Members: one at a time follows a group on this server, and its generation shuts out whoever followed it before.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,8 +14,8 @@ use crate::engine::Engine;
 /// How often a group is taken over that others take over at the same time.
 const ATTEMPTS: usize = 8;
 
-/// The groups that somebody follows.
-pub(super) type Followed = Mutex<HashSet<(StreamId, GroupName)>>;
+/// The groups that somebody follows, in which generation as far as this server has heard.
+pub(super) type Followed = Mutex<HashMap<(StreamId, GroupName), Option<u64>>>;
 
 /// The right to follow a group, until it is dropped; then the next one who waits gets it.
 pub struct Member {
@@ -44,9 +45,10 @@ impl Engine {
     pub fn join_group(&self, stream: &StreamRef, group: &GroupName, start: Start) -> Result<Option<Member>> {
         let row = self.find_stream(stream)?;
         let key = (row.id, group.clone());
-        if !self.streams.followed.lock().insert(key.clone()) {
-            return Ok(None);
-        }
+        match self.streams.followed.lock().entry(key.clone()) {
+            Entry::Occupied(_) => return Ok(None),
+            Entry::Vacant(place) => place.insert(None),
+        };
         let seat = Seat {
             key,
             followed: Arc::clone(&self.streams.followed),
@@ -71,6 +73,7 @@ impl Engine {
             };
             match self.change_streams(vec![StreamChange::Join(join)], None) {
                 Ok(_) => {
+                    self.streams.followed.lock().insert(seat.key.clone(), Some(generation));
                     let offset = self
                         .repository()
                         .group(row.id, group)?
@@ -87,6 +90,20 @@ impl Engine {
             }
         }
         Err(StreamRefusal::Changed.into())
+    }
+
+    /// Whether a member is the one that this server knows of. On a catalog that is this server's alone there is no other; on a
+    /// shared one only [`check_member`](Self::check_member) knows.
+    pub fn is_member_here(&self, stream: StreamId, group: &GroupName, generation: u64) -> bool {
+        let followed = self.streams.followed.lock();
+        followed.get(&(stream, group.clone())) == Some(&Some(generation))
+    }
+
+    /// The member of a group is shut out; whether by another server or a reset, the repository knows.
+    pub(super) fn doubt_member(&self, stream: StreamId, group: &GroupName) {
+        if let Some(generation) = self.streams.followed.lock().get_mut(&(stream, group.clone())) {
+            *generation = None;
+        }
     }
 
     /// Refuses once somebody else has taken the group over, or it was reset.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_core::{Error, Namespace, PayloadRef, Reason, Result, limits};
+use payload_core::{Error, LeaseId, Namespace, PayloadRef, Reason, Result, limits};
 use payload_engine::{Access, AcquireOptions, Engine, Grant, Holder};
 use payload_proto::v1;
 
@@ -115,6 +115,15 @@ impl Batch {
             let result = id.and_then(|id| engine.acquire(holder, namespace, id, options));
             self.push(result);
         }
+    }
+
+    /// What was granted.
+    pub(super) fn leases(&self) -> Vec<LeaseId> {
+        let granted = self.items.iter().filter_map(|item| match item {
+            Item::Done(Ok(grant)) => Some(grant.lease),
+            Item::Done(Err(_)) | Item::Open(_) => None,
+        });
+        granted.collect()
     }
 
     /// The results on the wire, in order; descriptors go into the message that brings them.

@@ -100,24 +100,28 @@ impl Subscriptions {
 }
 
 impl Seat {
-    fn free(&self) {
+    /// Does something that must not come after the client has heard that it closed the subscription; false if it has.
+    fn while_open(&self, work: impl FnOnce(&mut Table)) -> bool {
         let Some(subscriptions) = self.subscriptions.upgrade() else {
-            return;
+            return false;
         };
         let mut table = subscriptions.0.lock();
-        if table
+        let is_open = table
             .open
             .get(&self.number)
-            .is_some_and(|now| now.serial == self.serial)
-        {
-            table.open.remove(&self.number);
+            .is_some_and(|now| now.serial == self.serial);
+        if is_open {
+            work(&mut table);
         }
+        is_open
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.free();
+        self.while_open(|table| {
+            table.open.remove(&self.number);
+        });
     }
 }
 
@@ -215,20 +219,29 @@ impl Line for Notices {
     }
 
     async fn tell(&mut self, told: Told) -> Result<(), End> {
-        let mut answer = Answer::default();
-        let leases = match (&told, self.leases) {
-            (Told::Entries(page), Some(options)) => self.lease(page, options).await.into_results(&mut answer),
-            _ => Vec::new(),
+        let batch = match (&told, self.leases) {
+            (Told::Entries(page), Some(options)) => Some(self.lease(page, options).await),
+            _ => None,
         };
-        self.send(What::Response(told.response()), leases, answer);
-        Ok(())
+        let granted = batch.as_ref().map(Batch::leases).unwrap_or_default();
+        let mut answer = Answer::default();
+        let leases = batch.map_or_else(Vec::new, |batch| batch.into_results(&mut answer));
+        if self.send(What::Response(told.response()), leases, answer, |_| {}) {
+            return Ok(());
+        }
+        for lease in granted {
+            // With the session all its leases have ended.
+            let _ = self.calls.engine.release(&self.holder, lease);
+        }
+        Err(End::Gone)
     }
 
     async fn end(mut self, error: Error) {
+        let (ended, number) = (What::Ended(status::to_failure(&error)), self.seat.number);
         // Whoever hears of it may use the number again.
-        self.seat.free();
-        let ended = What::Ended(status::to_failure(&error));
-        self.send(ended, Vec::new(), Answer::default());
+        self.send(ended, Vec::new(), Answer::default(), |table| {
+            table.open.remove(&number);
+        });
     }
 }
 
@@ -271,12 +284,30 @@ impl Notices {
             .unwrap_or_else(|_| Err(Error::new(Reason::Internal, "the call panicked; see the server's log")))
     }
 
-    fn send(&mut self, what: What, leases: Vec<v1::AcquireResult>, mut answer: Answer) {
+    /// Tells the client, unless it has closed the subscription.
+    fn send(
+        &mut self,
+        what: What,
+        leases: Vec<v1::AcquireResult>,
+        mut answer: Answer,
+        then: impl FnOnce(&mut Table),
+    ) -> bool {
+        let subscription = self.seat.number;
         answer.response = Some(notice_of(Notice::Subscription(v1::SubscriptionNotice {
-            subscription: self.seat.number,
+            subscription,
             what: Some(what),
             leases,
         })));
-        answer.send(0, &self.outbox, &self.holder, &mut self.buffer);
+        let Self {
+            seat,
+            outbox,
+            holder,
+            buffer,
+            ..
+        } = self;
+        seat.while_open(|table| {
+            answer.send(0, outbox, holder, buffer);
+            then(table);
+        })
     }
 }

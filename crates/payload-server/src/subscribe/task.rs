@@ -170,11 +170,16 @@ impl<L: Line> Subscription<L> {
         }
     }
 
-    /// What was appended a moment ago, without another thread. A member's generation has to be looked up first.
+    /// What was appended a moment ago, without another thread. What a shared catalog has is never at hand, so a member is known
+    /// here if there is one at all.
     fn at_hand(&self) -> Option<ReadPage> {
         let engine = &self.desk.calls.engine;
-        let page = || engine.read_at_hand(self.stream, self.window.next(), self.limit(), &self.open.filter);
-        self.member.is_none().then(page)?
+        if let (Some(group), Some(member)) = (&self.open.group, &self.member)
+            && !engine.is_member_here(self.stream, group, member.generation)
+        {
+            return None;
+        }
+        engine.read_at_hand(self.stream, self.window.next(), self.limit(), &self.open.filter)
     }
 
     /// How many entries the next message may have.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{TryRecvError, channel};
 
 use payload_core::limits::{MESSAGE_FDS_MAX, MESSAGE_SIZE_MAX, SESSION_SUBSCRIPTIONS_MAX};
 use payload_proto::v1;
@@ -211,6 +212,35 @@ fn leases_end_with_the_session_and_not_with_the_subscription() {
     consumer.acknowledge(ONE, 99);
     drop(consumer);
     world.await_stats("the leases to end", |stats| (stats.sessions, stats.leases) == (0, 0));
+}
+
+#[test]
+fn nothing_comes_of_a_subscription_after_the_answer_that_it_is_closed() {
+    let (world, grpc, id) = world(0, "");
+    let (more, sent) = channel::<()>();
+    std::thread::scope(|scope| {
+        let session = world.session();
+        scope.spawn(move || {
+            while sent.try_recv() == Err(TryRecvError::Empty) {
+                grpc.append(append("frames", &[&*id; 5])).unwrap();
+            }
+        });
+        for number in 1..=50 {
+            let request = v1::OpenSubscriptionRequest {
+                subscription: number,
+                ..at_most(64)
+            };
+            session.subscribe(request);
+            session.items(number, 1);
+            let close = v1::CloseSubscriptionRequest { subscription: number };
+            session.close_subscription(close).unwrap();
+            session.discard_notices();
+            // Only what was told before the answer: the next message is another answer.
+            session.put_id(b"x");
+            assert_eq!(session.discard_notices(), 0);
+        }
+        drop(more);
+    });
 }
 
 #[test]

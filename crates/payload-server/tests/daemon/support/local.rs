@@ -139,6 +139,11 @@ impl Local {
         }
     }
 
+    /// Forgets the notices that came before the last answer; says how many there were.
+    pub(crate) fn discard_notices(&self) -> usize {
+        self.notices.borrow_mut().drain(..).count()
+    }
+
     /// Sends what has no answer.
     pub(crate) fn acknowledge(&self, subscription: u64, offset: u64) {
         self.send(Request::Acknowledge(v1::Acknowledge {
