@@ -8,7 +8,7 @@ use payload_proto::status::from_status;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::backoff::{Backoff, is_passing};
+use crate::backoff::{Attempts, is_passing};
 use crate::endpoint::{Addresses, Endpoint};
 use crate::options::ClientOptions;
 
@@ -47,16 +47,17 @@ impl Grpc {
         Ok(self)
     }
 
-    /// Asks, and asks again while no server is there to answer and time is left: only for what may be asked twice.
+    /// Asks, and asks again while no server is there to answer, or none that knows, and time is left: only for what may be
+    /// asked twice.
     pub(crate) async fn call<T, F>(&self, ask: impl Fn(Channel) -> F) -> Result<T>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let mut backoff = Backoff::new(self.reconnect_max);
+        let mut attempts = Attempts::within(self.reconnect_max);
         loop {
             match self.once(&ask).await {
-                Err(error) if is_passing(error.reason()) && backoff.pause().await => {}
-                result => return result,
+                Ok(answer) => return Ok(answer),
+                Err(error) => attempts.once_more_after(error).await?,
             }
         }
     }

@@ -11,7 +11,7 @@ use payload_proto::v1::client_message::Request;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::backoff::{Backoff, is_passing};
+use crate::backoff::Attempts;
 use crate::bucket::Bucket;
 use crate::cache::Cache;
 use crate::clock;
@@ -138,12 +138,15 @@ impl Session {
             correlation_id: 0,
             request: Some(request),
         };
-        let mut backoff = None;
+        let mut attempts = Attempts::within(self.options.reconnect_max);
         loop {
-            let answer = match self.route(retry).await? {
+            let answer = match self.route(retry).await.map_err(|error| attempts.given_up(error))? {
                 Route::Local(link) => match link.call(self, &mut message, expect.clone()).await {
                     Ok(answer) => answer,
-                    Err(Broken) if retry == Retry::Safe => continue,
+                    Err(Broken) if retry == Retry::Safe => {
+                        attempts.unanswered();
+                        continue;
+                    }
                     Err(Broken) => return Err(connection_lost().outcome_unknown()),
                 },
                 Route::Remote(remote) => {
@@ -154,12 +157,7 @@ impl Session {
                 Route::Connecting | Route::Down(..) => return Err(connection_lost()),
             };
             match answer {
-                Err(error) if retry == Retry::Safe && is_passing(error.reason()) => {
-                    let backoff = backoff.get_or_insert_with(|| Backoff::new(self.options.reconnect_max));
-                    if !backoff.pause().await {
-                        return Err(error);
-                    }
-                }
+                Err(error) if retry == Retry::Safe => attempts.once_more_after(error).await?,
                 answer => return answer,
             }
         }

@@ -273,6 +273,76 @@ async fn fault_1_mutations_with_a_request_id_and_reads_are_repeated_and_others_f
     script::finish(server).await;
 }
 
+/// The catalog is out of reach, and what became of the request may be unknown.
+fn out_of_reach(server: &Connection, asked: &Asked, outcome_unknown: bool) {
+    let failure = v1::Failure {
+        outcome_unknown,
+        ..script::failure(14, "REPOSITORY_UNAVAILABLE")
+    };
+    server.answer(asked, Response::Failure(failure), &[]);
+}
+
+#[tokio::test]
+async fn fault_27_the_same_is_asked_until_somebody_knows_what_became_of_it() {
+    let stage = Stage::new();
+    let (client, server) = stage
+        .play(ClientOptions::default(), |_, server| {
+            let first = server.next();
+            out_of_reach(&server, &first, true);
+            let again = server.next();
+            assert_eq!(again.request, first.request);
+            // This attempt did nothing. The first one may have.
+            out_of_reach(&server, &again, false);
+            let again = server.next();
+            assert_eq!(again.request, first.request);
+            let payload = v1::Payload {
+                payload_id: payload_id(1).to_string(),
+                ..Default::default()
+            };
+            let done = v1::PutResponse {
+                payload: Some(payload),
+                ..Default::default()
+            };
+            server.answer(&again, Response::Put(done), &[]);
+            // Where there is no doubt the caller decides.
+            out_of_reach(&server, &server.next(), false);
+        })
+        .await;
+    let put = client.put(b"bytes", PutOptions::default()).await.unwrap();
+    assert_eq!(put.payload_id, payload_id(1).to_string());
+    let error = client.put(b"others", PutOptions::default()).await.unwrap_err();
+    assert_eq!(
+        (error.reason(), error.outcome()),
+        (Reason::RepositoryUnavailable, Outcome::NotApplied)
+    );
+    script::finish(server).await;
+}
+
+#[tokio::test]
+async fn fault_27_a_doubt_that_is_not_settled_in_time_is_told() {
+    let stage = Stage::new();
+    let options = ClientOptions {
+        reconnect_max: Duration::from_millis(1),
+        ..ClientOptions::default()
+    };
+    let (client, server) = stage
+        .play(options, |_, server| {
+            out_of_reach(&server, &server.next(), true);
+            // It may be asked once more, and learns nothing.
+            while let Some(asked) = server.next_or_end() {
+                out_of_reach(&server, &asked, false);
+            }
+        })
+        .await;
+    let error = client.put(b"bytes", PutOptions::default()).await.unwrap_err();
+    assert_eq!(
+        (error.reason(), error.outcome()),
+        (Reason::RepositoryUnavailable, Outcome::Unknown)
+    );
+    drop(client);
+    script::finish(server).await;
+}
+
 #[tokio::test]
 async fn a_server_that_stays_away_is_given_up_and_tried_again_when_somebody_asks() {
     let stage = Stage::new();

@@ -7,7 +7,7 @@ use payload_client::{ClientOptions, Streams, v1};
 
 use super::journal::{MADE, Name, RAW};
 use super::model::Facts;
-use super::worker::stream;
+use super::worker::{patiently, stream};
 use crate::crew::runtime;
 use crate::server::Server;
 
@@ -41,7 +41,8 @@ async fn read_all(streams: &Streams, name: &str) -> Result<Vec<Name>> {
             limit: PAGE,
             ..v1::ReadStreamRequest::default()
         };
-        let page = streams.read(&stream(name), request).await?;
+        let stream = stream(name);
+        let page = patiently(|| streams.read(&stream, request.clone())).await?;
         for entry in page.entries {
             let expected = names.len() as u64;
             ensure!(

@@ -2,6 +2,7 @@
 //! none is lost, doubled, reordered or skipped, that no group goes back, and that nobody is stuck.
 
 mod audit;
+mod database;
 mod journal;
 mod model;
 pub(crate) mod worker;
@@ -19,9 +20,10 @@ use payload_core::Span;
 use rustix::process::Signal;
 
 use self::audit::Streamed;
+use self::database::Database;
 use self::journal::{MADE, MAKER, RAW, Role, SHARED};
 use self::model::Model;
-use self::worker::stream;
+use self::worker::{patiently, stream};
 use crate::clock::Moment;
 use crate::content::Dice;
 use crate::crew::runtime;
@@ -64,6 +66,9 @@ pub(crate) struct Options {
     /// Keep the catalog in this database instead of SQLite
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
+    /// The directory of that database's server: one of its processes is killed now and then, after which it recovers by itself
+    #[arg(long, value_name = "DIR", requires = "postgres")]
+    postgres_data: Option<PathBuf>,
     /// Where the server gets its data directory [default: next to this program]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -76,6 +81,7 @@ struct Driver {
     /// Dropped before the server that they talk to.
     workers: Vec<Worker>,
     server: Server,
+    database: Option<Database>,
     model: Model,
     dice: Dice,
     kills: BTreeMap<&'static str, u32>,
@@ -106,6 +112,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let config = format!("{repository}{CONFIG}");
     let mut driver = Driver {
         server: Server::start_with(&payloadd, &scratch.path().join("data"), &config)?,
+        database: options.postgres_data.clone().map(Database::new),
         workers: Vec::new(),
         model: Model::default(),
         dice: Dice::new(seed),
@@ -166,6 +173,7 @@ impl Driver {
             return self.kill_keeper();
         }
         match self.dice.below(100) {
+            0..15 if self.database.is_some() => self.kill_database(),
             0..40 => self.kill_server(),
             40..97 => {
                 let slot = self.dice.below(CREW.len() as u64) as usize;
@@ -196,6 +204,16 @@ impl Driver {
             let replaced = self.server.keepers().iter().any(|keeper| !before.contains(keeper));
             Ok((replaced && stats(&self.server)?.keeper.is_some_and(|keeper| keeper.connected)).then_some(()))
         })
+    }
+
+    fn kill_database(&mut self) -> Result<()> {
+        if let Some(database) = &self.database {
+            let victims = database.processes()?;
+            let victim = self.dice.below(victims.len() as u64) as usize;
+            database.kill(victims[victim], &victims)?;
+            self.killed("database");
+        }
+        Ok(())
     }
 
     fn kill_worker(&mut self, slot: usize) -> Result<()> {
@@ -258,7 +276,8 @@ impl Driver {
         let streams = self.streams();
         let runtime = runtime()?;
         wait::until("the groups to come to the end", PATIENCE, || {
-            let groups = runtime.block_on(streams.groups(&stream(RAW)))?;
+            let name = stream(RAW);
+            let groups = runtime.block_on(patiently(|| streams.groups(&name)))?;
             let names: Vec<&str> = groups.iter().map(|group| &*group.group).collect();
             ensure!(names == [MAKER, SHARED], "there are groups {names:?}");
             Ok(groups.iter().all(|group| group.offset == head).then_some(()))
@@ -291,8 +310,8 @@ impl Driver {
     }
 
     fn head(&self) -> Result<u64> {
-        let streams = self.streams();
-        Ok(runtime()?.block_on(streams.get(&stream(RAW)))?.head_offset)
+        let (streams, name) = (self.streams(), stream(RAW));
+        Ok(runtime()?.block_on(patiently(|| streams.get(&name)))?.head_offset)
     }
 
     fn streams(&self) -> Streams {

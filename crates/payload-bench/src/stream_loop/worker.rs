@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use payload_client::{
-    Client, ClientOptions, Consumer, ConsumerOptions, Endpoint, Error, PayloadId, Producer, ProducerOptions,
-    PutOptions, Reason, StreamName, v1,
+    Client, ClientOptions, Consumer, ConsumerOptions, Endpoint, Error, ErrorKind, Outcome, PayloadId, Producer,
+    ProducerOptions, PutOptions, Reason, StreamName, v1,
 };
 
 pub(crate) use super::journal::Role;
@@ -64,7 +64,7 @@ pub(crate) fn run(endpoint: &Path, post: Post) -> Result<()> {
 
 impl Worker {
     async fn produce(mut self) -> Result<()> {
-        let payload = self.client.put(b"an entry's payload", PutOptions::default()).await?;
+        let payload = patiently(|| self.client.put(b"an entry's payload", PutOptions::default())).await?;
         let payload: PayloadId = payload.payload_id.parse()?;
         let producer = self.client.streams().produce(
             &stream(RAW),
@@ -111,7 +111,8 @@ impl Worker {
             publish: Some(publish),
             ..PutOptions::default()
         };
-        self.client.put(name.to_string().as_bytes(), options).await?;
+        let content = name.to_string();
+        patiently(|| self.client.put(content.as_bytes(), options.clone())).await?;
         tell(&Line::Appended { name, offset: None })
     }
 
@@ -127,7 +128,8 @@ impl Worker {
     /// Else the run would end with everybody waiting for the slowest.
     async fn wait_for_groups(&self) -> Result<()> {
         loop {
-            let groups = self.client.streams().groups(&stream(RAW)).await?;
+            let raw = stream(RAW);
+            let groups = patiently(|| self.client.streams().groups(&raw)).await?;
             if groups.iter().all(|group| group.lag_entries < AHEAD_MAX) {
                 return Ok(());
             }
@@ -185,7 +187,8 @@ impl Worker {
                 entries: taken.iter().map(draft).collect(),
                 ..v1::AppendRequest::default()
             };
-            match self.client.streams().append_with(&stream(MADE), request).await {
+            let made = stream(MADE);
+            match patiently(|| self.client.streams().append_with(&made, request.clone())).await {
                 Ok(_) => {}
                 Err(error) if is_replaced(&error) => consumer = self.consumer(Some(MAKER), None),
                 Err(error) => return refused("append what was made", &error),
@@ -203,6 +206,22 @@ impl Worker {
             ..ConsumerOptions::default()
         };
         self.client.streams().consume(&stream(RAW), options)
+    }
+}
+
+/// Asks until the catalog is there. Whoever does not know what became of it does not ask for something new: the client has
+/// asked for the same until that was known.
+pub(super) async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable && error.outcome() == Outcome::NotApplied => {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            result => return result,
+        }
     }
 }
 
