@@ -143,7 +143,11 @@ impl Client {
         for (id, grant) in ids.iter().zip(grants) {
             leases.push(match grant {
                 Ok(Grant::Lease(lease)) => Ok(lease),
-                Ok(Grant::Away(lease, source)) => lease.fetched(&source).await,
+                Ok(Grant::Away(lease, source)) => match lease.fetched(&source).await {
+                    // Its turn came after its URL had expired.
+                    Err(error) if error.reason() == Reason::ObjectStoreDenied => self.ask_again(id, options).await,
+                    fetched => fetched,
+                },
                 Ok(Grant::Again) => self.ask_again(id, options).await,
                 Err(error) => Err(error),
             });

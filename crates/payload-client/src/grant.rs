@@ -26,12 +26,21 @@ pub(crate) enum Grant {
 }
 
 /// From where bytes are fetched that a lease is on.
-#[derive(Debug)]
 pub(crate) enum Source {
     /// From this address of the server's byte endpoint.
     Server(String),
     /// From the bucket.
     Bucket(v1::SignedRequest),
+}
+
+impl std::fmt::Debug for Source {
+    /// Without what would let others read it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Server(url) => write!(f, "Server({url})"),
+            Self::Bucket(_) => f.write_str("Bucket(…)"),
+        }
+    }
 }
 
 /// The circumstances of an answer.

@@ -63,7 +63,11 @@ impl Engine {
     pub fn promote_all(&self, namespace: &Namespace, ids: &[PayloadId], to: Tier) -> Vec<Result<Arc<Payload>>> {
         let found = ids.iter().map(|id| self.promotable(namespace, *id, to)).collect();
         self.move_found(found, |entries| {
-            let rides = rides(entries, to);
+            // What comes to disk goes one by one: some of it may be above already, and each waits for room by itself.
+            let rides = match to {
+                Tier::Ram => rides(entries, to),
+                Tier::Disk | Tier::Object => (0..entries.len()).map(|at| vec![at]).collect(),
+            };
             let moved = self.in_crew(&rides, |ride| match &ride[..] {
                 [at] => vec![(*at, self.promote_entry(&entries[*at], to))],
                 ride => {

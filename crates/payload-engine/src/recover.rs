@@ -125,13 +125,16 @@ impl Engine {
         if replica.node != self.settings.node {
             return true;
         }
+        // Whoever was given the URL of an object may still store it, and the bucket, if this server has one, is not asked before
+        // anything is served.
+        if !replica.tier().is_local() {
+            return true;
+        }
         let Ok(store) = self.tier(replica.tier()) else {
             return false;
         };
         let sealed = || store.check(&replica.location, row.size).is_ok();
         match row.state.kind() {
-            // Whoever was given the URL of an object may still store it, and the bucket is not asked before anything is served.
-            _ if !replica.tier().is_local() => true,
             StateKind::Allocated if row.size > 0 => store.writer(&replica.location).is_ok() || sealed(),
             _ if replica.tier() == payload_core::Tier::Ram => sealed(),
             _ => true,

@@ -1,6 +1,6 @@
 //! Sweep: containers that no row names are freed. The only way by which shared containers and leftovers go.
 
-use payload_core::port::{Left, TierStore};
+use payload_core::port::{Claim, Left, TierStore};
 use payload_core::{ChangeSet, Container, Reason, ReplicaState, Result, Tier};
 
 use crate::engine::Engine;
@@ -51,8 +51,10 @@ impl Engine {
         self.sweep_signal.raise();
     }
 
-    /// Notes the objects that rows stop to name, before they do: a server that dies after that frees them when it is back.
-    pub(crate) fn suspect_objects(&self, set: &ChangeSet) -> Result<()> {
+    /// Notes the objects that rows stop to name, before they do: a server that dies after that frees them when it is back. The claims
+    /// are to last until the repository has answered.
+    pub(crate) fn suspect_objects(&self, set: &ChangeSet) -> Result<Vec<Claim>> {
+        let mut claims = Vec::new();
         for change in &set.changes {
             let before = change.before.iter().flat_map(|before| &before.replicas);
             for replica in before.filter(|replica| replica.tier() == Tier::Object) {
@@ -62,11 +64,11 @@ impl Engine {
                         ReplicaState::Copying => Left::Writer,
                         ReplicaState::Ready | ReplicaState::Draining => Left::Readers,
                     };
-                    self.tier(Tier::Object)?.suspect(replica.location.container(), left)?;
+                    claims.push(self.tier(Tier::Object)?.suspect(replica.location.container(), left)?);
                 }
             }
         }
-        Ok(())
+        Ok(claims)
     }
 
     fn sweep_batch(&self, store: &dyn TierStore, batch: &[Container]) -> Result<usize> {

@@ -237,8 +237,9 @@ impl Engine {
     /// Commits a change set; a server that has been replaced stops here.
     pub(crate) fn commit_set(&self, set: ChangeSet) -> Result<CommitOutcome> {
         let entries = set.entries();
-        self.suspect_objects(&set)?;
+        let suspected = self.suspect_objects(&set)?;
         let outcome = self.stop_if_fenced(self.repository().commit(set))?;
+        drop(suspected);
         if let CommitOutcome::Appended(_) = &outcome {
             self.metrics.appended(entries);
         }

@@ -81,7 +81,7 @@ fn a_suspicion_that_comes_while_rows_are_asked_is_not_lost() {
     drop(placed.claim);
     assert_eq!(tier.sweepable().unwrap(), [container]);
     // A row named it a moment ago; here it stops to.
-    tier.suspect(container, Left::Readers).unwrap();
+    drop(tier.suspect(container, Left::Readers).unwrap());
     tier.trust(container).unwrap();
     assert_eq!(tier.sweepable().unwrap(), [container]);
     tier.trust(container).unwrap();
@@ -167,9 +167,13 @@ fn an_object_that_urls_may_be_out_for_is_left_alone_until_they_have_expired() {
         let placed = tier.store(&namespace(), b"bytes").unwrap();
         let container = placed.location.container();
         drop(placed.claim);
-        tier.suspect(container, left).unwrap();
+        drop(tier.suspect(container, left).unwrap());
         tier.remove(&placed.location, placed.charged).unwrap();
+        assert_eq!(world.bucket.keys().len(), 1, "whoever frees it waits for no bucket");
+        // Whoever has heard of it before, and comes too early, takes no more than what nobody reads.
+        tier.drop_container(container).unwrap();
         assert_eq!(world.bucket.keys().is_empty(), left == Left::Writer);
+        assert_eq!(tier.sweepable().unwrap(), []);
         let usage = tier.usage();
         assert_eq!((usage.used, usage.zombie), (5, 5), "{left:?}");
         drop(tier);
@@ -197,4 +201,37 @@ fn what_was_never_anybodys_goes_at_once() {
     assert_eq!((tier.usage().used, tier.usage().zombie), (0, 0));
     let refused = tier.reserve(&namespace(), 10_001, None).unwrap_err();
     assert_eq!(refused.reason(), Reason::TierFull);
+}
+
+/// The row has not stopped to name it yet, so it does to whoever asks; what is suspected is not forgotten over that.
+#[test]
+fn nobody_comes_to_trust_an_object_while_a_row_is_about_to_do_without_it() {
+    let world = World::new();
+    let tier = world.open(1);
+    let placed = tier.store(&namespace(), b"bytes").unwrap();
+    let container = placed.location.container();
+    drop(placed.claim);
+    assert_eq!(tier.sweepable().unwrap(), [container]);
+    tier.trust(container).unwrap();
+    let claim = tier.suspect(container, Left::Readers).unwrap();
+    assert_eq!(tier.sweepable().unwrap(), []);
+    tier.trust(container).unwrap();
+    drop(claim);
+    assert_eq!(tier.sweepable().unwrap(), [container]);
+}
+
+/// The catalog may have forgotten the allocation with the host, but the URL is out.
+#[test]
+fn what_somebody_else_was_to_store_is_left_alone_by_a_later_start() {
+    let world = World {
+        url_term: Span::from_secs(60),
+        ..World::new()
+    };
+    let placed = world.open(1).reserve(&namespace(), 1_000, None).unwrap();
+    let container = placed.location.container();
+    drop(placed.claim);
+    let tier = world.open(2);
+    assert_eq!(tier.sweepable().unwrap(), []);
+    world.clock.advance(Span::from_secs(60 + 3_600));
+    assert_eq!(tier.sweepable().unwrap(), [container]);
 }

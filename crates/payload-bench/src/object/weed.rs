@@ -91,7 +91,7 @@ impl Weed {
     /// For the configuration of a server.
     pub(crate) fn section(&self) -> String {
         format!(
-            "[tiers.object]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\naddressing = \"path\"\ncredentials = \"{}\"\n",
+            "[tiers.object]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\naddressing = \"path\"\ncredentials = \"{}\"\nurl_term = \"0s\"\n",
             self.endpoint(),
             self.keys.display()
         )

@@ -107,8 +107,9 @@ pub trait TierStore: Send + Sync {
     fn hollow(&self, share: u8, count: &dyn Fn(Container) -> Result<u64>) -> Result<Vec<Container>>;
 
     /// Notes, so that also a later start knows it, that a container may soon have no replica any more: before the row that
-    /// names it stops to. [`sweepable`](Self::sweepable) names it as soon as what may still come of signed requests is over.
-    fn suspect(&self, container: Container, left: Left) -> Result<()>;
+    /// names it stops to. [`sweepable`](Self::sweepable) names it when the claim has ended, and again when what may still come of
+    /// signed requests is over. Keep the claim until it is known what became of the row: nobody comes to trust the container meanwhile.
+    fn suspect(&self, container: Container, left: Left) -> Result<Claim>;
 
     /// Forgets a suspicion: a row names the container.
     fn trust(&self, container: Container) -> Result<()>;

@@ -253,6 +253,27 @@ fn small_payloads_of_one_object_come_back_with_one_request() {
     come_to_rest(&rig, &session);
 }
 
+/// A promotion of many to disk moves nothing down that is above, and each waits for room by itself.
+#[test]
+fn what_is_in_memory_stays_there_when_many_are_promoted_to_disk() {
+    let rig = Setup::with_bucket().start();
+    let session = rig.session();
+    let ids: Vec<PayloadId> = (0..6).map(|seed| rig.put_small(&session, seed).id).collect();
+    for moved in rig.spill_all(&default(), &ids[3..], Tier::Object) {
+        moved.unwrap();
+    }
+    let moved = rig.promote_all(&default(), &ids, Tier::Disk);
+    for (at, row) in moved.into_iter().enumerate() {
+        let expected: &[Tier] = if at < 3 {
+            &[Tier::Ram]
+        } else {
+            &[Tier::Disk, Tier::Object]
+        };
+        assert_eq!(tiers(&row.unwrap()), expected, "{at}");
+    }
+    come_to_rest(&rig, &session);
+}
+
 #[test]
 fn of_those_that_come_back_together_the_damaged_one_is_lost_alone() {
     let rig = Setup::with_bucket().start();

@@ -264,9 +264,14 @@ fn what_is_stored_into_an_allocation_that_has_ended_goes() {
     let session = rig.session();
     let (allocation, request) = allocated(&rig, &session, MIB);
     store(&rig, &request, bytes(1, MIB));
+    rig.switch.fail_next("bucket.remove", Moment::Before);
     rig.close_session(&session);
+    rig.run_timers();
+    rig.run_drains();
+    assert_eq!(refusal(rig.sweep()), Reason::Internal, "it is tried again");
     rig.tick();
     assert_eq!(in_bucket(&rig), [], "what was there goes at once");
+    rig.tick();
     store(&rig, &request, bytes(1, MIB));
     rig.restart();
     rig.advance(TERM + SLOWEST - secs(1));

@@ -17,6 +17,9 @@ const SIGNED: Span = Span::from_secs(60);
 /// The most that S3 names in one answer.
 const PAGE: u32 = 1_000;
 
+/// A store that never comes to an end is left.
+const PAGES_MAX: u32 = 1_000;
+
 impl BucketStore {
     /// As many pages as it takes.
     pub(super) async fn list_uploads(&self, of: Option<&ObjectKey>, limit: u32) -> Result<Vec<ListedUpload>> {
@@ -26,7 +29,7 @@ impl BucketStore {
         };
         let mut found = Vec::new();
         let mut after = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
             let Some(page) = self.ask_for_uploads(http, of, left, after).await? else {
                 return Ok(found);
@@ -36,9 +39,10 @@ impl BucketStore {
             found.truncate(limit as usize);
             after = markers(&page);
             if after.is_none() || found.len() == limit as usize {
-                return Ok(found);
+                break;
             }
         }
+        Ok(found)
     }
 
     /// One page; none from a store that does not know the question. The library has no call for it, so the request is signed as a

@@ -14,8 +14,8 @@ use payload_testkit::object::{S3Server, SeaweedFs};
 use payload_testkit::process::{Authority, Postgres, until};
 use tempfile::TempDir;
 
-use crate::support::refusal::moved;
-use crate::support::samples::{content, delete, get, release, to_tier};
+use crate::support::refusal::{lease, moved};
+use crate::support::samples::{acquire, content, delete, get, release, to_tier};
 use crate::support::{CONFIG, World, data_dir, directory, setup};
 
 /// Big enough for a segment or a file of its own, and for one request.
@@ -275,6 +275,28 @@ fn what_ram_and_disk_cannot_hold_goes_to_a_bucket_and_comes_back() {
     until("the bucket to be empty", || {
         objects(&server.endpoint(), &keys).is_empty().then_some(())
     });
+}
+
+/// Nobody takes a bucket that is not there for one that has lost its objects.
+#[test]
+fn fault_39_a_bucket_that_vanishes_for_a_while_loses_no_payload() {
+    let (dir, server) = (directory(), S3Server::start());
+    let config = section_with_urls(&server.endpoint(), &dir.path().join("keys"), "1h");
+    let world = World::with(&config);
+    let id = world.session().publish(&content(SIZE, 1)).payload_id;
+    spill(&world, &id);
+    server.weather().set_for_all(Which::Any, Fault::NoBucket);
+    let by_url = v1::AcquireRequest {
+        from_bucket: true,
+        ..acquire(&[&id])
+    };
+    for request in [by_url.clone(), acquire(&[&id])] {
+        let refused = lease(world.grpc().acquire(request).unwrap().results.remove(0)).unwrap_err();
+        assert_eq!(refused.reason, "OBJECT_STORE_UNFIT", "{refused:?}");
+    }
+    server.weather().clear();
+    lease(world.grpc().acquire(by_url).unwrap().results.remove(0)).unwrap();
+    reads(&world, &id, 1);
 }
 
 /// The server's certificate is vouched for by somebody whom this machine does not know.

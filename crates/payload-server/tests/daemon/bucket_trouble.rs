@@ -36,7 +36,7 @@ impl Rig {
 
     fn with(start: impl Fn(&str) -> World) -> Self {
         let (dir, server) = (directory(), S3Server::start());
-        let config = section_with_urls(&server.endpoint(), &dir.path().join("keys"), "0s");
+        let config = section_with_urls(&server.endpoint(), &dir.path().join("keys"), "1s");
         let world = start(&config);
         Self { world, server, dir }
     }

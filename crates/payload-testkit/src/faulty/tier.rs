@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use payload_core::port::{
-    Left, Placed, Receiver, Sealed, Sender, SignedRead, SignedRequest, Source, TierStore, TierUsage,
+    Claim, Left, Placed, Receiver, Sealed, Sender, SignedRead, SignedRequest, Source, TierStore, TierUsage,
 };
 use payload_core::{Container, Digest, Error, Location, Namespace, Reason, Result, SessionId, Span, Tier};
 
@@ -141,7 +141,7 @@ impl TierStore for FaultyTier {
         self.switch.run("tier.hollow", || self.inner.hollow(share, count))
     }
 
-    fn suspect(&self, container: Container, left: Left) -> Result<()> {
+    fn suspect(&self, container: Container, left: Left) -> Result<Claim> {
         self.switch.run("tier.suspect", || self.inner.suspect(container, left))
     }
 

@@ -177,6 +177,8 @@ impl Front {
         match self.weather.next(request.method().as_str(), query) {
             Fault::None => self.ask(request.map(Body::from)).await,
             Fault::Refuse(status) => bare(status, Body::empty()),
+            // What asks for nothing but the head is not told which of the two is not there.
+            Fault::NoBucket => bare(404, Body::from("<Error><Code>NoSuchBucket</Code></Error>".to_owned())),
             Fault::Silence => std::future::pending().await,
             Fault::CutRequest => hang_up(cut).await,
             Fault::ForgetObject => {

@@ -9,6 +9,8 @@ pub enum Fault {
     None,
     /// It is answered with a status and nothing else, and not done.
     Refuse(u16),
+    /// It is answered that there is no such bucket, and not done.
+    NoBucket,
     /// It is not answered.
     Silence,
     /// Its connection ends before it is done.

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use payload_core::limits::INLINE_SIZE_MAX;
-use payload_core::port::{Ids, Left, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
+use payload_core::port::{Claim, Ids, Left, Placed, Receiver, Sealed, Sender, Source, TierStore, TierUsage};
 use payload_core::{Container, Digest, Error, FileId, Location, Namespace, Reason, Result, SessionId, Tier};
 
 use self::claims::Claims;
@@ -324,9 +324,9 @@ impl TierStore for DiskStore {
         Ok(self.packs.hollow(share).into_iter().map(Container::File).collect())
     }
 
-    fn suspect(&self, _container: Container, _left: Left) -> Result<()> {
+    fn suspect(&self, _container: Container, _left: Left) -> Result<Claim> {
         // The first sweep of a start names everything.
-        Ok(())
+        Ok(Claim::default())
     }
 
     fn trust(&self, _container: Container) -> Result<()> {

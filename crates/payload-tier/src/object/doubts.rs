@@ -43,6 +43,8 @@ struct Doubt {
     wait: u32,
     /// What the wait is for, if it is for somebody's request.
     left: Option<Left>,
+    /// What was stored so far into an allocation that has ended is gone.
+    emptied: bool,
     /// Counts how often it was suspected.
     suspicions: u64,
     /// What that count was when the sweep was told of it.
@@ -77,6 +79,19 @@ impl Doubts {
         let claim = self.claim_of(id);
         self.set_unfinished(id, true);
         self.write(Record::Suspected(Suspect { id, wait: 0 }))?;
+        Ok(claim)
+    }
+
+    /// The same for one that somebody else is to store. The row that will name it need not outlive the host, but the request to store it
+    /// does: a later start leaves the object alone for as long as `wait`.
+    pub(super) fn claim_for_another(&self, id: ObjectId, wait: Span) -> Result<Claim> {
+        let wait = seconds(wait);
+        self.add_claim(id);
+        let claim = self.claim_of(id);
+        if let Some(doubt) = self.known.lock().get_mut(&id) {
+            doubt.wait = wait;
+        }
+        self.write(Record::Suspected(Suspect { id, wait }))?;
         Ok(claim)
     }
 
@@ -120,15 +135,20 @@ impl Doubts {
     }
 
     /// Suspects an object that is there, and keeps the sweep from it for as long as what is left takes.
-    pub(super) fn suspect(&self, id: ObjectId, left: Left, wait: Span, now: Instant) -> Result<()> {
-        let wait = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+    ///
+    /// The claim lasts until it is known whether the row stops to name it, so that nobody comes to trust it before.
+    pub(super) fn suspect(&self, id: ObjectId, left: Left, wait: Span, now: Instant) -> Result<Claim> {
+        let wait = seconds(wait);
         let mut known = self.known.lock();
         let doubt = known.entry(id).or_default();
         doubt.suspicions += 1;
+        doubt.claims += 1;
         doubt.left = Some(left);
         doubt.wait(wait, now);
         drop(known);
-        self.write(Record::Suspected(Suspect { id, wait }))
+        let claim = self.claim_of(id);
+        self.write(Record::Suspected(Suspect { id, wait }))?;
+        Ok(claim)
     }
 
     /// A row names it, unless somebody has come to suspect it since the sweep was told. Nothing is written: a later start asks
@@ -167,13 +187,30 @@ impl Doubts {
         }
     }
 
-    /// Whose requests the sweep is kept from it for, if it is. Then what it is charged is not given back before it is gone.
-    pub(super) fn waits_for(&self, id: ObjectId, charged: u64, now: Instant) -> Option<Left> {
+    /// Whether it has to be left alone now. Then what it is charged is not given back before it is gone.
+    pub(super) fn keep_charged(&self, id: ObjectId, charged: u64, now: Instant) -> bool {
         let mut known = self.known.lock();
-        let doubt = known.get_mut(&id).filter(|doubt| doubt.is_waiting(now))?;
-        let left = doubt.left?;
+        let Some(doubt) = known.get_mut(&id).filter(|doubt| doubt.is_waiting(now)) else {
+            return false;
+        };
         doubt.charged = doubt.charged.max(charged);
-        Some(left)
+        true
+    }
+
+    /// Whether the object has to be left alone now.
+    pub(super) fn is_waiting(&self, id: ObjectId, now: Instant) -> bool {
+        self.known.lock().get(&id).is_some_and(|doubt| doubt.is_waiting(now))
+    }
+
+    /// Whether nobody reads what was stored so far, although more may come.
+    pub(super) fn is_to_be_emptied(&self, id: ObjectId) -> bool {
+        self.known.lock().get(&id).is_some_and(Doubt::is_to_be_emptied)
+    }
+
+    pub(super) fn emptied(&self, id: ObjectId) {
+        if let Some(doubt) = self.known.lock().get_mut(&id) {
+            doubt.emptied = true;
+        }
     }
 
     /// What such objects are charged.
@@ -196,7 +233,7 @@ impl Doubts {
     /// Tells the sweep those that no row is about to name.
     pub(super) fn tell(&self, now: Instant) -> Vec<ObjectId> {
         let mut known = self.known.lock();
-        let is_due = |doubt: &Doubt| doubt.claims == 0 && !doubt.is_waiting(now);
+        let is_due = |doubt: &Doubt| doubt.claims == 0 && (!doubt.is_waiting(now) || doubt.is_to_be_emptied());
         let unclaimed = known.iter_mut().filter(|(_, doubt)| is_due(doubt));
         let told = unclaimed.map(|(id, doubt)| {
             doubt.told = doubt.suspicions;
@@ -236,9 +273,17 @@ impl Doubt {
         self.not_before.is_some_and(|until| until > now)
     }
 
+    fn is_to_be_emptied(&self) -> bool {
+        self.left == Some(Left::Writer) && !self.emptied
+    }
+
     const fn suspect(&self, id: ObjectId) -> Suspect {
         Suspect { id, wait: self.wait }
     }
+}
+
+fn seconds(span: Span) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 
 struct Guard {

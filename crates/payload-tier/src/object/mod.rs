@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use payload_core::digest::Hasher;
 use payload_core::port::{
-    Clock, Content, Ids, Left, ObjectKey, ObjectStat, ObjectStore, Placed, PutObject, Receiver, Sealed, Sender,
+    Claim, Clock, Content, Ids, Left, ObjectKey, ObjectStat, ObjectStore, Placed, PutObject, Receiver, Sealed, Sender,
     SignedRead, SignedRequest, Source, TierStore, TierUsage,
 };
 use payload_core::{
@@ -132,8 +132,16 @@ impl ObjectTier {
     /// What the bucket says of the object, if it is one that can hold the bytes.
     fn look(&self, location: &Location, size: u64) -> Result<ObjectStat> {
         let id = object_of(location)?;
-        let stat = self.bucket.call(|bucket| bucket.stat(&key(id)))?;
-        let stat = stat.ok_or_else(|| missing("the bucket has no such object"))?;
+        let key = key(id);
+        let stat = match self.bucket.call(|bucket| bucket.stat(&key))? {
+            Some(stat) => stat,
+            // The answer to such a question has no body, which alone tells a missing object from a missing bucket.
+            None => {
+                self.bucket.call(|bucket| bucket.read(&key, 0..1, &mut |_, _| Ok(())))?;
+                let message = "the bucket does not know yet what it has";
+                return Err(Error::new(Reason::ObjectStoreUnavailable, message));
+            }
+        };
         let there = location.offset().checked_add(size).is_some_and(|end| end <= stat.size);
         let whole = location.is_shared() || stat.size == size;
         match there && whole {
@@ -234,10 +242,9 @@ impl TierStore for ObjectTier {
 
     fn remove(&self, location: &Location, charged: u64) -> Result<()> {
         let id = object_of(location)?;
-        if !location.is_shared()
-            && let Some(left) = self.doubts.waits_for(id, charged, self.clock.now())
-        {
-            return self.leave_alone(id, left);
+        if !location.is_shared() && self.doubts.keep_charged(id, charged, self.clock.now()) {
+            // The sweep is told of it in time.
+            return Ok(());
         }
         self.budget.give(charged);
         self.doubts.given_back(id, charged);
@@ -261,7 +268,7 @@ impl TierStore for ObjectTier {
         Ok(Vec::new())
     }
 
-    fn suspect(&self, container: Container, left: Left) -> Result<()> {
+    fn suspect(&self, container: Container, left: Left) -> Result<Claim> {
         let wait = self.wait_for(left);
         self.doubts.suspect(object_in(container)?, left, wait, self.clock.now())
     }
@@ -283,6 +290,9 @@ impl TierStore for ObjectTier {
         let id = object_in(container)?;
         if self.doubts.is_claimed(id) {
             return Err(in_use());
+        }
+        if self.doubts.is_waiting(id, self.clock.now()) {
+            return self.leave_alone(id);
         }
         if self.doubts.is_unfinished(id) {
             self.abort_uploads(id)?;

@@ -21,9 +21,7 @@ impl ObjectTier {
         self.check_signs()?;
         let id = self.ids.object();
         let hold = self.budget.take(size)?;
-        let claim = self.doubts.claim(id)?;
-        // The server itself uploads nothing that could be left unfinished.
-        self.doubts.finished(id);
+        let claim = self.doubts.claim_for_another(id, self.wait_for(Left::Writer))?;
         hold.keep();
         self.doubts.charge(id, size);
         Ok(Placed {
@@ -49,17 +47,15 @@ impl ObjectTier {
         }
     }
 
-    /// The bucket is asked first: who is given a URL is not to find out by himself that the object is gone.
+    /// The bucket is asked before anybody gets the request: nobody is to find out by himself that the object is gone. Signing comes
+    /// first all the same, because the request's time counts from there, and the answer may be long in coming.
     pub(super) fn signed_read(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRead> {
         let (id, valid) = (object_of(location)?, self.term(valid)?);
-        let stat = self.look(location, size)?;
         let start = location.offset();
         let range = location.is_shared().then_some(start..start + size);
         let request = self.bucket.beside(|bucket| bucket.sign_get(&key(id), range, valid))?;
-        Ok(SignedRead {
-            request,
-            etag: stat.etag,
-        })
+        let etag = self.look(location, size)?.etag;
+        Ok(SignedRead { request, etag })
     }
 
     pub(super) fn signed_write(&self, location: &Location, size: u64, valid: Span) -> Result<SignedRequest> {
@@ -76,20 +72,21 @@ impl ObjectTier {
         }
     }
 
-    /// The bytes have been freed, and may be read for a while. What was stored into an allocation that has ended is read by
-    /// nobody: it goes, and what comes later goes with the doubt.
-    pub(super) fn leave_alone(&self, id: ObjectId, left: Left) -> Result<()> {
-        match left {
-            Left::Readers => Ok(()),
-            Left::Writer => self.bucket.call(|bucket| bucket.remove(&[key(id)])),
+    /// The bytes have been freed, and may be read for a while: the sweep is told again when that is over. What was stored into an
+    /// allocation that has ended is read by nobody: it goes now, and what comes later goes then.
+    pub(super) fn leave_alone(&self, id: ObjectId) -> Result<()> {
+        if self.doubts.is_to_be_emptied(id) {
+            self.bucket.call(|bucket| bucket.remove(&[key(id)]))?;
+            self.doubts.emptied(id);
         }
+        Ok(())
     }
 
     fn term(&self, valid: Span) -> Result<Span> {
         self.check_signs()?;
         let valid = valid.min(self.url_term);
         if valid < LEAST {
-            return Err(Error::invalid(Reason::BadDuration, "a URL lasts for a second at least").field("ttl_ms"));
+            return Err(Error::invalid(Reason::BadDuration, "a URL lasts for a second at least"));
         }
         Ok(valid)
     }

@@ -389,9 +389,9 @@ impl TierStore for RamStore {
         Ok(hollow)
     }
 
-    fn suspect(&self, _container: Container, _left: Left) -> Result<()> {
+    fn suspect(&self, _container: Container, _left: Left) -> Result<Claim> {
         // The first sweep of a start names everything.
-        Ok(())
+        Ok(Claim::default())
     }
 
     fn trust(&self, _container: Container) -> Result<()> {
