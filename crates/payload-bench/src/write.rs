@@ -97,6 +97,21 @@ impl Bench {
                     (0..operations).map(|_| once()).collect()
                 })
             }),
+            // A payload's memory is its own, so that no cache has it yet.
+            Subject::new("one of them to where no cache is", || {
+                let mut caller = Caller::connect(&self.echo_socket)?;
+                let (mut warm, mut wide) = (self.source[..size].to_vec(), self.source.clone());
+                let mut places = (0..wide.len() / size).cycle().map(|place| place * size);
+                Round::of(None, || {
+                    let mut once = || {
+                        let place = places.next().context("a cycle has no end")?;
+                        let trips = caller.two()?;
+                        let first = copy(&self.source[..size], &mut warm);
+                        Ok(trips + first + copy(&warm, &mut wide[place..place + size]))
+                    };
+                    (0..operations).map(|_| once()).collect()
+                })
+            }),
             Subject::new("in place", || self.round(How::InPlace, size, operations)),
             Subject::new("pwrite", || self.round(How::Pwrite, size, operations)),
         ];
