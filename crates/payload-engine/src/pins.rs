@@ -201,6 +201,7 @@ impl Engine {
             self.pins.follow(&entry.row(), self.settings.node);
         }
         applied?;
+        self.forget_victim(request.tier, &entry);
         // It may end before what the worker sleeps until.
         self.expiry.signal.raise();
         Ok(entry.row())

@@ -78,7 +78,10 @@ fn pressure(pressure: &Pressure) -> Vec<String> {
         pressure.high_watermark, pressure.low_watermark
     );
     let mut lines = vec![line("marks", &marks, "")];
-    let candidates = format!("{} that nothing keeps", counted(pressure.candidates, "replica"));
+    let candidates = format!(
+        "{}, unless held when their turn comes",
+        counted(pressure.candidates, "replica")
+    );
     lines.push(line("may go", &human::size(pressure.candidate_bytes), &candidates));
     if pressure.excess_bytes > 0 {
         lines.push(line("must go", &human::size(pressure.excess_bytes), ""));

@@ -95,6 +95,19 @@ fn what_is_pinned_stays_and_what_is_unpinned_goes_in_its_turn() {
 }
 
 #[test]
+fn what_is_pinned_is_no_candidate_until_it_is_unpinned() {
+    let rig = setup().start();
+    let session = rig.session();
+    let ids = full(&rig, &session);
+    let candidates = || rig.tiers().unwrap()[0].pressure.as_ref().unwrap().candidates;
+    let all = candidates();
+    pin_in_ram(&rig, ids[0]);
+    assert_eq!(candidates(), all - 1);
+    unpin(&rig, ids[0]);
+    assert_eq!(candidates(), all);
+}
+
+#[test]
 fn the_same_again_changes_nothing_and_another_term_replaces_the_first() {
     let rig = setup().start();
     let id = rig.put_large(&rig.session(), MIB, 1).id;
