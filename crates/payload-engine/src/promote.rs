@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use payload_core::policy::RANKS;
 use payload_core::tiering::Heat;
 use payload_core::{Error, Namespace, Payload, PayloadId, Policy, Reason, ReplicaId, Result, Span, Tier};
 
@@ -35,6 +36,14 @@ const WISHES_MAX: usize = 4_096;
 /// Payloads that are to be fetched when there is time.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes(Mutex<VecDeque<Arc<Entry>>>);
+
+/// What is used clearly less than what is to come.
+struct Cooler {
+    /// Its rank, and how hot it is.
+    turn: (Option<usize>, u32),
+    charged: u64,
+    entry: Arc<Entry>,
+}
 
 /// Why a payload is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,9 +237,9 @@ impl Engine {
             };
             let mut live = entry.live();
             let wish = live.wished.take();
-            let (size, heat, aside) = (live.row.size, live.heat, self.is_set_aside(&live));
+            let (row, heat, aside) = (Arc::clone(&live.row), live.heat, self.is_set_aside(&live));
             drop(live);
-            let may_come = |wish| self.makes_way(size, heat, wish);
+            let may_come = |wish| self.makes_way(&row, heat, wish);
             if aside || !wish.is_some_and(may_come) {
                 continue;
             }
@@ -241,38 +250,41 @@ impl Engine {
     }
 
     /// Whether there is room for what is wished for. For what is merely hot as much is given up as it needs and no more, of
-    /// what is used clearly less: if the evictor made room for it, down to its low watermark, what goes would be wanted again at
+    /// what is used clearly less and of no higher priority: if the evictor made room for it, down to its low watermark, what goes would be wanted again at
     /// once, and so on.
-    fn makes_way(&self, size: u64, heat: Heat, wish: Wish) -> bool {
+    fn makes_way(&self, row: &Payload, heat: Heat, wish: Wish) -> bool {
         let Ok(store) = self.tier(Tier::Ram) else { return false };
         let usage = store.usage();
         let capacity = self.ceiling(store, &usage);
-        let used = usage.used.saturating_sub(usage.pool).saturating_add(size);
+        let used = usage.used.saturating_sub(usage.pool).saturating_add(row.size);
         let missing = self.settings.watermarks.ram.above_high(capacity, used);
         match wish {
             Wish::Asked => used <= capacity,
-            Wish::Hot => missing == 0 || self.replace_cooler(missing, heat),
+            Wish::Hot => missing == 0 || self.replace_cooler(missing, row.policy, heat),
         }
     }
 
-    /// Gives up the coolest of some that may go, until there is so much room; false, and none goes, if there are not enough that are
-    /// used clearly less.
-    fn replace_cooler(&self, missing: u64, heat: Heat) -> bool {
+    /// Gives up the coolest of some that may go, those of low priority first, until there is so much room; false, and none goes,
+    /// if there are not enough that are used clearly less.
+    fn replace_cooler(&self, missing: u64, policy: Policy, heat: Heat) -> bool {
         let now = self.now();
-        let mut cooler: Vec<(u32, u64, Arc<Entry>)> = Vec::new();
-        for entry in self.some_candidates(Tier::Ram, COMPARED) {
+        let rank = policy.rank().unwrap_or(RANKS);
+        let mut cooler: Vec<Cooler> = Vec::new();
+        for entry in self.some_candidates(Tier::Ram, rank, COMPARED) {
             let live = entry.live();
             let charged = live.replica_in(Tier::Ram).map_or(0, |replica| replica.charged);
             if heat.is_worth_replacing(&live.heat, now) && !self.is_settling_in(&live) {
-                cooler.push((live.heat.count(now), charged, Arc::clone(&entry)));
+                let turn = (live.row.policy.rank(), live.heat.count(now));
+                let entry = Arc::clone(&entry);
+                cooler.push(Cooler { turn, charged, entry });
             }
         }
-        if cooler.iter().map(|(_, charged, _)| charged).sum::<u64>() < missing {
+        if cooler.iter().map(|one| one.charged).sum::<u64>() < missing {
             return false;
         }
-        cooler.sort_unstable_by_key(|(count, ..)| *count);
+        cooler.sort_unstable_by_key(|one| one.turn);
         let mut freed = 0;
-        for (_, charged, entry) in cooler {
+        for Cooler { charged, entry, .. } in cooler {
             if freed >= missing {
                 break;
             }

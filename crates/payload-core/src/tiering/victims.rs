@@ -125,13 +125,11 @@ impl<K: Copy + Eq + Hash> Victims<K> {
     /// A few of those that may go, from a place in their lines on. Whoever comes again with a place that much further sees others,
     /// and after a while all of them.
     pub fn some_from(&self, place: usize, count: usize) -> Vec<K> {
-        let lines = [&self.new, &self.proven];
-        let kept: usize = lines.iter().map(|line| line.keys.len()).sum();
-        let from = place.checked_rem(kept).unwrap_or(0);
-        let keys = lines.into_iter().flat_map(|line| line.keys.iter());
-        let here = keys
-            .skip(from)
-            .filter(|(key, number)| is_true(&self.places, key, *number));
+        let (new, proven) = (&self.new.keys, &self.proven.keys);
+        let from = place.checked_rem(new.len() + proven.len()).unwrap_or(0);
+        let new_ones = new.iter().skip(from);
+        let keys = new_ones.chain(proven.iter().skip(from.saturating_sub(new.len())));
+        let here = keys.filter(|(key, number)| is_true(&self.places, key, *number));
         here.map(|(key, _)| *key).take(count).collect()
     }
 

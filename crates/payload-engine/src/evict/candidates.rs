@@ -185,12 +185,15 @@ impl Engine {
         ids.into_iter().filter_map(|id| self.table.get(id)).collect()
     }
 
-    /// Others of them each time, in no order, and after a while all.
-    pub(crate) fn some_candidates(&self, tier: Tier, count: usize) -> Vec<Arc<Entry>> {
+    /// Others each time of those up to a rank, so many of each rank, and after a while all.
+    pub(crate) fn some_candidates(&self, tier: Tier, rank: usize, count: usize) -> Vec<Arc<Entry>> {
         let evictor = self.evictor(tier);
         let place = evictor.compared.fetch_add(count, Ordering::Relaxed);
         let index = evictor.index.lock();
-        let some = index.iter().flat_map(|rank| rank.some_from(place, count));
+        let some = index
+            .iter()
+            .take(rank + 1)
+            .flat_map(|rank| rank.some_from(place, count));
         let ids: Vec<payload_core::PayloadId> = some.collect();
         drop(index);
         ids.into_iter().filter_map(|id| self.table.get(id)).collect()

@@ -1,13 +1,15 @@
 //! Reads of a little more than RAM holds, of which some payloads get many more than others.
 
-use payload_core::{PayloadId, Span, Tier};
+use payload_core::{Durability, Namespace, PayloadId, Policy, Priority, Span, Tier};
+use payload_engine::AllocateRequest;
 
+use crate::common::calls::{allocate_request, fill};
 use crate::common::{Rig, Setup, bytes};
 
 const SIZE: u64 = 100_000;
 /// A fifth more than RAM has room for.
 const COUNT: usize = 60;
-const READS: usize = 6_000;
+const READS: usize = 2_400;
 
 /// Numbers that look random and are the same every time.
 struct Random(u64);
@@ -60,8 +62,9 @@ fn fault_46_what_is_popular_comes_up_and_not_much_is_moved_for_it() {
     for (number, place) in zipf().into_iter().enumerate() {
         let late = number >= READS / 2;
         found += usize::from(late && is_in_ram(&rig, ids[place]));
-        assert_eq!(rig.content(&session, ids[place]), bytes(place as u64, SIZE));
-        rig.advance(Span::from_millis(10));
+        let lease = rig.lease(&session, ids[place]).unwrap().lease;
+        rig.release(&session, lease).unwrap();
+        rig.clock.advance(Span::from_millis(25));
         rig.fetch_wishes();
         rig.evict();
     }
@@ -73,7 +76,43 @@ fn fault_46_what_is_popular_comes_up_and_not_much_is_moved_for_it() {
     // The best three quarters of all payloads get 94 % of these reads.
     let share = found * 100 / (READS / 2);
     assert!(share >= 90, "{share} % were found in RAM");
+    for (place, id) in ids.iter().enumerate() {
+        assert_eq!(rig.content(&session, *id), bytes(place as u64, SIZE));
+    }
     rig.close_session(&session);
     rig.quiesce();
     rig.check_at_rest();
+}
+
+#[test]
+fn what_is_hot_takes_nobodys_place_whose_priority_is_higher() {
+    for (priority, comes) in [(Priority::High, false), (Priority::Normal, true), (Priority::Low, true)] {
+        let rig = Setup {
+            ram: 10 * SIZE.next_multiple_of(4096),
+            ..Setup::default()
+        }
+        .start();
+        let session = rig.session();
+        let hot = rig.put_large(&session, SIZE, 0).id;
+        rig.spill(&Namespace::default(), hot, Tier::Disk).unwrap();
+        for seed in 1..10 {
+            let policy = Policy {
+                priority,
+                ..Policy::default()
+            };
+            let request = AllocateRequest {
+                policy,
+                ..allocate_request(SIZE, Tier::Ram, Durability::Volatile)
+            };
+            let filled = fill(rig.allocate(&session, &request).unwrap(), seed);
+            rig.commit(&session, &filled.commit_request()).unwrap();
+        }
+        for _ in 0..10 {
+            rig.content(&session, hot);
+        }
+        rig.fetch_wishes();
+        assert_eq!(is_in_ram(&rig, hot), comes, "among those of priority {priority}");
+        let in_ram = rig.rows().iter().filter(|row| is_in_ram(&rig, row.id)).count();
+        assert_eq!(in_ram, 9, "as many went as came");
+    }
 }

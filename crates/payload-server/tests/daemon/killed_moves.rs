@@ -96,7 +96,7 @@ impl Move {
     }
 }
 
-/// Moves and dies at one call; false if there are not so many. Nothing where a server cannot be killed like that.
+/// Moves and dies at one call; false if the move was answered before. Nothing where a server cannot be killed like that.
 fn is_killed(which: Move, call: &str, number: u8) -> Option<bool> {
     // Each time anew: a keeper takes its time with a server that dies again and again.
     let dir = directory();
@@ -129,10 +129,10 @@ fn is_killed(which: Move, call: &str, number: u8) -> Option<bool> {
         let is_empty = |tier: &v1::TierStats| tier.containers <= 1 && (tier.replicas, tier.charged_bytes) == (0, 0);
         stats.tiers.iter().all(is_empty).then_some(())
     });
-    Some(!lives)
+    Some(!moved)
 }
 
-/// Kills at each call in turn until the move survives.
+/// Kills at each call in turn until the move is answered before.
 fn kill_at_every_call(which: Move) {
     let mut kills = 0;
     for call in CALLS {
@@ -147,7 +147,7 @@ fn kill_at_every_call(which: Move) {
             kills += 1;
         }
     }
-    assert!(kills > 10, "{kills} kills");
+    assert!(kills > 8, "{kills} kills");
 }
 
 #[test]
