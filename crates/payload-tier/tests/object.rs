@@ -235,3 +235,22 @@ fn what_somebody_else_was_to_store_is_left_alone_by_a_later_start() {
     world.clock.advance(Span::from_secs(60 + 3_600));
     assert_eq!(tier.sweepable().unwrap(), [container]);
 }
+
+/// It was committed: then nobody but readers is waited for, also by a later start.
+#[test]
+fn what_somebody_else_has_stored_goes_as_soon_as_its_readers_urls_have_expired() {
+    let world = World {
+        url_term: Span::from_secs(60),
+        ..World::new()
+    };
+    let tier = world.open(1);
+    let placed = tier.reserve(&namespace(), 1_000, None).unwrap();
+    let container = placed.location.container();
+    drop(placed.claim);
+    drop(tier.suspect(container, Left::Readers).unwrap());
+    drop(tier);
+    let tier = world.open(2);
+    assert_eq!(tier.sweepable().unwrap(), []);
+    world.clock.advance(Span::from_secs(60));
+    assert_eq!(tier.sweepable().unwrap(), [container]);
+}

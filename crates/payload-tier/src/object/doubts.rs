@@ -61,6 +61,8 @@ impl Doubts {
                 Record::Suspected(Suspect { id, wait }) => {
                     let doubt: &mut Doubt = known.entry(id).or_default();
                     doubt.unfinished = true;
+                    // What was noted last is what was known best: an allocation waits for longer than what came of it.
+                    doubt.not_before = None;
                     doubt.wait(wait, now);
                 }
                 Record::Gone(id) => drop(known.remove(&id)),
@@ -262,8 +264,8 @@ impl Doubts {
 
 impl Doubt {
     fn wait(&mut self, seconds: u32, now: Instant) {
+        self.wait = seconds;
         if seconds > 0 {
-            self.wait = self.wait.max(seconds);
             let until = now.after(Span::from_secs(u64::from(seconds)));
             self.not_before = self.not_before.max(Some(until));
         }
