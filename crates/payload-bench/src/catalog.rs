@@ -4,8 +4,11 @@
 //! small catalog. Before each round of the first, the file's pages are given back to the kernel and the file is opened
 //! anew, so that neither cache has any of it.
 
+mod postgres;
+
+use std::cell::Cell;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -41,6 +44,12 @@ pub(crate) struct Options {
     /// Payloads in the catalog
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     payloads: u64,
+    /// An empty database to measure too; its user must be allowed to make another one
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// The directory of that database's server, whose pages are given back to the kernel before each round
+    #[arg(long, value_name = "DIR", requires = "postgres")]
+    postgres_data: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -57,7 +66,12 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
     // All of it goes from the log into the file.
     drop(rows::open(&many)?);
     let mut figures = get(settings, &many, options.payloads)?;
-    figures.extend(list(settings, &few, &many, options.payloads)?);
+    let (few, many) = (rows::open(&few)?, rows::open(&many)?);
+    figures.extend(list(settings, "SQLite", &few, &many, options.payloads)?);
+    if let Some(url) = &options.postgres {
+        let data = options.postgres_data.as_deref();
+        figures.extend(postgres::measure(settings, url, data, options.payloads)?);
+    }
     Ok(figures)
 }
 
@@ -74,25 +88,17 @@ fn labels(number: u64) -> Vec<Label> {
 
 fn get(settings: &Settings, file: &Path, payloads: u64) -> Result<Vec<Figure>> {
     let case = format!("get by id, {payloads} payloads, cold cache, SQLite");
-    let mut turn = 0;
-    // The same ids for each subject of a round, others in each round.
-    let mut ids = move || {
-        turn += 1;
-        let first = (turn - 1) / 2 * settings.operations as u64;
-        (first..first + settings.operations as u64).map(move |number| rows::id(rows::mix(number) % payloads))
-    };
-    let ids = std::cell::RefCell::new(&mut ids);
-    let next_ids = || (ids.borrow_mut())();
+    let ids = Ids::new(settings, payloads);
     let subjects = vec![
         Subject::new("three SELECTs by primary key", || {
             forget(file)?;
             let connection = Connection::open(file)?;
-            timed(next_ids(), |id| select(&connection, id))
+            timed(ids.next(), |id| select(&connection, id))
         }),
         Subject::new("repository", || {
             forget(file)?;
             let repository = rows::open(file)?;
-            timed(next_ids(), |id| {
+            timed(ids.next(), |id| {
                 let found = repository.get(id)?;
                 ensure!(std::hint::black_box(found).is_some(), "a payload is gone");
                 Ok(())
@@ -102,17 +108,22 @@ fn get(settings: &Settings, file: &Path, payloads: u64) -> Result<Vec<Figure>> {
     compare(&case, settings.rounds, subjects)
 }
 
-fn list(settings: &Settings, few: &Path, many: &Path, payloads: u64) -> Result<Vec<Figure>> {
-    let case = format!("page of {PAGE} with a label, SQLite");
-    let (small, large) = (rows::open(few)?, rows::open(many)?);
+fn list(
+    settings: &Settings,
+    engine: &str,
+    few: &dyn Repository,
+    many: &dyn Repository,
+    payloads: u64,
+) -> Result<Vec<Figure>> {
+    let case = format!("page of {PAGE} with a label, {engine}");
     // From anywhere in the first half, so that the page is full.
     let pages = |repository: &dyn Repository, payloads: u64| {
         let starts = (0..settings.operations as u64).map(|number| rows::id(rows::mix(number) % (payloads / 2)));
         timed(starts, |start| page(repository, start))
     };
     let subjects = vec![
-        Subject::new(&format!("{FEW} payloads"), || pages(&small, FEW / 5)),
-        Subject::new(&format!("{payloads} payloads"), || pages(&large, payloads)),
+        Subject::new(&format!("{FEW} payloads"), || pages(few, FEW / 5)),
+        Subject::new(&format!("{payloads} payloads"), || pages(many, payloads)),
     ];
     compare(&case, settings.rounds, subjects)
 }
@@ -137,6 +148,30 @@ fn timed(ids: impl Iterator<Item = PayloadId>, ask: impl Fn(PayloadId) -> Result
         Ok(began.elapsed())
     };
     Round::of(None, || ids.map(one).collect::<Result<Vec<Span>>>())
+}
+
+/// The same ids for both subjects of a round, others in each round.
+struct Ids {
+    turn: Cell<u64>,
+    operations: u64,
+    payloads: u64,
+}
+
+impl Ids {
+    fn new(settings: &Settings, payloads: u64) -> Self {
+        Self {
+            turn: Cell::new(0),
+            operations: settings.operations as u64,
+            payloads,
+        }
+    }
+
+    fn next(&self) -> impl Iterator<Item = PayloadId> + use<> {
+        let (turn, payloads) = (self.turn.get(), self.payloads);
+        self.turn.set(turn + 1);
+        let first = turn / 2 * self.operations;
+        (first..first + self.operations).map(move |number| rows::id(rows::mix(number) % payloads))
+    }
 }
 
 /// Reads every column of every row.

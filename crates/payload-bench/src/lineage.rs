@@ -17,6 +17,7 @@ use rusqlite::Connection;
 
 use self::graph::Graph;
 use crate::clock::Moment;
+use crate::floor::postgres::{Bare, uuid};
 use crate::measure::{Figure, Round, Subject, compare};
 use crate::report::{self, Settings};
 use crate::rows;
@@ -52,6 +53,9 @@ pub(crate) struct Options {
     /// Queries in a round
     #[arg(long, default_value_t = 20)]
     queries: usize,
+    /// An empty database, as a postgres:// URL, to measure too
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -61,19 +65,77 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
+    let mut figures = sqlite(settings, options)?;
+    if let Some(url) = &options.postgres {
+        figures.extend(postgres(settings, options, url)?);
+    }
+    Ok(figures)
+}
+
+fn sqlite(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
     let scratch = settings.scratch()?;
     let file = scratch.path().join("catalog.db");
     let repository = rows::open(&file)?;
     let graph = Graph::random(&repository, options.edges)?;
     let connection = Connection::open(&file)?;
-    let (bare, ids) = (format!("{RECURSIVE}{ROWS}"), format!("{RECURSIVE}{IDS}"));
-    let (starts, reached) = starts(&connection, &graph, options.queries)?;
+    let bare = |rest: &str| {
+        let (connection, sql) = (&connection, format!("{RECURSIVE}{rest}"));
+        move |start| query(connection, &sql, start)
+    };
+    against(
+        settings,
+        options,
+        "SQLite",
+        &repository,
+        &graph,
+        &bare(ROWS),
+        &bare(IDS),
+    )
+}
+
+fn postgres(settings: &Settings, options: &Options, url: &str) -> Result<Vec<Figure>> {
+    let repository = rows::open_postgres(url)?;
+    let graph = Graph::random(&repository, options.edges)?;
+    let driver = Bare::connect(url)?;
+    // Its plan follows statistics, where the repository's statements do not.
+    driver.batch("ANALYZE")?;
+    let bare = |rest: &str| -> Result<_> {
+        let sql = format!("{RECURSIVE}{rest}")
+            .replace("?1", "$1::uuid")
+            .replace("?2", "$2::int");
+        let (driver, statement) = (&driver, driver.prepare(&sql)?);
+        Ok(move |start| driver.count(&statement, &[&uuid(start), &DEPTH.cast_signed()]))
+    };
+    against(
+        settings,
+        options,
+        "PostgreSQL",
+        &repository,
+        &graph,
+        &bare(ROWS)?,
+        &bare(IDS)?,
+    )
+}
+
+/// A query through the bare driver; gives how many rows it has.
+type Ask<'a> = &'a dyn Fn(PayloadId) -> Result<usize>;
+
+fn against(
+    settings: &Settings,
+    options: &Options,
+    engine: &str,
+    repository: &dyn Repository,
+    graph: &Graph,
+    bare: Ask<'_>,
+    ids: Ask<'_>,
+) -> Result<Vec<Figure>> {
+    let (starts, reached) = starts(ids, graph, options.queries)?;
     for start in &starts {
-        let (edges, found) = (query(&connection, &bare, *start)?, walk(&repository, *start)?);
+        let (edges, found) = (bare(*start)?, walk(repository, *start)?);
         ensure!(edges == found, "the query finds {edges} edges, the repository {found}");
     }
     let case = format!(
-        "{} edges, depth {DEPTH}, {reached} nodes reached, SQLite",
+        "{} edges, depth {DEPTH}, {reached} nodes reached, {engine}",
         options.edges
     );
     let each = |query: &dyn Fn(PayloadId) -> Result<usize>| {
@@ -85,23 +147,18 @@ fn measure(settings: &Settings, options: &Options) -> Result<Vec<Figure>> {
         Round::of(None, || starts.iter().map(timed).collect::<Result<Vec<Span>>>())
     };
     let subjects = vec![
-        Subject::new("recursive query, edges and nodes", || {
-            each(&|start| query(&connection, &bare, start))
-        }),
-        Subject::new("recursive query, ids only", || {
-            each(&|start| query(&connection, &ids, start))
-        }),
-        Subject::new("repository", || each(&|start| walk(&repository, start))),
+        Subject::new("recursive query, edges and nodes", || each(bare)),
+        Subject::new("recursive query, ids only", || each(ids)),
+        Subject::new("repository", || each(&|start| walk(repository, start))),
     ];
     compare(&case, settings.rounds, subjects)
 }
 
 /// The youngest payloads from which a query reaches about as many nodes as it should, and how many that is.
-fn starts(connection: &Connection, graph: &Graph, count: usize) -> Result<(Vec<PayloadId>, usize)> {
-    let ids = format!("{RECURSIVE}{IDS}");
+fn starts(ids: Ask<'_>, graph: &Graph, count: usize) -> Result<(Vec<PayloadId>, usize)> {
     let (mut starts, mut reached) = (Vec::new(), 0);
     for start in graph.youngest_first() {
-        let found = query(connection, &ids, start)?;
+        let found = ids(start)?;
         if REACHED.contains(&found) {
             starts.push(start);
             reached += found;

@@ -10,7 +10,7 @@ use payload_core::{
     Actor, Change, ChangeSet, CommitOutcome, Durability, EventKind, EventRecord, Instant, Label, Namespace, NodeId,
     Payload, PayloadId, Policy, Principal, State, StateKind, Tier, Timestamp, Version,
 };
-use payload_repo::{SqliteOptions, SqliteRepository};
+use payload_repo::{Database, PostgresOptions, PostgresRepository, SqliteOptions, SqliteRepository};
 
 /// Payloads in one transaction.
 pub(crate) const BATCH: u64 = 500;
@@ -25,6 +25,17 @@ pub(crate) fn open(file: &Path) -> Result<SqliteRepository> {
         Arc::new(Still),
         Arc::new(()),
         &|_| Ok(()),
+    )?)
+}
+
+/// Opens a database as a server does.
+pub(crate) fn open_postgres(url: &str) -> Result<PostgresRepository> {
+    let (database, options) = (Database::parse(url, None)?, PostgresOptions::default());
+    Ok(PostgresRepository::open(
+        &database,
+        options,
+        Arc::new(Still),
+        Arc::new(()),
     )?)
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod echo;
 pub(crate) mod fio;
+pub(crate) mod postgres;
 pub(crate) mod sendfile;
 pub(crate) mod transaction;
 pub(crate) mod unary;
