@@ -4,17 +4,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use payload_core::limits;
 use payload_socket::Seqpacket;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::flusher::Flusher;
 
 /// Memory that waiting messages may take up: the largest answers to everything in flight, and several times as many
 /// notices as a session may have leases to be told of at once.
 const WAITING_BYTES_MAX: usize = 4 * limits::SESSION_REQUESTS_MAX * limits::MESSAGE_SIZE_MAX;
+/// How much a client may have left unread when a task sends it more: so that the largest message still fits into the socket,
+/// and never waits in front of an answer.
+const UNREAD_MAX: usize = 32 << 10;
+/// How soon a task looks again whether its client has read: nothing tells. Twice as long each time, up to the second.
+const LOOK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(64)];
 /// What a message takes up besides its bytes.
 const MESSAGE_OVERHEAD: usize = 128;
 
@@ -124,23 +131,35 @@ impl Outbox {
         }
     }
 
-    /// The same for a task, which is told whether the client is still there.
-    pub(super) async fn drained(&self) -> bool {
+    /// Waits, as a task, until a message with so many descriptors would not wait: the client has been sent everything, and has
+    /// read nearly all of it. Whether it is still there.
+    pub(super) async fn drained(&self, fds: usize) -> bool {
+        let [mut pause, longest] = LOOK;
         loop {
             let mut drained = std::pin::pin!(self.drained_for_tasks.notified());
             // Before looking: what happens after that wakes this task.
             drained.as_mut().enable();
-            if let Some(is_open) = self.is_drained() {
+            if let Some(is_open) = self.is_drained(fds) {
                 return is_open;
             }
-            drained.await;
+            let _looked_again = timeout(pause, drained).await;
+            pause = (pause * 2).min(longest);
         }
     }
 
-    /// Whether the client is still there, if nothing waits for it.
-    fn is_drained(&self) -> Option<bool> {
-        let queue = self.queue.lock();
-        (queue.waiting.is_empty() || queue.broken).then_some(!queue.broken)
+    /// Whether the client is still there, if it can take so many descriptors.
+    fn is_drained(&self, fds: usize) -> Option<bool> {
+        let mut queue = self.queue.lock();
+        if queue.broken || !queue.waiting.is_empty() {
+            return queue.broken.then_some(false);
+        }
+        match self.connection.unread() {
+            Ok(0) => queue.fds_unread = 0,
+            Ok(unread) if unread <= UNREAD_MAX && queue.fds_unread + fds <= limits::MESSAGE_FDS_MAX => {}
+            Ok(_) => return None,
+            Err(_) => return Some(false),
+        }
+        Some(true)
     }
 
     /// Waits until what the client can have received by now is no longer open here: a client that was just given a

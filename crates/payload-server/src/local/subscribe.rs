@@ -1,7 +1,7 @@
 //! Subscribe over the local socket: an entry comes as a notice, together with a lease on its payload if that is wanted.
 //!
-//! What is pushed must not stand in the way of the session's other messages. So one message of a subscription is sent when
-//! the client has read everything before it, and the next one only after that; what does not fit waits in the repository.
+//! What is pushed must not stand in the way of the session's other messages. So a message of a subscription is sent only when it
+//! fits into the socket at once, by one subscription of the session after the other; the rest waits in the repository.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,7 +15,7 @@ use payload_proto::v1::notice::Notice;
 use payload_proto::v1::server_message::Response;
 use payload_proto::v1::subscription_notice::What;
 use payload_proto::{status, v1};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot, watch};
 
 use super::answer::{Answer, Ticket, notice_of};
 use super::batch::{Batch, CONTENT_MAX};
@@ -40,7 +40,11 @@ const _: () = assert!(CONTENT_MAX as usize + (LEASED_ENTRIES << 10) < limits::ME
 
 /// The open subscriptions of a session. They end with it.
 #[derive(Default)]
-pub(super) struct Subscriptions(Mutex<Table>);
+pub(super) struct Subscriptions {
+    table: Mutex<Table>,
+    /// Held by the one that is about to send: what it leases is for a client that can take it.
+    turn: Arc<AsyncMutex<()>>,
+}
 
 #[derive(Default)]
 struct Table {
@@ -66,7 +70,7 @@ struct Seat {
 
 impl Subscriptions {
     fn enter(self: &Arc<Self>, number: u64) -> Result<Seat> {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         if number == 0 || table.open.contains_key(&number) {
             let message = format!("a new subscription cannot have the number {number}");
             return Err(Error::invalid(Reason::BadRequest, message).field("subscription"));
@@ -89,11 +93,11 @@ impl Subscriptions {
     }
 
     fn close(&self, number: u64) {
-        self.0.lock().open.remove(&number);
+        self.table.lock().open.remove(&number);
     }
 
     fn acknowledge(&self, number: u64, offset: Offset) {
-        if let Some(acknowledged) = self.0.lock().open.get(&number) {
+        if let Some(acknowledged) = self.table.lock().open.get(&number) {
             acknowledged.until.send_modify(|until| *until = offset.max(*until));
         }
     }
@@ -105,7 +109,7 @@ impl Seat {
         let Some(subscriptions) = self.subscriptions.upgrade() else {
             return false;
         };
-        let mut table = subscriptions.0.lock();
+        let mut table = subscriptions.table.lock();
         let is_open = table
             .open
             .get(&self.number)
@@ -174,6 +178,8 @@ impl Session {
             outbox: Arc::clone(&self.outbox),
             namespace: open.stream.namespace.clone(),
             leases,
+            turn: Arc::clone(&self.subscriptions.turn),
+            its_turn: None,
             buffer: Vec::new(),
         };
         Ok((open, line))
@@ -198,6 +204,8 @@ struct Notices {
     outbox: Arc<Outbox>,
     namespace: Namespace,
     leases: Option<AcquireOptions>,
+    turn: Arc<AsyncMutex<()>>,
+    its_turn: Option<OwnedMutexGuard<()>>,
     buffer: Vec<u8>,
 }
 
@@ -212,7 +220,10 @@ impl Line for Notices {
     }
 
     async fn ready(&mut self) -> Result<(), End> {
-        match self.outbox.drained().await {
+        if self.its_turn.is_none() {
+            self.its_turn = Some(Arc::clone(&self.turn).lock_owned().await);
+        }
+        match self.outbox.drained(LEASED_ENTRIES).await {
             true => Ok(()),
             false => Err(End::Gone),
         }
@@ -226,7 +237,9 @@ impl Line for Notices {
         let granted = batch.as_ref().map(Batch::leases).unwrap_or_default();
         let mut answer = Answer::default();
         let leases = batch.map_or_else(Vec::new, |batch| batch.into_results(&mut answer));
-        if self.send(What::Response(told.response()), leases, answer, |_| {}) {
+        let sent = self.send(What::Response(told.response()), leases, answer, |_| {});
+        self.its_turn = None;
+        if sent {
             return Ok(());
         }
         for lease in granted {

@@ -26,7 +26,8 @@ pub(super) struct Subscription<L> {
     /// There is nothing more to send now.
     caught_up: bool,
     last_told: Instant,
-    last_heard: Instant,
+    /// Since when there is more to send than its client lets be under way.
+    stalled_since: Option<Instant>,
 }
 
 impl<L: Line> Subscription<L> {
@@ -44,7 +45,7 @@ impl<L: Line> Subscription<L> {
             window,
             caught_up: false,
             last_told: Instant::now(),
-            last_heard: Instant::now(),
+            stalled_since: None,
         }
     }
 
@@ -123,10 +124,6 @@ impl<L: Line> Subscription<L> {
         if page.next == self.window.next() {
             return Ok(());
         }
-        if self.window.is_empty() {
-            // Silence counts from the first entry that waits for an acknowledgement.
-            self.last_heard = Instant::now();
-        }
         let offsets = page.entries.iter().map(|read| read.entry.offset);
         self.window.sent(offsets, page.next);
         self.tell(Told::Entries(page)).await
@@ -189,20 +186,25 @@ impl<L: Line> Subscription<L> {
 
     /// Until something happens: the stream moves, the client speaks or goes away, or there was silence for long enough.
     async fn wait(&mut self) -> Result<(), End> {
-        let overdue = self.last_heard + self.desk.stall;
+        let now = Instant::now();
+        // Only while there is something for the client, and nothing else to do for it, is it the client that is slow.
         let is_stalled = self.window.room() == 0 && !self.caught_up;
+        self.stalled_since = is_stalled.then(|| self.stalled_since.unwrap_or(now));
+        let overdue = self.stalled_since.unwrap_or(now) + self.desk.stall;
         tokio::select! {
+            // What was heard counts, however late this task comes to hear it.
+            biased;
+            heard = self.line.hear() => self.hear(heard),
             () = self.moved.notified() => {
                 self.caught_up = false;
                 Ok(())
             }
-            heard = self.line.hear() => self.hear(heard),
-            () = sleep_until(self.last_told + self.open.heartbeat) => {
-                self.tell(Told::Heartbeat(self.window.next())).await
-            }
-            () = sleep_until(overdue), if is_stalled => Err(self.slow().into()),
             () = self.desk.stop.cancelled() => {
                 Err(Error::new(Reason::ShuttingDown, "the server is shutting down").into())
+            }
+            () = sleep_until(overdue), if is_stalled => Err(self.slow().into()),
+            () = sleep_until(self.last_told + self.open.heartbeat) => {
+                self.tell(Told::Heartbeat(self.window.next())).await
             }
         }
     }
@@ -212,7 +214,7 @@ impl<L: Line> Subscription<L> {
         if !self.window.acknowledge(until) {
             return Err(not_sent(until).into());
         }
-        self.last_heard = Instant::now();
+        self.stalled_since = None;
         Ok(())
     }
 

@@ -170,6 +170,27 @@ fn no_more_is_under_way_than_was_asked_for() {
 }
 
 #[test]
+fn silence_of_a_client_that_has_nothing_to_read_is_not_counted() {
+    let world = World::with("[streams]\nstall_timeout = \"2s\"\n");
+    let (grpc, id) = stream_with(&world, 1);
+    let few = v1::SubscribeOpen {
+        in_flight_max: 4,
+        ..open("frames")
+    };
+    let mut subscriber = Subscriber::open(&world, few).unwrap();
+    subscriber.opened();
+    // It acknowledges several together, so one waits for others.
+    assert_eq!(subscriber.offsets(1), [0]);
+    for _ in 0..25 {
+        assert!(matches!(subscriber.hear().unwrap(), Response::Heartbeat(_)));
+    }
+    grpc.append(append("frames", &[&*id; 10])).unwrap();
+    assert_eq!(subscriber.offsets(3), [1, 2, 3]);
+    subscriber.acknowledge(4);
+    assert_eq!(subscriber.offsets(4), [4, 5, 6, 7]);
+}
+
+#[test]
 fn fault_42_a_slow_subscriber_is_cut_off_with_a_place_to_go_on_and_others_are_not() {
     let world = World::with("[streams]\nstall_timeout = \"2s\"\n");
     let (grpc, id) = stream_with(&world, 10);
