@@ -32,6 +32,8 @@ struct Line {
     freed: u64,
     /// What that count was when the first in line last tried.
     tried: Option<u64>,
+    /// What the first in line is trying to take at this moment: if it gets it, it is used and no longer waited for.
+    trying: u64,
     /// Whether it found no room, and nothing was freed since.
     stuck: bool,
     /// Everybody who waits, and whether the time is over.
@@ -51,6 +53,7 @@ struct Place<'a> {
     room: &'a Room,
     namespace: &'a Namespace,
     ticket: u64,
+    bytes: u64,
     served: bool,
 }
 
@@ -138,7 +141,7 @@ impl Engine {
             if let Some(signal) = self.evict_signals.get(tier) {
                 signal.raise();
             }
-            match place.room.wait_for_turn(place.ticket) {
+            match place.room.wait_for_turn(place) {
                 Turn::Try => {}
                 Turn::TimeOver => return Err(refusal.unwrap_or_else(too_long)),
                 Turn::Closed => return Err(Error::new(Reason::ShuttingDown, "the server is shutting down")),
@@ -191,7 +194,7 @@ impl Room {
             return (0, 0);
         }
         let line = self.line.lock();
-        let bytes = line.turns.bytes();
+        let bytes = line.turns.bytes().saturating_sub(line.trying);
         (bytes, if line.stuck { bytes } else { 0 })
     }
 
@@ -230,12 +233,14 @@ impl Room {
             room: self,
             namespace,
             ticket,
+            bytes,
             served: false,
         })
     }
 
     /// Waits until the caller is first in line and something was freed since the first last tried.
-    fn wait_for_turn(&self, ticket: u64) -> Turn {
+    fn wait_for_turn(&self, place: &Place<'_>) -> Turn {
+        let ticket = place.ticket;
         let mut line = self.line.lock();
         loop {
             if line.closed {
@@ -246,6 +251,7 @@ impl Room {
             }
             if line.turns.next() == Some(ticket) && line.tried != Some(line.freed) {
                 line.tried = Some(line.freed);
+                line.trying = place.bytes;
                 return Turn::Try;
             }
             self.changed.wait(&mut line);
@@ -255,6 +261,7 @@ impl Room {
     /// The first in line has tried in vain.
     fn note_no_room(&self) {
         let mut line = self.line.lock();
+        line.trying = 0;
         line.stuck = line.tried == Some(line.freed);
     }
 }
@@ -270,6 +277,7 @@ impl Drop for Place<'_> {
         self.room.waiting.store(line.turns.len(), Ordering::Relaxed);
         // Whoever is first now tries for itself.
         line.tried = None;
+        line.trying = 0;
         line.stuck = false;
         self.room.changed.notify_all();
     }
