@@ -6,7 +6,8 @@ mod world;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use payload_client::{Client, PayloadId, Reason, v1};
+use payload_client::{Client, ConsumerOptions, PayloadId, Reason, v1};
+use payload_core::limits;
 use world::World;
 
 #[test]
@@ -170,4 +171,24 @@ async fn a_stream_is_read_in_pages_to_its_end_whatever_ends_them() {
             .reason(),
         Reason::StreamNotFound
     );
+}
+
+#[tokio::test]
+async fn a_client_has_more_consumers_than_its_session_has_subscriptions() {
+    let world = World::new();
+    let id: PayloadId = world.put(b"x", &[]).parse().unwrap();
+    let client = Client::connect(world.endpoint()).await.unwrap();
+    let (streams, name) = (client.streams(), "frames".parse().unwrap());
+    streams.create(&name, v1::CreateStreamRequest::default()).await.unwrap();
+    streams.append(&name, &[id]).await.unwrap();
+    let mut consumers = Vec::new();
+    for number in 0..limits::SESSION_SUBSCRIPTIONS_MAX + 3 {
+        let mut consumer = streams.consume(&name, ConsumerOptions::default());
+        let entry = consumer
+            .next()
+            .await
+            .unwrap_or_else(|error| panic!("consumer {number}: {error}"));
+        assert_eq!(entry.offset, 0);
+        consumers.push(consumer);
+    }
 }

@@ -290,12 +290,14 @@ impl Consumer {
         }
     }
 
-    /// Subscribes by the shortest way that there is now, and says how many entries may be under way.
-    async fn feed(&self, mut open: v1::SubscribeOpen) -> Result<(Feed, u32)> {
+    /// Subscribes by the shortest way that there is now, and says how many entries may be under way. A session has so many
+    /// subscriptions and no more; the next ones go the other way.
+    async fn feed(&self, open: v1::SubscribeOpen) -> Result<(Feed, u32)> {
         let usual = |asked: u32| if asked == 0 { IN_FLIGHT_USUAL } else { asked };
         if let Some(session) = &self.streams.session
             && let Route::Local(link) = session.route(Retry::Safe).await?
         {
+            let mut open = open.clone();
             if let Some(leases) = self.leases {
                 open.in_flight_max = leases.max.min(usual(open.in_flight_max));
             }
@@ -303,8 +305,10 @@ impl Consumer {
             let leases = self.leases.map(|leases| v1::EntryLeases {
                 inline_max: leases.inline_max,
             });
-            let local = Local::open(session, link, open, leases).await?;
-            return Ok((Feed::Local(local), in_flight));
+            match Local::open(session, link, open, leases).await {
+                Err(error) if error.reason() == Reason::TooManySubscriptions => {}
+                opened => return Ok((Feed::Local(opened?), in_flight)),
+            }
         }
         let in_flight = usual(open.in_flight_max);
         let call = Call::open(self.streams.grpc(), open).await?;
