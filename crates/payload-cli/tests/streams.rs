@@ -173,7 +173,8 @@ async fn a_stream_is_read_in_pages_to_its_end_whatever_ends_them() {
     );
 }
 
-#[tokio::test]
+/// The client's own tasks go on while the server is stopped in the end, which waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_client_has_more_consumers_than_its_session_has_subscriptions() {
     let world = World::new();
     let id: PayloadId = world.put(b"x", &[]).parse().unwrap();
